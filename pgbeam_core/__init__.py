@@ -1,0 +1,66 @@
+"""A programmable PostgreSQL proxy. What stands in `__all__` is what a plugin may import; the rest may change."""
+
+from pgbeam_core.beam import Beam
+from pgbeam_core.commands import Command
+from pgbeam_core.console import Table
+from pgbeam_core.errors import (
+    PgBeamError,
+    PluginError,
+    PoolExhausted,
+    ProtocolViolation,
+    ServerRefused,
+    SettingsError,
+    UpstreamUnavailable,
+)
+from pgbeam_core.hookspecs import hookimpl
+from pgbeam_core.leases import Identity, Lease, Opener, Pool, Relay, Server
+from pgbeam_core.query import (
+    Annotation,
+    Answer,
+    Kind,
+    Name,
+    Notice,
+    Parameters,
+    Query,
+    Refusal,
+    Result,
+    SettingChange,
+    Statement,
+    Target,
+)
+from pgbeam_core.session.session import Session
+from pgbeam_core.settings import Project
+
+__all__ = [
+    "Annotation",
+    "Answer",
+    "Beam",
+    "Command",
+    "Identity",
+    "Kind",
+    "Lease",
+    "Name",
+    "Notice",
+    "Opener",
+    "Parameters",
+    "PgBeamError",
+    "PluginError",
+    "Pool",
+    "PoolExhausted",
+    "Project",
+    "ProtocolViolation",
+    "Query",
+    "Refusal",
+    "Relay",
+    "Result",
+    "Server",
+    "ServerRefused",
+    "Session",
+    "SettingChange",
+    "SettingsError",
+    "Statement",
+    "Table",
+    "Target",
+    "UpstreamUnavailable",
+    "hookimpl",
+]

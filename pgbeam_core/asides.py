@@ -1,0 +1,87 @@
+"""Queries that PgBeam runs without a client: refreshes of cached replies."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from twisted.internet.defer import Deferred
+
+from pgbeam_core.errors import UpstreamUnavailable
+from pgbeam_core.leases import Lease
+from pgbeam_core.query import Query, Result
+from pgbeam_core.session import settings, turns
+from pgbeam_core.session.outcome import server_results
+from pgbeam_core.session.turns import Owed, Turn
+from pgbeam_core.wire import frontend
+
+
+class Rerun:
+    """One execution of a query, its reply kept. Owns its turn."""
+
+    def __init__(self, query: Query, max_bytes: int, now: Callable[[], float]) -> None:
+        self._query = query
+        self._wanted: Mapping[str, str] = dict(query.session.settings.now)
+        self._max_bytes = max_bytes
+        self._now = now
+        self._lease: Lease | None = None
+        self._result: Deferred[Result] = Deferred(lambda _: self._give_up())
+
+    def on(self, lease: Lease) -> Deferred[Result]:
+        """Run it on this lease, which is then released."""
+        self._lease = lease
+        server = lease.server
+        sql = settings.difference(server.settings, dict(self._wanted))
+        if sql is not None:
+            server.aside(sql, "its settings could not be made those of the client")
+            server.settings = dict(self._wanted)
+        turn = Turn(self, simple=self._query.simple)
+        turn.queries = [self._query]
+        turn.keep_up_to(self._max_bytes)
+        server.send(turn, self._request(turn))
+        server.statements.unnamed = None
+        return self._result
+
+    def _request(self, turn: Turn) -> bytes:
+        query = self._query
+        if query.simple:
+            return frontend.Query(query.statement.text).to_bytes()
+        turn.script = deque([Owed(b"1"), turns.BIND, turns.DESCRIBE, turns.EXECUTE])
+        parse = b"\x00" + query.statement.text + b"\x00" + query.types
+        return b"".join(
+            [
+                b"P" + (len(parse) + 4).to_bytes(4) + parse,
+                query.bind_frame(),
+                frontend.Describe(frontend.PORTAL, b"").to_bytes(),
+                frontend.Execute(b"", 0).to_bytes(),
+                frontend.SYNC,
+            ]
+        )
+
+    def _give_up(self) -> None:
+        if self._lease is not None:
+            self._lease.server.close("query given up")
+
+    def deliver(self, data: bytes) -> None:
+        """The turn keeps it."""
+
+    def copy_in(self, turn: Turn) -> None:
+        """A read never copies in."""
+        self._give_up()
+
+    def skips(self, turn: Turn) -> None:
+        """Never: the request is whole."""
+
+    def turn_over(self, turn: Turn, ready: bytes) -> None:
+        """Here is the result."""
+        assert self._lease is not None
+        self._lease.release()
+        if not self._result.called:
+            self._result.callback(server_results(turn, self._now(), ready[5:6])[0])
+
+    def turn_lost(self, turn: Turn, reason: str) -> None:
+        """The server went away."""
+        assert self._lease is not None
+        self._lease.release()
+        if not self._result.called:
+            self._result.errback(UpstreamUnavailable(f"server connection was lost: {reason}"))

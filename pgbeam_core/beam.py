@@ -1,0 +1,129 @@
+"""The running PgBeam: what all conversations share, and what plugins are given at startup."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, succeed
+
+from pgbeam_core.asides import Rerun
+from pgbeam_core.errors import PluginError
+from pgbeam_core.firing import Hooks
+from pgbeam_core.leases import Lease, Opener, Pool
+from pgbeam_core.net import opening
+from pgbeam_core.net.cancel import CancelKeys
+from pgbeam_core.query import Query, Result, Statement, Target
+from pgbeam_core.session.session import Session
+from pgbeam_core.sql.statements import Statements
+from pgbeam_core.stats import ProjectStats
+
+if TYPE_CHECKING:
+    from pgbeam_core.net.client import ClientProtocol
+    from pgbeam_core.settings import Project, Settings
+
+
+class Beam:
+    """Settings, sessions, pools, and the means to run queries of one's own."""
+
+    def __init__(
+        self, settings: Settings, hooks: Hooks, reactor: Any, *, random: Callable[[int], bytes] = os.urandom
+    ) -> None:
+        self.settings = settings
+        self.hooks = hooks
+        self.reactor = reactor
+        self.random = random
+        """That many unguessable bytes."""
+        self.sessions: dict[int, Session] = {}
+        """The clients that have got past their startup packet, by session id."""
+        self.clients: set[ClientProtocol] = set()
+        self.cancel_keys = CancelKeys(random)
+        self.project_stats: dict[str, ProjectStats] = {}
+        self._statements = Statements()
+        self._pools: dict[Target, Pool] = {}
+
+    # For conversations.
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        seconds: float = self.reactor.seconds()
+        return seconds
+
+    def statement(self, text: bytes) -> Statement:
+        """The statement of an SQL text; `parse` is fired when it was not remembered."""
+        statement = self._statements.statement(text)
+        if not statement.seen:
+            statement.seen = True
+            self.hooks.parse(statement)
+        return statement
+
+    def stats(self, session: Session) -> ProjectStats:
+        """Where to count what a session does."""
+        return self._stats(session.project.name)
+
+    def pool(self, target: Target) -> Pool:
+        """The pool of a target, asked of the plugins when it is first needed."""
+        pool = self._pools.get(target)
+        if pool is None:
+            project = self.settings.projects[target.project]
+            found = self.hooks.pool(self, project, target)
+            if found is None:
+                raise PluginError("no plugin provides pools: add `pool` to the plugins")
+            pool = self._pools[target] = found[1]
+        return pool
+
+    def opened(self, session: Session) -> None:
+        """A client has sent its startup packet."""
+        self.sessions[session.id] = session
+        stats = self.stats(session)
+        stats.clients += 1
+        stats.clients_total += 1
+
+    def closed(self, session: Session, reason: str) -> None:
+        """It is gone."""
+        if self.sessions.pop(session.id, None) is not None:
+            self.stats(session).clients -= 1
+            self.hooks.disconnect(session, reason)
+
+    def project_for(self, hostname: str | None) -> Project | None:
+        """The project for a host name asked for by SNI, or the default one."""
+        if hostname is not None:
+            for project in self.settings.projects.values():
+                if hostname.lower() in (name.lower() for name in project.hostnames):
+                    return project
+        return self.settings.default_project
+
+    # For plugins.
+
+    @property
+    def pools(self) -> dict[Target, Pool]:
+        """The pools in use, by target."""
+        return self._pools
+
+    def settings_of(self, plugin: str) -> Any:
+        """The validated instance of the dataclass that the plugin's `settings_spec` declared."""
+        return self.settings.plugin[plugin]
+
+    def opener(self, target: Target) -> Opener:
+        """Opens servers of a target, for pools and health checks."""
+        return opening.Opener(self.reactor, target, prepared_limit=self.settings.max_prepared_statements)
+
+    def rerun(self, query: Query, max_bytes: int) -> Deferred[Result]:
+        """Run a query again, on behalf of its session but without its client, and keep the reply.
+
+        Uses the session's identity and the settings it has now. Fails like a lease does; an error of the query is in
+        the Result.
+        """
+        rerun = Rerun(query, max_bytes, self.now)
+        got = self.pool(query.target or query.session.project.primary).lease(
+            query.session.identity, dict(query.session.settings.now)
+        )
+        leased: Deferred[Lease] = succeed(got) if isinstance(got, Lease) else got
+        return leased.addCallback(rerun.on)
+
+    def _stats(self, project: str) -> ProjectStats:
+        stats = self.project_stats.get(project)
+        if stats is None:
+            stats = self.project_stats[project] = ProjectStats()
+        return stats

@@ -1,0 +1,26 @@
+"""`pgbeam check`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from pgbeam_core import plugins, settings
+from pgbeam_core.cli import options
+from pgbeam_core.commands import Command
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Its arguments."""
+    options.add_settings_options(parser)
+    options.add_plugins_option(parser)
+
+
+def run(args: Namespace) -> int:
+    """Print the settings that `pgbeam run` would use."""
+    merged = options.read_layers(args)
+    manager = plugins.load_plugins(settings.plugin_order(merged))
+    print(settings.to_toml(options.settings_from(merged, manager)), end="")
+    return 0
+
+
+COMMAND = Command("check", "check the settings and print them merged, with secrets masked", configure, run)

@@ -1,0 +1,174 @@
+"""One run of PgBeam from start to stop: the embedded server, the service, signals."""
+
+from __future__ import annotations
+
+import errno
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pgbeam_core.errors import PgBeamError
+from pgbeam_core.settings import Settings, apply_project
+
+log = Logger()
+
+EMBEDDED_PROJECT = "shop"
+
+
+class Service(Protocol):
+    """What a run needs of PgBeamService."""
+
+    def start(self) -> Deferred[None]: ...
+    def drain(self) -> Deferred[None]: ...
+    def stop(self) -> Deferred[None]: ...
+    def reload(self, settings: Settings) -> Any: ...
+
+
+class Embedded(Protocol):
+    """What a run needs of EmbeddedPostgres; both calls block."""
+
+    def start(self) -> str: ...
+    def stop(self) -> None: ...
+
+
+class Life:
+    """Starts, waits for a signal, drains, stops; `failure` is what kept it from starting.
+
+    `read` gives fresh settings, at start and on SIGHUP. `embedded` makes the server that stands behind PgBeam when
+    the settings know no project. `ready` is called once clients are welcome.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        read: Callable[[], Settings],
+        make_service: Callable[[Settings], Service],
+        embedded: Callable[[Settings], Embedded],
+        ready: Callable[[Settings, Service, bool], None],
+    ) -> None:
+        self.failure: PgBeamError | None = None
+        self._reactor = reactor
+        self._read = read
+        self._make_service = make_service
+        self._make_embedded = embedded
+        self._ready = ready
+        self._settings = read()
+        self._embedded: Embedded | None = None
+        self._embedded_url: str | None = None
+        self._service: Service | None = None
+        self._leaving: Deferred[None] = Deferred()
+        self._at_once: Deferred[None] = Deferred()
+
+    async def live(self) -> None:
+        """The whole run; returns when everything is stopped. What kept it from starting is in `failure`."""
+        try:
+            await self._start()
+            await self._leaving
+            await self._drain()
+        except PgBeamError as error:
+            self.failure = error
+        except (CannotListenError, OSError) as error:
+            self.failure = PgBeamError(explain(error, self._settings))
+        finally:
+            await self._stop()
+
+    def leave(self) -> None:
+        """Drain and stop; asked again, stop at once."""
+        for step in (self._leaving, self._at_once):
+            if not step.called:
+                step.callback(None)
+                return
+
+    def reload(self) -> None:
+        """Read the settings again. If they are wrong, say so and go on with the old ones."""
+        if self._service is None:
+            return
+        try:
+            self._settings = self._in_front_of_embedded(self._read())
+            done = maybeDeferred(self._service.reload, self._settings)
+        except PgBeamError as error:
+            log.error("settings were not reloaded: {reason}", reason=error.message)
+            return
+        done.addCallbacks(
+            lambda _: log.info("settings reloaded"),
+            lambda failure: log.failure("settings were not reloaded", failure=failure),
+        )
+
+    async def _start(self) -> None:
+        if not self._settings.projects:
+            self._embedded = self._make_embedded(self._settings)
+            self._embedded_url = await self._in_thread(self._embedded.start)
+            self._settings = self._in_front_of_embedded(self._settings)
+        self._service = self._make_service(self._settings)
+        await self._service.start()
+        self._ready(self._settings, self._service, self._embedded is not None)
+
+    def _in_front_of_embedded(self, settings: Settings) -> Settings:
+        if self._embedded_url is None:
+            return settings
+        return apply_project(settings, EMBEDDED_PROJECT, self._embedded_url)
+
+    async def _drain(self) -> None:
+        """Give running transactions their grace, unless somebody is in a hurry."""
+        assert self._service is not None
+        log.info("draining: running transactions get {seconds:g} s", seconds=self._settings.shutdown_grace)
+        grace: Deferred[None] = Deferred()
+        alarm = self._reactor.callLater(self._settings.shutdown_grace, grace.callback, None)
+        drained = maybeDeferred(self._service.drain).addErrback(_log_failure, "draining failed")
+        await DeferredList([drained, grace, self._at_once], fireOnOneCallback=True)
+        if alarm.active():
+            alarm.cancel()
+
+    async def _stop(self) -> None:
+        if self._service is not None:
+            await maybeDeferred(self._service.stop).addErrback(_log_failure, "stopping failed")
+        if self._embedded is not None:
+            await self._in_thread(self._embedded.stop).addErrback(_log_failure, "stopping PostgreSQL failed")
+
+    def _in_thread(self, function: Callable[[], Any]) -> Deferred[Any]:
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function)
+
+
+def _log_failure(failure: Failure, text: str) -> None:
+    log.failure(text, failure=failure)
+
+
+def listen_to_signals(reactor: Any, life: Life) -> None:
+    """SIGINT and SIGTERM leave, a third one kills; SIGHUP reloads."""
+    seen = 0
+
+    def leave(number: int, _: FrameType | None) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 2:
+            signal.signal(number, signal.SIG_DFL)
+        reactor.callFromThread(life.leave)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, leave)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(life.reload))
+
+
+def explain(error: Exception, settings: Settings) -> str:
+    """Why PgBeam cannot listen, and what to do about it."""
+    cause = error.socketError if isinstance(error, CannotListenError) else error
+    number = getattr(cause, "errno", None)
+    if isinstance(error, CannotListenError):
+        address = f"{error.interface or '*'}:{error.port}"
+    else:
+        address = ", ".join(map(str, settings.listen))
+    if number == errno.EADDRINUSE:
+        return f"{address} is taken: stop what listens there, or choose another address with --listen HOST:PORT"
+    if number == errno.EACCES:
+        return f"{address} needs privileges: choose a port above 1023 with --listen HOST:PORT"
+    if number == errno.EADDRNOTAVAIL:
+        return f"{address} is no address of this machine: choose another with --listen HOST:PORT"
+    return f"cannot start: {cause}"

@@ -1,0 +1,109 @@
+"""`pgbeam run`."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from dataclasses import replace
+from typing import Any
+
+from pgbeam_core import logs, plugins, settings
+from pgbeam_core.cli import banner, options, reactor
+from pgbeam_core.commands import Command
+from pgbeam_core.settings import Settings
+
+UPSTREAM_PROJECT = "default"
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Its arguments."""
+    parser.add_argument(
+        "--upstream",
+        metavar="URL",
+        help="the PostgreSQL server to stand in front of, postgresql://[user@]host[:port][/database][?sslmode=...], "
+        "instead of the projects in the settings (default, without projects: an embedded server with a small shop)",
+    )
+    parser.add_argument(
+        "--listen", metavar="HOST:PORT", help="address for clients, several with commas (default: 127.0.0.1:6432)"
+    )
+    options.add_plugins_option(parser)
+    options.add_settings_options(parser)
+    parser.add_argument("--tui", action="store_true", help="show what is going on, live, in this terminal")
+
+
+def run(args: Namespace) -> int:
+    """Run PgBeam until it is told to stop."""
+    merged = options.read_layers(args)
+    core = settings.core_settings(merged)
+    # First the reactor: a plugin that imports one would install another.
+    chosen = reactor.install_reactor(uvloop=core.uvloop)
+    manager = plugins.load_plugins(settings.plugin_order(merged))
+
+    def read() -> Settings:
+        fresh = options.settings_from(options.read_layers(args), manager)
+        # Plugins are chosen at start; a reload changes their settings only.
+        fresh = replace(fresh, plugins=settings.plugin_order(merged))
+        return settings.apply_project(fresh, UPSTREAM_PROJECT, args.upstream) if args.upstream else fresh
+
+    first = read()
+    log = _start_logging(first, tui=args.tui)
+
+    def reread() -> Settings:
+        fresh = read()
+        log.level = fresh.log_level
+        return fresh
+
+    return _live(chosen, reread, manager, tui=args.tui)
+
+
+def _live(chosen: Any, read: Any, manager: Any, *, tui: bool) -> int:
+    # Here, because these import Twisted's networking, which must find our reactor installed.
+    from twisted.internet.defer import Deferred
+
+    from pgbeam_core.cli.life import Life, Service, listen_to_signals
+    from pgbeam_core.cli.main import complain
+    from pgbeam_core.embedded import EmbeddedPostgres, shop_postgres
+    from pgbeam_core.service import PgBeamService
+
+    def embedded(current: Settings) -> EmbeddedPostgres:
+        print("Starting an embedded PostgreSQL; the first time takes a few seconds.", file=sys.stderr, flush=True)
+        return shop_postgres(current.state_dir)
+
+    def ready(current: Settings, service: Service, is_embedded: bool) -> None:
+        if not tui:
+            print(banner.text(current, embedded=is_embedded), flush=True)
+            return
+        from pgbeam_core.tui import run_tui
+
+        closed = run_tui(service)
+        if isinstance(closed, Deferred):
+            closed.addBoth(lambda _: life.leave())
+
+    life = Life(chosen, read, lambda current: PgBeamService(current, manager, chosen), embedded, ready)
+
+    def begin() -> None:
+        listen_to_signals(chosen, life)
+        Deferred.fromCoroutine(life.live()).addErrback(_unexpected, life).addBoth(lambda _: chosen.stop())
+
+    chosen.callWhenRunning(begin)
+    chosen.run(installSignalHandlers=False)
+    return complain(life.failure, 1) if life.failure is not None else 0
+
+
+def _unexpected(failure: Any, life: Any) -> None:
+    from pgbeam_core.errors import PgBeamError
+
+    logs.log.failure("PgBeam failed", failure=failure)
+    life.failure = PgBeamError(f"failed: {failure.getErrorMessage()}")
+
+
+def _start_logging(current: Settings, *, tui: bool) -> logs.Log:
+    """To stderr; with the TUI on the terminal, to a file."""
+    stream = None
+    if tui:
+        current.state_dir.mkdir(parents=True, exist_ok=True)
+        stream = (current.state_dir / "pgbeam.log").open("a", encoding="utf-8")
+    return logs.start(current.log_level, current.log_format, stream)
+
+
+COMMAND = Command("run", "start PgBeam and serve clients until Ctrl-C", configure, run)

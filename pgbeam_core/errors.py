@@ -1,0 +1,54 @@
+"""What can go wrong, each with the SQLSTATE that a client is told."""
+
+from __future__ import annotations
+
+
+class PgBeamError(Exception):
+    """Base of all errors that PgBeam raises on purpose; `sqlstate` is what a client would be told."""
+
+    sqlstate = "XX000"
+
+    def __init__(self, message: str, *, hint: str | None = None, sqlstate: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        if sqlstate is not None:
+            self.sqlstate = sqlstate
+
+
+class ProtocolViolation(PgBeamError):
+    """The peer broke the wire protocol; it is told why and the connection ends."""
+
+    sqlstate = "08P01"
+
+
+class SettingsError(PgBeamError):
+    """A setting is unknown, of the wrong type or out of range. The message names file, key and value."""
+
+    sqlstate = "F0000"
+
+
+class PluginError(PgBeamError):
+    """A plugin cannot be loaded or breaks the hook contract. The message names it."""
+
+    sqlstate = "F0000"
+
+
+class UpstreamUnavailable(PgBeamError):
+    """No server of the target can be reached, or the one in use was lost."""
+
+    sqlstate = "08006"
+
+
+class ServerRefused(PgBeamError):
+    """The server answered a login with an ErrorResponse; `frame` is that message as the server sent it."""
+
+    def __init__(self, message: str, frame: bytes, *, sqlstate: str) -> None:
+        super().__init__(message, sqlstate=sqlstate)
+        self.frame = frame
+
+
+class PoolExhausted(PgBeamError):
+    """No server came free within `wait_timeout_s`."""
+
+    sqlstate = "53300"

@@ -1,0 +1,147 @@
+"""Calls hooks: order, isolation, counting. The only place that knows how.
+
+pluggy declares, validates and orders; a hook is then frozen into a tuple of plain callables, each taking all the
+hook's arguments by position and passing on the ones its implementation named. No plugin joins after the start.
+A hook with wrappers is called by pluggy itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pluggy
+from pluggy._hooks import HookImpl
+from twisted.logger import Logger
+
+log = Logger()
+
+Call = Callable[..., Any]
+
+
+class PluginRaised(Exception):
+    """A plugin whose settings say `on_error = "refuse"` raised: the query must not go on."""
+
+    def __init__(self, plugin: str) -> None:
+        super().__init__(f'plugin "{plugin}" failed')
+        self.plugin = plugin
+
+
+def narrow(impl: HookImpl, given: tuple[str, ...]) -> Call:
+    """A callable that takes every argument of the hook by position and passes on those that `impl` names."""
+    function: Call = impl.function
+    if impl.argnames == given:
+        return function
+    places = [given.index(name) for name in impl.argnames]
+    if not places:
+        return lambda *_: function()
+    if len(places) == 1:
+        place = places[0]
+        return lambda *args: function(args[place])
+    return lambda *args: function(*[args[place] for place in places])
+
+
+class Hooks:
+    """The frozen hooks of one run.
+
+    Each attribute is a hook; calling it asks the plugins in order. `bool(hooks.route.implementations)` tells
+    whether anybody listens.
+    """
+
+    def __init__(self, manager: pluggy.PluginManager, refusing: Iterable[str] = ()) -> None:
+        self.manager = manager
+        self.raised: Counter[tuple[str, str]] = Counter()
+        self._refusing = frozenset(refusing)
+        self.connect = self._first("connect")
+        self.route = self._first("route")
+        self.execute = self._first("execute")
+        self.variable = self._first("variable")
+        self.pool = self._first("pool")
+        self.authenticated = self._all("authenticated")
+        self.disconnect = self._all("disconnect")
+        self.parse = self._all("parse")
+        self.result = self._all("result")
+        self.transaction_over = self._all("transaction_over")
+        self.stats = self._all("stats")
+        self.panel = self._all("panel")
+        self.console = self._all("console")
+
+    def freeze(self, name: str) -> tuple[tuple[str, Call], ...]:
+        """The implementations of a hook, first to be called first: (plugin name, callable by position)."""
+        caller = getattr(self.manager.hook, name)
+        given = tuple(caller.spec.argnames)
+        impls = list(reversed(caller.get_hookimpls()))
+        if any(impl.wrapper or impl.hookwrapper for impl in impls):
+            return (("pluggy", lambda *args: caller(**dict(zip(given, args, strict=True)))),)
+        return tuple((impl.plugin_name, narrow(impl, given)) for impl in impls)
+
+    def failed(self, hook: str, plugin: str) -> None:
+        """Count and log the exception being handled; raise if that plugin must not be passed over."""
+        self.raised[hook, plugin] += 1
+        log.failure("plugin {plugin} raised in {hook}", plugin=plugin, hook=hook)
+        if plugin in self._refusing and hook in ("parse", "route", "execute", "connect"):
+            raise PluginRaised(plugin)
+
+    def _first(self, name: str) -> First:
+        return First(name, self.freeze(name), self.failed)
+
+    def _all(self, name: str) -> All:
+        return All(name, self.freeze(name), self.failed)
+
+
+class _Frozen:
+    __slots__ = ("failed", "implementations", "name")
+
+    def __init__(
+        self, name: str, implementations: tuple[tuple[str, Call], ...], failed: Callable[[str, str], None]
+    ) -> None:
+        self.name = name
+        self.implementations = implementations
+        self.failed = failed
+
+    def __bool__(self) -> bool:
+        return bool(self.implementations)
+
+
+class First(_Frozen):
+    """A hook whose first answer that is not None wins. The call gives (plugin name, answer) or None."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: Any) -> tuple[str, Any] | None:
+        return self.after(None, *args)
+
+    def after(self, plugin: str | None, *args: Any) -> tuple[str, Any] | None:
+        """Ask only the plugins behind that one: it has answered with a Deferred that came to None."""
+        waiting = plugin is not None
+        for name, call in self.implementations:
+            if waiting:
+                waiting = name != plugin
+                continue
+            try:
+                answer = call(*args)
+            except Exception:
+                self.failed(self.name, name)
+                continue
+            if answer is not None:
+                return name, answer
+        return None
+
+
+class All(_Frozen):
+    """A hook that every plugin gets. The call gives (plugin name, answer) for each answer that is not None."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: Any) -> list[tuple[str, Any]]:
+        answers = []
+        for name, call in self.implementations:
+            try:
+                answer = call(*args)
+            except Exception:
+                self.failed(self.name, name)
+                continue
+            if answer is not None:
+                answers.append((name, answer))
+        return answers

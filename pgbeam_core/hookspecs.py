@@ -1,0 +1,164 @@
+"""Every hook, in the order in which it fires. This file is the contract between the core and every plugin.
+
+A plugin is a module or an object named by an entry point of the group `pgbeam`; it implements the hooks it
+wants with `@hookimpl`, taking only the arguments it wants. `--plugins a,b,c` asks a first, then b, then c.
+
+One session sees, in this order::
+
+    connect                        once, before authentication; a Refusal ends the connection
+      authenticated                once, if the login succeeds
+        parse                      once per distinct SQL text while it is remembered
+        route                      per execution outside a transaction
+        execute                    per execution, before a server is leased
+        result                     exactly once per execution, however it was answered
+        variable                   per SET, SHOW or RESET of pgbeam.*
+    disconnect                     exactly once per connect
+
+A plugin that raises in parse, route, execute or result is named in the log and counted, and has no opinion,
+unless its settings class says `on_error = "refuse"`: then the query is refused with XX000.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from pgbeam_core.commands import Command
+    from pgbeam_core.console import Table
+    from pgbeam_core.leases import Pool
+    from pgbeam_core.query import Answer, Notice, Query, Refusal, Result, Statement, Target
+    from pgbeam_core.beam import Beam
+    from pgbeam_core.session.session import Session
+    from pgbeam_core.settings import Project
+
+PROJECT_NAME = "pgbeam"
+hookspec = pluggy.HookspecMarker(PROJECT_NAME)
+hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
+
+
+@hookspec
+def settings_spec() -> type | None:  # type: ignore[empty-body]
+    """Declare the settings that `[plugins.<name>]` may hold.
+
+    Fired at start, at reload and by `pgbeam check`, before anything else.
+
+    :returns: a frozen dataclass; every field has a default and `metadata={"help": …}`, optionally `min`, `max`,
+        `choices` and `unit`. The validated instance is `beam.settings_of(name)`.
+    """
+
+
+@hookspec
+def startup(beam: Beam) -> Deferred[None] | None:  # type: ignore[empty-body]
+    """Get ready: open stores, start schedules. No client is accepted before every plugin is ready.
+
+    Raising (or a Deferred that fails) stops the start with that message.
+
+    :param beam: the running PgBeam: settings, reactor, projects, sessions, and the means to run queries of one's own.
+    """
+
+
+@hookspec
+def shutdown(beam: Beam) -> Deferred[None] | None:  # type: ignore[empty-body]
+    """Put away what `startup` opened, in the reverse order of startup. Waited for, within `shutdown_grace`."""
+
+
+@hookspec(firstresult=True)
+def pool(beam: Beam, project: Project, target: Target) -> Pool | None:  # type: ignore[empty-body]
+    """Provide the pool of servers of one target. First answer wins; somebody has to give one.
+
+    Fired once per target, when its first client comes.
+    """
+
+
+@hookspec(firstresult=True)
+def connect(session: Session) -> Refusal | Deferred[Refusal | None] | None:  # type: ignore[empty-body]
+    """Let a client in, or not: after its startup packet, before authentication. First Refusal wins.
+
+    :returns: None to let it in; a Refusal is sent as FATAL and ends the connection; a Deferred of either.
+    """
+
+
+@hookspec
+def authenticated(session: Session) -> None:
+    """The login succeeded; queries may follow. Not fired for a session whose login failed."""
+
+
+@hookspec
+def parse(statement: Statement) -> None:
+    """Look at an SQL text that was not seen before (or not remembered) and note what you need to know about it.
+
+    Keep it in `statement.notes["<plugin>"]`. Fired before `route`, once per distinct text while it is remembered.
+    """
+
+
+@hookspec(firstresult=True)
+def route(session: Session, query: Query) -> Target | None:  # type: ignore[empty-body]
+    """Choose where this execution goes. First answer wins; None everywhere means the primary.
+
+    Not fired inside a transaction (the target is the one it began on), nor for a pipeline of several executions.
+    """
+
+
+@hookspec(firstresult=True)
+def execute(  # type: ignore[empty-body]
+    session: Session, query: Query, target: Target
+) -> Answer | Refusal | Deferred[Answer | Refusal | None] | None:
+    """Answer or refuse this execution instead of the server. First answer wins; None lets it pass.
+
+    An Answer is taken only where `query.answerable`; elsewhere it is ignored. The client's turn waits for a
+    Deferred; its being cancelled means that the client left.
+    """
+
+
+@hookspec
+def result(session: Session, query: Query, result: Result) -> Sequence[Notice] | Notice | None:  # type: ignore[empty-body]
+    """See how an execution ended. Fired exactly once per execution, however it was answered.
+
+    :returns: notices to send before the client's ReadyForQuery, or None.
+    """
+
+
+@hookspec
+def transaction_over(session: Session, committed: bool) -> None:
+    """An explicit transaction of this session ended. Executions outside one end with their `result`."""
+
+
+@hookspec(firstresult=True)
+def variable(session: Session, name: str, value: str | None) -> str | Refusal | None:  # type: ignore[empty-body]
+    """Own a session variable `pgbeam.<name>`: check a value that a client wants to give it.
+
+    Fired for SET (also as a startup option), and with value None for SHOW, RESET and DEFAULT: then return the default.
+    The core keeps the value (`session.variable(name)`), with the transaction behaviour of any PostgreSQL parameter.
+
+    :returns: the value as SHOW prints it, a Refusal (22023 for a bad value), or None: not mine.
+    """
+
+
+@hookspec
+def disconnect(session: Session, reason: str) -> None:
+    """The client is gone. Exactly one for each connect, also when the login failed or was refused."""
+
+
+@hookspec
+def stats() -> Mapping[str, float | int | Mapping[str, float | int]]:  # type: ignore[empty-body]
+    """Give counters and gauges by name. Called on demand; must be cheap."""
+
+
+@hookspec
+def panel() -> Any:  # type: ignore[empty-body]
+    """Give something rich can print (a Table, a Text) for the TUI, or None. Called about once a second."""
+
+
+@hookspec
+def commands() -> Sequence[Command]:  # type: ignore[empty-body]
+    """Add subcommands to the `pgbeam` command line."""
+
+
+@hookspec
+def console() -> Mapping[str, Table]:  # type: ignore[empty-body]
+    """Add tables to the console: what `SHOW <NAME>` answers, by upper-case name."""

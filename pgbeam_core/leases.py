@@ -1,0 +1,170 @@
+"""Servers, pools and leases: what a pool plugin is given, and what it has to give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pgbeam_core.query import Target
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from pgbeam_core.session.prepared import ServerStatements
+    from pgbeam_core.session.session import Session
+    from pgbeam_core.session.turns import Turn
+
+
+@dataclass(slots=True, frozen=True)
+class Identity:
+    """Who a server is logged in as. A server serves only sessions of an equal identity.
+
+    parameters: the startup parameters other than user, database and application_name, in order of name; they are what
+    RESET returns to, so a server started with others would not do.
+    """
+
+    user: str
+    database: str
+    parameters: tuple[tuple[str, str], ...] = ()
+
+
+class Relay(Protocol):
+    """Answers a server's authentication requests: a client whose login is relayed, or stored credentials."""
+
+    def challenge(self, frame: bytes) -> None:
+        """An Authentication message other than AuthenticationOk. The answer goes to `server.respond`."""
+
+    def attach(self, server: Server) -> None:
+        """The server whose login this is."""
+
+    def detach(self) -> None:
+        """The login is over, whichever way."""
+
+
+class Server(Protocol):
+    """A connection to PostgreSQL, as a pool sees it."""
+
+    target: Target
+    identity: Identity
+    pid: int
+    alive: bool
+    opened_at: float
+    used_at: float
+    status: bytes
+    """Transaction status of the last ReadyForQuery: I, T or E."""
+    owed: int
+    """Turns it still owes."""
+    state: set[str]
+    """Session state that clients left on it: temp_table, listen … Nothing can be left but what is named here."""
+    settings: dict[str, str]
+    """Run-time parameters it was told, relative to its startup parameters."""
+    reproducible: bool
+    """Another server of this identity can be opened without a client's help: the server asked for no password."""
+    lease: Lease | None
+    """The exclusive lease on it."""
+    gone: Callable[[Server, bool], None]
+    """Told once when it is gone, and whether PgBeam itself closed it. Its pool sets this."""
+
+    def close(self, reason: str) -> None:
+        """Say Terminate and hang up; never without a reason. What it still owes is lost."""
+
+    def reset(self) -> Deferred[None]:
+        """Run DISCARD ALL; fails if the server does."""
+
+    def settled(self) -> Deferred[None] | None:
+        """None, or a Deferred for when no cancel request can hit it any more."""
+
+    def respond(self, frame: bytes) -> None:
+        """Pass on a client's answer to an authentication request."""
+
+    # For conversations; a pool has no use for these.
+
+    statements: ServerStatements
+
+    def attach(self, holder: Any) -> None:
+        """This conversation holds the exclusive lease."""
+
+    def detach(self, holder: Any) -> None:
+        """It does not any more."""
+
+    def send(self, turn: Turn, data: bytes) -> None:
+        """Owe a turn, and send its request."""
+
+    def write(self, data: bytes) -> None:
+        """Send more of a request that is under way."""
+
+    def settle(self, turn: Turn) -> None:
+        """Let the turn say at once what is PgBeam's to say."""
+
+    def aside(self, sql: bytes, otherwise: str) -> Deferred[None]:
+        """Run SQL of PgBeam's own; the server is closed with `otherwise` if it fails."""
+
+    def cancel(self) -> None:
+        """Ask PostgreSQL to cancel what it is doing."""
+
+    def pause(self) -> None:
+        """Do not read from PostgreSQL."""
+
+    def resume(self) -> None:
+        """Read again."""
+
+
+class Opener(Protocol):
+    """Opens servers of one target."""
+
+    def __call__(self, identity: Identity, application_name: str | None, relay: Relay | None) -> Deferred[Server]:
+        """Connect and log in. Fails with ServerRefused, or UpstreamUnavailable when there is no server to ask.
+
+        Without a relay only a server that asks for no password lets PgBeam in. Cancelling the Deferred gives up.
+        """
+
+
+class Lease:
+    """The right to put turns on a server. Exclusive: nobody else's turns are between. It returns itself once."""
+
+    __slots__ = ("_pool", "released", "server", "shared", "since", "waited")
+
+    def __init__(self, pool: Pool, server: Server, *, shared: bool, waited: float, since: float) -> None:
+        self._pool = pool
+        self.server = server
+        self.shared = shared
+        self.waited = waited
+        """Seconds in the queue."""
+        self.since = since
+        self.released = False
+
+    def release(self) -> None:
+        """Give the server back to its pool."""
+        if not self.released:
+            self.released = True
+            self._pool.give_back(self)
+
+
+class Pool(Protocol):
+    """The servers of one target, for all identities."""
+
+    def login(self, session: Session, relay: Relay) -> Deferred[Lease]:
+        """A fresh server on which the client authenticates itself, leased to it.
+
+        Fails with what the Opener fails with, or PoolExhausted. Cancelling the Deferred gives up.
+        """
+
+    def lease(
+        self, identity: Identity, settings: Mapping[str, str], *, shared: bool = False
+    ) -> Lease | Deferred[Lease]:
+        """A server for the next turns: at once if one is idle, else in order of asking.
+
+        `settings` are the run-time parameters wanted; a server that has them is preferred.
+        Cancelling the Deferred gives the place in the queue up.
+        """
+
+    def give_back(self, lease: Lease) -> None:
+        """Called by `Lease.release`."""
+
+    @property
+    def available(self) -> bool:
+        """Whether the target counts as reachable: its circuit breaker is closed."""
+
+    def close(self, reason: str) -> Deferred[None] | None:
+        """Close all servers, the leased ones when they come back; queued clients are refused."""

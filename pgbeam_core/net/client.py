@@ -1,0 +1,313 @@
+"""A connection from an application: startup packet, login, then a conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from pgbeam_core.errors import PgBeamError, ProtocolViolation, ServerRefused
+from pgbeam_core.leases import Lease
+from pgbeam_core.net.login import RelayedLogin
+from pgbeam_core.query import Refusal
+from pgbeam_core.session.conversation import Conversation
+from pgbeam_core.session.outcome import refusal_frame
+from pgbeam_core.session.session import Session
+from pgbeam_core.wire import backend
+from pgbeam_core.wire.frames import MAX_AUTH_LENGTH, FrameCutter
+from pgbeam_core.wire.startup import (
+    CancelRequest,
+    GSSENCRequest,
+    SSLRequest,
+    StartupMessage,
+    StartupReader,
+    negotiate,
+)
+
+if TYPE_CHECKING:
+    from pgbeam_core.net.server import Server
+    from pgbeam_core.beam import Beam
+
+log = Logger()
+
+LOGIN_TIMEOUT = 60.0
+"""Seconds from connecting to being logged in: PostgreSQL's default authentication_timeout."""
+
+_PASSWORD = ord("p")
+_TERMINATE = ord("X")
+
+
+@implementer(IPushProducer)
+class ClientProtocol(Protocol):
+    """One client. What arrives goes to `_take`, which changes with the phase."""
+
+    def __init__(self, beam: Beam) -> None:
+        self._beam = beam
+        self._reader = StartupReader()
+        self._take: Callable[[bytes], None] = self._startup
+        self._session: Session | None = None
+        self._conversation: Conversation | None = None
+        self._relay: RelayedLogin | None = None
+        self._answers = FrameCutter(max_length=MAX_AUTH_LENGTH)
+        self._early: list[bytes] = []
+        self._pending: Deferred[Any] | None = None
+        self._timeout: Any = None
+        self._key: tuple[int, bytes] | None = None
+        self._long_key = False
+        self._reason: str | None = None
+
+    # Starting up.
+
+    def connectionMade(self) -> None:
+        """A client is there."""
+        transport: Any = self.transport
+        if hasattr(transport, "setTcpNoDelay"):
+            transport.setTcpNoDelay(True)
+            transport.setTcpKeepAlive(True)
+        self._timeout = self._beam.reactor.callLater(LOGIN_TIMEOUT, self._too_slow)
+        self._beam.clients.add(self)
+        transport.registerProducer(self, True)
+
+    def _too_slow(self) -> None:
+        self.hang_up("login timed out")
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes from the client."""
+        try:
+            self._take(data)
+        except ProtocolViolation as error:
+            self.hang_up(error.message, backend.error_response("FATAL", error.sqlstate, error.message, None, error.hint))
+
+    def _startup(self, data: bytes) -> None:
+        packet = self._reader.feed(data)
+        while packet is not None:
+            if isinstance(packet, SSLRequest | GSSENCRequest):
+                # A client that sends on without waiting for the answer may be an attacker's (CVE-2021-23214).
+                if self._reader.rest():
+                    raise ProtocolViolation("received unencrypted data after SSL request")
+                self.transport.write(b"N")
+                return
+            if isinstance(packet, CancelRequest):
+                self._cancel(packet)
+                return
+            self._started(packet)
+            return
+
+    def _cancel(self, request: CancelRequest) -> None:
+        conversation = self._beam.cancel_keys.find(request)
+        if conversation is not None:
+            conversation.cancel()
+        self.hang_up("cancel request")
+
+    def _started(self, packet: StartupMessage) -> None:
+        offer = negotiate(packet)
+        if offer is not None:
+            self.write(offer)
+        self._long_key = packet.minor >= 2
+        self._take = self._early.append
+        rest = self._reader.rest()
+        if rest:
+            self._early.append(rest)
+        beam = self._beam
+        project = beam.project_for(None)
+        if project is None:
+            self._refuse(Refusal("08004", 'project not found for hostname ""'))
+            return
+        try:
+            self._session = session = Session(
+                project, self._peer(), packet.parameters, hostname=None, ask=lambda name, value: self._ask(name, value)
+            )
+        except PgBeamError as error:
+            self._refuse(Refusal(error.sqlstate, error.message, hint=error.hint))
+            return
+        beam.opened(session)
+        found = beam.hooks.connect(session)
+        answer = found[1] if found is not None else None
+        if isinstance(answer, Deferred):
+            self._pending = answer
+            answer.addCallbacks(self._let_in, lambda _: self._let_in(Refusal("XX000", "could not decide over a login")))
+        else:
+            self._let_in(answer)
+
+    def _ask(self, name: str, value: str | None) -> str | Refusal | None:
+        found = self._beam.hooks.variable(self._session, name, value)
+        answer: str | Refusal | None = None if found is None else found[1]
+        return answer
+
+    def _peer(self) -> str:
+        peer: Any = self.transport.getPeer()
+        return str(getattr(peer, "host", "unix"))
+
+    # Logging in.
+
+    def _let_in(self, refusal: Refusal | None) -> None:
+        self._pending = None
+        session = self._session
+        assert session is not None
+        if self._reason is not None:
+            return
+        if refusal is not None:
+            self._refuse(refusal)
+            return
+        self._relay = RelayedLogin(self.write)
+        self._take = self._authenticating
+        early, self._early = self._early, []
+        pool = self._beam.pool(session.project.primary)
+        self._pending = pool.login(session, self._relay)
+        self._pending.addCallbacks(self._logged_in, self._not_logged_in)
+        if early:
+            self.dataReceived(b"".join(early))
+
+    def _authenticating(self, data: bytes) -> None:
+        frames = self._answers.feed(data)
+        for frame in frames:
+            if frame[0] == _TERMINATE:
+                self.hang_up("client left during login")
+                return
+            if frame[0] != _PASSWORD or self._relay is None or not self._relay.respond(frame):
+                raise ProtocolViolation(f"expected password response, got message type {frame[0]}")
+
+    def _not_logged_in(self, failure: Failure) -> None:
+        self._pending = None
+        if self._reason is not None:
+            return
+        error = failure.value
+        if isinstance(error, ServerRefused):
+            self.hang_up(f"login refused: {error.message}", error.frame)
+        elif isinstance(error, PgBeamError):
+            self._refuse(Refusal(error.sqlstate, error.message, hint=error.hint))
+        else:
+            log.failure("login failed", failure)
+            self._refuse(Refusal("08006", "could not get a server connection"))
+
+    def _logged_in(self, lease: Lease) -> None:
+        self._pending = None
+        if self._reason is not None:
+            lease.release()
+            return
+        session = self._session
+        assert session is not None
+        self._timeout.cancel()
+        self._conversation = conversation = Conversation(session, self, self._beam)
+        server: Any = lease.server
+        conversation.take(lease)
+        in_session_mode = session.project.pool_mode == "session" or session.replication
+        self._key = self._beam.cancel_keys.issue(
+            conversation, pid=server.pid if in_session_mode else None, long=self._long_key
+        )
+        session.pid = self._key[0]
+        self.write(self._greeting(server))
+        self._take = conversation.received
+        self._beam.hooks.authenticated(session)
+        conversation.begin()
+        rest = self._answers.rest()
+        if rest:
+            self.dataReceived(rest)
+
+    def _greeting(self, server: Server) -> bytes:
+        session = self._session
+        assert session is not None and self._key is not None
+        told = dict(server.parameters)
+        if session.application_name is not None and "application_name" in told:
+            told["application_name"] = session.application_name
+        session.parameter_status = told
+        statuses = [backend.parameter_status(name, value) for name, value in told.items()]
+        key = backend.BackendKeyData(*self._key).to_bytes()
+        return b"".join([backend.AUTHENTICATION_OK, *server.greeting, *statuses, key, backend.READY_IDLE])
+
+    # The client, as its conversation sees it.
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        self.transport.write(data)
+
+    def pause(self) -> None:
+        """Stop reading from the client."""
+        transport: Any = self.transport
+        transport.pauseProducing()
+
+    def resume(self) -> None:
+        """Read on."""
+        transport: Any = self.transport
+        transport.resumeProducing()
+
+    def hang_up(self, reason: str, farewell: bytes = b"") -> None:
+        """Send the farewell and close."""
+        if self._reason is not None:
+            return
+        self._reason = reason
+        self._take = _ignore
+        transport: Any = self.transport
+        if farewell:
+            transport.write(farewell)
+        transport.unregisterProducer()
+        transport.loseConnection()
+        self._over(reason)
+
+    def dismiss(self, farewell: bytes) -> None:
+        """Send the client away, unless it is in the middle of something."""
+        if self._conversation is None or not self._conversation.busy:
+            self.hang_up("PgBeam stops", farewell)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self.hang_up(refusal.message, refusal_frame(refusal, "FATAL"))
+
+    # Backpressure: the transport asks us to stop producing what we write to it.
+
+    def pauseProducing(self) -> None:
+        """The client does not read as fast as it is written to."""
+        if self._conversation is not None:
+            self._conversation.client_full()
+
+    def resumeProducing(self) -> None:
+        """The client reads again."""
+        if self._conversation is not None:
+            self._conversation.client_drained()
+
+    def stopProducing(self) -> None:
+        """The transport is closing."""
+
+    # The end.
+
+    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008 -- Twisted's signature
+        """The socket is closed, by whichever side."""
+        if self._reason is None:
+            self._reason = "client closed the connection"
+            self._over(self._reason)
+        self._beam.clients.discard(self)
+
+    def _over(self, reason: str) -> None:
+        if self._timeout is not None and self._timeout.active():
+            self._timeout.cancel()
+        if self._key is not None:
+            self._beam.cancel_keys.withdraw(*self._key)
+        if self._conversation is not None:
+            self._conversation.gone(reason)
+        if self._pending is not None:
+            self._pending.addErrback(lambda _: None)
+            self._pending.cancel()
+        if self._session is not None:
+            self._beam.closed(self._session, reason)
+
+
+def _ignore(_data: bytes) -> None:
+    """What a client sends after its end."""
+
+
+class ClientFactory(Factory):
+    """Makes the protocols of a listener."""
+
+    noisy = False
+
+    def __init__(self, beam: Beam) -> None:
+        self._beam = beam
+
+    def buildProtocol(self, addr: object) -> ClientProtocol:  # type: ignore[override]
+        """A client has connected."""
+        return ClientProtocol(self._beam)

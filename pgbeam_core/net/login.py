@@ -1,0 +1,40 @@
+"""A client's authentication, relayed to a fresh server: PostgreSQL checks it, PgBeam sees and stores no password."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pgbeam_core.leases import Server
+from pgbeam_core.wire.authentication import AuthenticationSASL, auth_code
+from pgbeam_core.wire.tags import Auth
+
+
+class RelayedLogin:
+    """Stands between one client and one server while they agree on who the client is."""
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self._write = write
+        self._server: Server | None = None
+
+    def attach(self, server: Server) -> None:
+        """The server that asks."""
+        self._server = server
+
+    def detach(self) -> None:
+        """It has made up its mind."""
+        self._server = None
+
+    def challenge(self, frame: bytes) -> None:
+        """Pass the server's request on to the client."""
+        if auth_code(frame) is Auth.SASL:
+            # Channel binding ties the exchange to one TLS connection; there are two here, or none.
+            offered = AuthenticationSASL.from_bytes(frame).mechanisms
+            frame = AuthenticationSASL(tuple(name for name in offered if not name.endswith(b"-PLUS"))).to_bytes()
+        self._write(frame)
+
+    def respond(self, frame: bytes) -> bool:
+        """Pass the client's answer on. False when nobody has asked for one."""
+        if self._server is None:
+            return False
+        self._server.respond(frame)
+        return True

@@ -1,0 +1,359 @@
+"""A connection to PostgreSQL: logs in, then pays out what it owes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from pgbeam_core.errors import PgBeamError, ProtocolViolation, ServerRefused, UpstreamUnavailable
+from pgbeam_core.leases import Identity, Lease, Relay
+from pgbeam_core.query import Target
+from pgbeam_core.session.prepared import ServerStatements
+from pgbeam_core.session.replies import OutOfTurn, ReplyQueue
+from pgbeam_core.session.turns import Turn
+from pgbeam_core.wire import backend, frontend
+from pgbeam_core.wire.authentication import auth_code
+from pgbeam_core.wire.frames import FrameCutter
+from pgbeam_core.wire.startup import StartupMessage
+from pgbeam_core.wire.tags import Auth
+
+log = Logger()
+
+_AUTHENTICATION, _KEY, _STATUS, _READY, _ERROR, _NOTICE, _NEGOTIATE, _NOTIFICATION = b"RKSZENvA"
+
+
+@implementer(IPushProducer)
+class Server(Protocol):
+    """One server. Its public attributes are those of `leases.Server`."""
+
+    def __init__(
+        self,
+        target: Target,
+        identity: Identity,
+        application_name: str | None,
+        *,
+        now: Callable[[], float],
+        cancel: Callable[[Server], Deferred[None]],
+        prepared_limit: int,
+        relay: Relay | None,
+    ) -> None:
+        self.target = target
+        self.identity = identity
+        self.pid = 0
+        self.secret = b""
+        self.alive = False
+        self.opened_at = self.used_at = now()
+        self.state: set[str] = set()
+        self.settings: dict[str, str] = {} if application_name is None else {"application_name": application_name}
+        self.statements = ServerStatements(prepared_limit)
+        self.reproducible = True
+        self.lease: Lease | None = None
+        self.parameters: dict[str, str] = {}
+        self.greeting: list[bytes] = []
+        """Notices that came with the login, for the client whose login it was."""
+        self.ready: Deferred[Server] = Deferred(lambda _: self.close("login given up"))
+        """Fires when logged in; fails with ServerRefused or UpstreamUnavailable."""
+        self.gone: Callable[[Any, bool], None] = lambda _server, _expected: None
+        self._application_name = application_name
+        self._now = now
+        self._cancel = cancel
+        self._cancelling: Deferred[None] | None = None
+        self._relay = relay
+        self._cutter: FrameCutter | None = FrameCutter(max_length=1 << 20)
+        self._replies = ReplyQueue(self)
+        self._holder: Any = None
+        self._reason: str | None = None
+
+    @property
+    def status(self) -> bytes:
+        """Transaction status of the last ReadyForQuery."""
+        return self._replies.status
+
+    @property
+    def owed(self) -> int:
+        """Turns it still owes."""
+        return len(self._replies.turns)
+
+    def __repr__(self) -> str:
+        return f"<Server {self.pid} {self.identity.user}@{self.identity.database} {self.target.address}>"
+
+    # Logging in.
+
+    def connectionMade(self) -> None:
+        """Say who we are."""
+        parameters = {"user": self.identity.user, "database": self.identity.database, **dict(self.identity.parameters)}
+        if self._application_name is not None:
+            parameters["application_name"] = self._application_name
+        if self._relay is not None:
+            self._relay.attach(self)
+        self.transport.write(StartupMessage(3, 0, parameters).to_bytes())
+
+    def respond(self, frame: bytes) -> None:
+        """Pass on an answer to an authentication request."""
+        self.transport.write(frame)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes from PostgreSQL."""
+        try:
+            if self._cutter is None:
+                self._replies.feed(data)
+            else:
+                self._login(data)
+        except OutOfTurn as error:
+            self.quarantine(error.message)
+        except ProtocolViolation as error:
+            self._end(UpstreamUnavailable(f"server broke the protocol: {error.message}"))
+
+    def _login(self, data: bytes) -> None:
+        assert self._cutter is not None
+        cutter = self._cutter
+        frames = cutter.feed(data)
+        for place, frame in enumerate(frames):
+            self._login_frame(frame)
+            if self._cutter is None:
+                rest = b"".join(frames[place + 1 :]) + cutter.rest()
+                if rest:
+                    self.dataReceived(rest)
+                return
+            if self._reason is not None:
+                return
+
+    def _login_frame(self, frame: bytes) -> None:
+        tag = frame[0]
+        if tag == _AUTHENTICATION:
+            self._authentication(frame)
+        elif tag == _STATUS:
+            self.parameter_status(frame)
+        elif tag == _KEY:
+            key = backend.BackendKeyData.from_bytes(frame)
+            self.pid, self.secret = key.pid, key.secret
+        elif tag == _READY:
+            self._logged_in()
+        elif tag == _ERROR:
+            fields = backend.error_fields(frame)
+            self._end(ServerRefused(fields.get("M", ""), frame, sqlstate=fields.get("C", "XX000")))
+        elif tag == _NOTICE:
+            self.greeting.append(frame)
+        elif tag != _NEGOTIATE:
+            raise ProtocolViolation(f"unexpected message {chr(tag)!r} during login")
+
+    def _authentication(self, frame: bytes) -> None:
+        code = auth_code(frame)
+        if code is Auth.OK:
+            return
+        # SASLFinal asks for nothing, but whoever gets it went through an exchange that only the client can repeat.
+        self.reproducible = False
+        if self._relay is not None:
+            self._relay.challenge(frame)
+            return
+        message = f'server asks for the password of user "{self.identity.user}", which PgBeam does not have'
+        self._end(UpstreamUnavailable(message, hint="Connect again: a new login opens a new server."))
+
+    def _logged_in(self) -> None:
+        self._cutter = None
+        self.alive = True
+        if self._relay is not None:
+            self._relay.detach()
+            self._relay = None
+        self.transport.registerProducer(self, True)
+        ready, self.ready = self.ready, Deferred()
+        ready.callback(self)
+
+    # Turns.
+
+    def send(self, turn: Turn, data: bytes) -> None:
+        """Owe a turn, and send its request."""
+        turn.sent_at = self.used_at = self._now()
+        self._replies.expect(turn)
+        self.transport.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Send more of a request that is under way."""
+        self.transport.write(data)
+
+    def settle(self, turn: Turn) -> None:
+        """Let the turn say at once what is PgBeam's to say, if it is the one at the head."""
+        if self._replies.turns and self._replies.turns[0] is turn:
+            turn.settle()
+
+    def aside(self, sql: bytes, otherwise: str) -> Deferred[None]:
+        """Run SQL of PgBeam's own whose result nobody wants; the server is closed with `otherwise` if it fails."""
+        owner = Aside(self, otherwise)
+        self.send(Turn(owner, simple=True), frontend.Query(sql).to_bytes())
+        return owner.done
+
+    def reset(self) -> Deferred[None]:
+        """Run DISCARD ALL and forget what clients left."""
+        done = self.aside(b"DISCARD ALL", "DISCARD ALL failed")
+        self.statements.clear()
+        self.settings = {}
+        if self._application_name is not None:
+            self.settings["application_name"] = self._application_name
+        self.state.clear()
+        return done
+
+    def attach(self, holder: Any) -> None:
+        """This conversation holds the exclusive lease: what comes unasked is for it."""
+        self._holder = holder
+
+    def detach(self, holder: Any) -> None:
+        """It does not any more."""
+        if self._holder is holder:
+            self._holder = None
+
+    # What nobody asked for.
+
+    def parameter_status(self, frame: bytes) -> bool:
+        """A parameter changed; only the conversation that holds the server may hear of it, in its own turn."""
+        message = backend.ParameterStatus.from_bytes(frame)
+        self.parameters[message.name] = message.value
+        return bool(self._holder is not None and self._replies.turns and self._replies.turns[0].owner is self._holder)
+
+    def unasked(self, tag: int, frame: bytes) -> None:
+        """A frame outside any turn."""
+        if tag == _ERROR:
+            fields = backend.error_fields(frame)
+            self._reason = self._reason or f"{fields.get('C', '')} {fields.get('M', '')}"
+        if self._holder is not None:
+            self._holder.unasked(frame)
+        elif tag == _NOTICE or tag == _ERROR:
+            log.info("server {server!r} says {fields}", server=self, fields=backend.error_fields(frame).get("M"))
+
+    # Cancelling.
+
+    def cancel(self) -> None:
+        """Ask PostgreSQL to cancel what this server is doing."""
+        if self._cancelling is None and self.alive:
+            self._cancelling = self._cancel(self)
+            self._cancelling.addBoth(self._cancelled)
+
+    def _cancelled(self, _result: object) -> None:
+        self._cancelling = None
+
+    def settled(self) -> Deferred[None] | None:
+        """None, or a Deferred for when no cancel request can hit it any more."""
+        if self._cancelling is None:
+            return None
+        settled: Deferred[None] = Deferred()
+        self._cancelling.addBoth(lambda result: settled.callback(None) or result)
+        return settled
+
+    # Backpressure.
+
+    def pause(self) -> None:
+        """Do not read from PostgreSQL: the client does not keep up."""
+        if self.alive:
+            self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self.alive:
+            self.transport.resumeProducing()
+
+    def pauseProducing(self) -> None:
+        """PostgreSQL does not read as fast as it is written to."""
+        if self._holder is not None:
+            self._holder.server_full()
+
+    def resumeProducing(self) -> None:
+        """PostgreSQL reads again."""
+        if self._holder is not None:
+            self._holder.server_drained()
+
+    def stopProducing(self) -> None:
+        """The transport is closing."""
+
+    # The end.
+
+    def quarantine(self, reason: str) -> None:
+        """Nobody may get another byte of this server: its stream is in doubt."""
+        log.error("server {server!r} quarantined: {reason}", server=self, reason=reason)
+        self._reason = reason
+        self.transport.abortConnection()
+        self._lost(reason)
+
+    def close(self, reason: str) -> None:
+        """Say Terminate and hang up."""
+        if self._reason is None or self.alive:
+            self._reason = reason
+            if self.transport is not None:
+                self.transport.write(frontend.TERMINATE)
+                self.transport.loseConnection()
+            self._lost(reason)
+
+    def failed(self, failure: Failure) -> None:
+        """It could not be connected, or took too long."""
+        if self._cutter is not None:
+            self._end(failure.value if isinstance(failure.value, PgBeamError) else UpstreamUnavailable(str(failure.value)))
+
+    def _end(self, error: PgBeamError) -> None:
+        """The login failed."""
+        self._reason = error.message
+        if self.transport is not None:
+            self.transport.loseConnection()
+        self._fail(error)
+
+    def _fail(self, error: PgBeamError) -> None:
+        if self._relay is not None:
+            self._relay.detach()
+            self._relay = None
+        ready, self.ready = self.ready, Deferred()
+        if not ready.called:
+            ready.errback(Failure(error))
+
+    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008 -- Twisted's signature
+        """The socket is closed, by whichever side."""
+        self._lost(self._reason or "server closed the connection unexpectedly")
+
+    def _lost(self, reason: str, *, expected: bool = False) -> None:
+        if self._cutter is not None:
+            self._fail(UpstreamUnavailable(reason))
+            return
+        if not self.alive:
+            return
+        self.alive = False
+        holder, self._holder = self._holder, None
+        self._replies.lost(reason)
+        self.gone(self, expected)
+        if holder is not None:
+            holder.server_gone(reason)
+
+
+class Aside:
+    """Owns a turn of PgBeam's own."""
+
+    def __init__(self, server: Server, otherwise: str) -> None:
+        self.done: Deferred[None] = Deferred()
+        self.done.addErrback(lambda _: None)
+        self._server = server
+        self._otherwise = otherwise
+
+    def deliver(self, data: bytes) -> None:
+        """Nobody wants it."""
+
+    def copy_in(self, turn: Turn) -> None:
+        """PgBeam copies nothing of its own."""
+        self._server.quarantine("server wants COPY data from PgBeam")
+
+    def skips(self, turn: Turn) -> None:
+        """Never: its requests are whole."""
+
+    def turn_over(self, turn: Turn, ready: bytes) -> None:
+        """It is done, or the server is."""
+        if turn.error is not None:
+            message = backend.error_fields(turn.error).get("M", "")
+            self._server.quarantine(f"{self._otherwise}: {message}")
+            return
+        self.done.callback(None)
+
+    def turn_lost(self, turn: Turn, reason: str) -> None:
+        """The server is gone."""
+        if not self.done.called:
+            self.done.callback(None)

@@ -1,0 +1,351 @@
+"""What hooks pass around: statements, queries, targets, answers, refusals, results. Standard library only."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pgbeam_core.session.session import Session
+
+Name = tuple[str | None, str]
+"""A possibly schema-qualified name as written, folded as PostgreSQL folds it: (schema or None, name)."""
+
+
+class Kind(enum.StrEnum):
+    """What a statement is. `MULTI` is a text with several statements, `UNKNOWN` one that could not be parsed."""
+
+    SELECT = "select"
+    INSERT = "insert"
+    UPDATE = "update"
+    DELETE = "delete"
+    MERGE = "merge"
+    COPY = "copy"
+    BEGIN = "begin"
+    COMMIT = "commit"
+    ROLLBACK = "rollback"
+    SAVEPOINT = "savepoint"
+    RELEASE = "release"
+    ROLLBACK_TO = "rollback_to"
+    TWO_PHASE = "two_phase"
+    SET = "set"
+    SHOW = "show"
+    RESET = "reset"
+    DISCARD = "discard"
+    PREPARE = "prepare"
+    EXECUTE = "execute"
+    DEALLOCATE = "deallocate"
+    DECLARE = "declare"
+    FETCH = "fetch"
+    CLOSE = "close"
+    LISTEN = "listen"
+    UNLISTEN = "unlisten"
+    NOTIFY = "notify"
+    LOCK = "lock"
+    LOAD = "load"
+    EXPLAIN = "explain"
+    CALL = "call"
+    DO = "do"
+    DDL = "ddl"
+    UTILITY = "utility"
+    EMPTY = "empty"
+    MULTI = "multi"
+    UNKNOWN = "unknown"
+
+
+_EFFECTS = frozenset(
+    {
+        Kind.COMMIT,
+        Kind.ROLLBACK,
+        Kind.SAVEPOINT,
+        Kind.ROLLBACK_TO,
+        Kind.DISCARD,
+        Kind.DEALLOCATE,
+        Kind.MULTI,
+        Kind.UNKNOWN,
+    }
+)
+
+
+@dataclass(slots=True, frozen=True)
+class Annotation:
+    """One `/* @pgbeam:name key=value word */`; a word without a value has the value None. Keys are lower case."""
+
+    name: str
+    parameters: Mapping[str, int | None]
+
+
+@dataclass(slots=True, frozen=True)
+class SettingChange:
+    """One SET, RESET or SHOW of a run-time parameter.
+
+    `value` is the text as PostgreSQL would store it for a simple constant, None for DEFAULT, RESET and SHOW, and
+    for a value that only the server knows (then `literal` is False). `name` is lower case; "all" for RESET ALL.
+    """
+
+    action: str  # set | reset | show
+    name: str
+    value: str | None = None
+    local: bool = False
+    literal: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class Statement:
+    """An SQL text, analysed once and remembered; equal texts give the same object while it is remembered.
+
+    Whatever could not be decided from the text is on the careful side: `reads` False, `stable` False,
+    `writes_unknown` True.
+    """
+
+    text: bytes
+    """What the server sees: the client's text without annotations."""
+    kind: Kind
+    parts: tuple[Statement, ...] = ()
+    """The single statements of a `MULTI` text; empty otherwise."""
+    reads: bool = False
+    """A SELECT, VALUES, TABLE or WITH … SELECT that neither locks rows nor writes nor makes a table."""
+    stable: bool = False
+    """No construct other than a function call makes the result depend on time, session or chance."""
+    relations: frozenset[Name] = frozenset()
+    """Tables and views it reads."""
+    writes: frozenset[Name] = frozenset()
+    """Relations it changes (rows, definition, TRUNCATE, COPY FROM)."""
+    writes_unknown: bool = False
+    """It may change relations that the text does not name (DO, CALL, unparsable text, DDL with CASCADE …)."""
+    functions: frozenset[Name] = frozenset()
+    annotations: tuple[Annotation, ...] = ()
+    problems: tuple[str, ...] = ()
+    """What was wrong with its annotations, in words."""
+    makes: frozenset[str] = frozenset()
+    """Session state it may leave behind: temp_table, listen, advisory_lock, prepare, with_hold, load, unknown."""
+    drops: frozenset[str] = frozenset()
+    """Session state it takes away: the same words; "all" for DISCARD ALL."""
+    settings: tuple[SettingChange, ...] = ()
+    subject: str | None = None
+    """The name a SAVEPOINT, ROLLBACK TO, DEALLOCATE, PREPARE, EXECUTE, LISTEN … is about; None for ALL or none."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What plugins remember about it, each under its own name."""
+    seen: bool = False
+    """`parse` has been fired for it."""
+    parses: int = 0
+    """How often a client asked a server to parse it."""
+    _shape: tuple[str, str] | None = None
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether its success changes what PgBeam knows of a session."""
+        return self.kind in _EFFECTS or bool(self.settings or self.makes or self.drops)
+
+    @property
+    def query_hash(self) -> str:
+        """The fingerprint of its shape, 16 hex digits: equal for texts that differ in constants only."""
+        return self._shaped()[0]
+
+    @property
+    def shape(self) -> str:
+        """The text with constants replaced by $n."""
+        return self._shaped()[1]
+
+    def _shaped(self) -> tuple[str, str]:
+        if self._shape is None:
+            from pgbeam_core.sql.shapes import shape_of  # here, because sql builds on this module
+
+            self._shape = shape_of(self.text)
+        return self._shape
+
+    def annotation(self, name: str) -> Annotation | None:
+        """Its last annotation of that name."""
+        found = None
+        for annotation in self.annotations:
+            if annotation.name == name:
+                found = annotation
+        return found
+
+
+@dataclass(slots=True, frozen=True)
+class Target:
+    """A place a query may go: the primary of a project, or one of its replicas."""
+
+    project: str
+    role: str  # primary | replica
+    host: str
+    port: int
+    database: str | None = None
+    """The database that the URL names, for clients that name none of their own."""
+    user: str | None = None
+    sslmode: str = "prefer"
+    sslrootcert: str | None = None
+
+    @property
+    def address(self) -> str:
+        """host:port, or the socket's path, as debug notices and stats show it."""
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(slots=True, frozen=True)
+class Parameters:
+    """What Bind carried: values as the client sent them (None is NULL) and the format codes, 0 text and 1 binary."""
+
+    values: tuple[bytes | None, ...] = ()
+    formats: tuple[int, ...] = ()
+    result_formats: tuple[int, ...] = ()
+    """As Bind has them: none is all text, one counts for every column."""
+
+
+NO_PARAMETERS = Parameters()
+
+
+@dataclass(slots=True, frozen=True)
+class Answer:
+    """A complete reply to one query, as whole frames of the wire protocol.
+
+    description: the RowDescription frame; None when the reply it was kept from had none (a Bind and Execute alone).
+    rows: the DataRow frames one after another. complete: the CommandComplete frame.
+    """
+
+    description: bytes | None
+    rows: bytes
+    complete: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes it holds."""
+        return len(self.description or b"") + len(self.rows) + len(self.complete)
+
+
+@dataclass(slots=True, frozen=True)
+class Refusal:
+    """An error instead of a reply. At connect time it is sent as FATAL and ends the connection, later as ERROR."""
+
+    sqlstate: str
+    message: str
+    detail: str | None = None
+    hint: str | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Notice:
+    """A NOTICE for the client, sent before its ReadyForQuery."""
+
+    message: str
+    severity: str = "NOTICE"
+    sqlstate: str = "00000"
+
+
+@dataclass(slots=True, frozen=True)
+class Result:
+    """How one execution ended. Exactly one for each execution, however it was answered."""
+
+    source: str
+    """`server`, or the name of the plugin that answered or refused."""
+    tag: str = ""
+    """The command tag, e.g. `SELECT 3`; empty after an error."""
+    rows: int = 0
+    error: tuple[str, str] | None = None
+    """(SQLSTATE, message) of the error that ended it."""
+    duration: float = 0.0
+    """Seconds from the request's arrival to its last byte, waiting included."""
+    server_time: float = 0.0
+    """Seconds from its leaving for the server to the end of the reply; 0 when no server was asked."""
+    size: int = 0
+    """Bytes of the reply."""
+    kept: Answer | None = None
+    """The reply, if a plugin asked with `keep_result`, it stayed below the cap, and it held nothing but one result."""
+    committed: bool = True
+    """False when its transaction is still open: `Session.transaction_over` tells how that ends."""
+
+
+class Query:
+    """One execution of a statement by one session."""
+
+    __slots__ = (
+        "_bind",
+        "_parameters",
+        "answerable",
+        "arrived",
+        "facts",
+        "in_transaction",
+        "keep",
+        "needs_description",
+        "notes",
+        "session",
+        "simple",
+        "statement",
+        "target",
+        "types",
+    )
+
+    def __init__(
+        self,
+        session: Session,
+        statement: Statement,
+        *,
+        simple: bool,
+        in_transaction: bool,
+        answerable: bool,
+        arrived: float,
+    ) -> None:
+        self.session = session
+        self.statement = statement
+        self._bind: bytes | None = None
+        self._parameters: Parameters | None = NO_PARAMETERS
+        self.types = b""
+        """The parameter type section of Parse as sent: a count and OIDs; empty in the simple protocol."""
+        self.needs_description = True
+        """The client expects a RowDescription; without one an Answer is not taken."""
+        self.simple = simple
+        """Sent by the simple query protocol."""
+        self.in_transaction = in_transaction
+        """Inside an explicit transaction, or one of several in a pipeline."""
+        self.answerable = answerable
+        """An Answer would be taken: it is alone in its request and all its rows are asked for."""
+        self.arrived = arrived
+        self.target: Target | None = None
+        self.facts: dict[str, str] = {}
+        self.notes: dict[str, Any] = {}
+        """What plugins remember about this execution, each under its own name."""
+        self.keep = 0
+
+    def bound(self, bind: bytes | None, types: bytes, *, described: bool) -> None:
+        """Its Bind message (None: it came with an earlier request), and whether it is described in this one."""
+        self._bind = bind
+        self._parameters = None
+        self.types = types
+        self.needs_description = described
+
+    def bind_frame(self) -> bytes:
+        """Its Bind message, for the unnamed statement and portal."""
+        assert self._bind is not None
+        return _unnamed(self._bind)
+
+    @property
+    def parameters(self) -> Parameters:
+        """What Bind carried. Raises ProtocolViolation if that cannot be read."""
+        if self._parameters is None:
+            self._parameters = NO_PARAMETERS if self._bind is None else _parameters(self._bind)
+        return self._parameters
+
+    def explain(self, **facts: str) -> None:
+        """Say something for the debug notice: explain(cache="bypass", reason="transaction")."""
+        self.facts.update(facts)
+
+    def keep_result(self, max_bytes: int) -> None:
+        """Ask for the reply in `Result.kept`, unless it is larger than that many bytes. The largest asked for counts."""
+        self.keep = max(self.keep, max_bytes)
+
+
+def _parameters(bind: bytes) -> Parameters:
+    from pgbeam_core.wire.frontend import Bind  # here, because only extended queries need it
+
+    message = Bind.from_bytes(bind)
+    return Parameters(tuple(message.values), tuple(message.formats), tuple(message.result_formats))
+
+
+def _unnamed(bind: bytes) -> bytes:
+    from pgbeam_core.wire.frontend import bind_names
+
+    body = b"\x00\x00" + bind[bind_names(bind)[2] :]
+    return b"B" + (len(body) + 4).to_bytes(4) + body

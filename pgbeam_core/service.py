@@ -1,0 +1,124 @@
+"""Starts and stops a PgBeam: plugins, listeners, drain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pluggy
+from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from pgbeam_core.beam import Beam
+from pgbeam_core.errors import PgBeamError
+from pgbeam_core.firing import Hooks
+from pgbeam_core.net import transport
+from pgbeam_core.net.client import ClientFactory
+from pgbeam_core.settings import Settings
+from pgbeam_core.wire import backend
+
+log = Logger()
+
+_SHUTDOWN = backend.error_response("FATAL", "57P01", "terminating connection due to administrator command")
+_DRAIN_STEP = 0.05
+"""Seconds between looks at whether a drain is done."""
+
+
+class PgBeamService:
+    """One PgBeam in one process."""
+
+    def __init__(self, settings: Settings, plugins: pluggy.PluginManager, reactor: Any) -> None:
+        refusing = [name for name, spec in settings.plugin.items() if getattr(spec, "on_error", "pass") == "refuse"]
+        self.hooks = Hooks(plugins, refusing)
+        self.beam = Beam(settings, self.hooks, reactor)
+        self._plugins = plugins
+        self._reactor = reactor
+        self._ports: list[IListeningPort] = []
+        self._started: list[str] = []
+        self._draining = False
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """(host, port) of every listener, with the port that the system chose where 0 was asked for."""
+        return [(port.getHost().host, port.getHost().port) for port in self._ports]
+
+    @inlineCallbacks
+    def start(self) -> Any:
+        """Start the plugins, then listen. Fails with PgBeamError and a message that says what to do."""
+        for name, call in self.hooks.freeze("startup"):
+            try:
+                yield maybeDeferred(call, self.beam)
+            except PgBeamError:
+                raise
+            except Exception as error:
+                raise PgBeamError(f'plugin "{name}" could not start: {error}') from error
+            self._started.append(name)
+        for project in self.beam.settings.projects.values():
+            self.beam.pool(project.primary)
+        factory = ClientFactory(self.beam)
+        for where in self.beam.settings.listen:
+            try:
+                port = yield transport.listen(self._reactor, where.host, where.port, factory)
+            except Exception as error:
+                yield self._stop_listening()
+                raise PgBeamError(f"cannot listen on {where}: {_why(error)}") from error
+            self._ports.append(port)
+            log.info("listening on {host}:{port}", host=port.getHost().host, port=port.getHost().port)
+
+    @inlineCallbacks
+    def drain(self) -> Any:
+        """No new clients; running transactions get `shutdown_grace` seconds, idle clients are sent away; then stop."""
+        if self._draining:
+            return
+        self._draining = True
+        yield self._stop_listening()
+        deadline = self.beam.now() + self.beam.settings.shutdown_grace
+        while self.beam.clients and self.beam.now() < deadline:
+            for client in list(self.beam.clients):
+                client.dismiss(_SHUTDOWN)
+            yield deferLater(self._reactor, _DRAIN_STEP)
+        yield self.stop()
+
+    @inlineCallbacks
+    def stop(self) -> Any:
+        """Send every client away, close every server, shut the plugins down."""
+        self._draining = True
+        yield self._stop_listening()
+        for client in list(self.beam.clients):
+            client.hang_up("PgBeam stops", _SHUTDOWN)
+        for pool in list(self.beam.pools.values()):
+            yield maybeDeferred(pool.close, "PgBeam stops")
+        for name, call in reversed(self.hooks.freeze("shutdown")):
+            if name in self._started:
+                try:
+                    yield maybeDeferred(call, self.beam)
+                except Exception:
+                    log.failure("plugin {name} failed to shut down", name=name)
+        self._started.clear()
+
+    def reload(self, settings: Settings) -> None:
+        """Take new settings: for new clients at once, for connected ones with their next session."""
+        self.beam.settings = settings
+        log.info("settings reloaded")
+
+    def stats(self) -> dict[str, Any]:
+        """Counters of the core by project, and of each plugin under its name."""
+        found: dict[str, Any] = {
+            "projects": {name: stats.as_dict() for name, stats in self.beam.project_stats.items()},
+            "plugin_errors": {f"{plugin}.{hook}": count for (hook, plugin), count in self.hooks.raised.items()},
+        }
+        found.update(self.hooks.stats())
+        return found
+
+    def _stop_listening(self) -> Deferred[Any]:
+        ports, self._ports = self._ports, []
+        return DeferredList([maybeDeferred(port.stopListening) for port in ports])
+
+
+def _why(error: BaseException) -> str:
+    cause = getattr(error, "socketError", error)
+    text = getattr(cause, "strerror", None) or str(cause)
+    if getattr(cause, "errno", None) == 98:
+        return f"{text}. Is another PgBeam or PgBouncer running? Choose another with --listen HOST:PORT"
+    return str(text)

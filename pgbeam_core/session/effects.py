@@ -1,0 +1,112 @@
+"""What the success of a statement changes: settings, pins, what is prepared, the end of transactions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgbeam_core.query import Kind, Statement
+from pgbeam_core.session.extended import Book
+from pgbeam_core.session.session import Session
+
+if TYPE_CHECKING:
+    from pgbeam_core.leases import Server
+
+_ROLLED_BACK = frozenset({"temp_table", "listen", "with_hold"})
+"""Session state that a rollback takes back. Advisory locks, PREPARE and LOAD outlive it."""
+
+
+class Effects:
+    """Follows one session through its statements."""
+
+    __slots__ = ("_book", "_new_pins", "_session", "over")
+
+    def __init__(self, session: Session, book: Book) -> None:
+        self._session = session
+        self._book = book
+        self._new_pins: set[str] = set()
+        self.over: list[bool] = []
+        """For each explicit transaction that has ended since last asked: was it committed?"""
+
+    def succeeded(self, statement: Statement, tag: bytes, server: Server) -> None:
+        """One statement was completed with that command tag."""
+        session = self._session
+        if statement.settings:
+            session.settings.change(statement.settings)
+            if any(change.name == "all" and change.action == "reset" for change in statement.settings):
+                session.variables.reset_all(in_transaction=session.in_transaction)
+            if session.settings.unknown:
+                self.pin("setting", server)
+        if statement.makes:
+            for reason in statement.makes:
+                self.pin(reason, server)
+        if statement.drops:
+            self._unpin(statement.drops, server)
+        follow = _FOLLOW.get(statement.kind)
+        if follow is not None:
+            follow(self, statement, tag, server)
+
+    def pin(self, reason: str, server: Server) -> None:
+        """The session now has state on this server that cannot follow it to another."""
+        if reason not in self._session.pins:
+            self._new_pins.add(reason)
+        self._session.pins.add(reason)
+        server.state.add(reason)
+
+    def ready(self, was: bytes, status: bytes, *, failed: bool) -> None:
+        """The server is ready, with that transaction status; `failed`: the request ended in an error."""
+        if status == b"I":
+            if was != b"I" and not self.over:
+                self.over.append(not failed)
+            self._transaction_over(committed=not failed)
+            self._book.portals.clear()
+
+    def _transaction_over(self, *, committed: bool) -> None:
+        self._session.settings.over(committed=committed)
+        self._session.variables.over(committed=committed)
+        if not committed:
+            self._session.pins -= self._new_pins & _ROLLED_BACK
+        self._new_pins.clear()
+
+    def _unpin(self, reasons: frozenset[str], server: Server) -> None:
+        gone = set(self._session.pins) if "all" in reasons else set(reasons)
+        self._session.pins -= gone
+        server.state -= gone
+
+    def _end(self, _statement: Statement, tag: bytes, _server: Server) -> None:
+        """COMMIT or ROLLBACK; a COMMIT of a failed transaction says ROLLBACK."""
+        if tag in (b"COMMIT", b"ROLLBACK", b"PREPARE TRANSACTION"):
+            committed = tag != b"ROLLBACK"
+            self.over.append(committed)
+            self._transaction_over(committed=committed)
+
+    def _savepoint(self, statement: Statement, _tag: bytes, _server: Server) -> None:
+        self._session.settings.savepoint(statement.subject or "")
+
+    def _rollback_to(self, statement: Statement, _tag: bytes, _server: Server) -> None:
+        self._session.settings.rollback_to(statement.subject or "")
+
+    def _discard(self, statement: Statement, _tag: bytes, server: Server) -> None:
+        if "all" not in statement.drops:
+            return
+        self._session.settings.discard_all()
+        self._session.variables.reset_all(in_transaction=False)
+        self._book.statements.clear()
+        self._book.portals.clear()
+        server.statements.clear()
+        server.settings.clear()
+
+    def _deallocate(self, statement: Statement, _tag: bytes, server: Server) -> None:
+        if statement.subject is None:
+            self._book.statements = {name: kept for name, kept in self._book.statements.items() if not name}
+            server.statements.named.clear()
+
+
+_FOLLOW = {
+    Kind.COMMIT: Effects._end,
+    Kind.ROLLBACK: Effects._end,
+    Kind.TWO_PHASE: Effects._end,
+    Kind.SAVEPOINT: Effects._savepoint,
+    Kind.ROLLBACK_TO: Effects._rollback_to,
+    Kind.DISCARD: Effects._discard,
+    Kind.DEALLOCATE: Effects._deallocate,
+}

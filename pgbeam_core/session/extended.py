@@ -1,0 +1,196 @@
+"""The extended query protocol: what one request asks for, told before a server is known.
+
+A request is what a client sends up to a Sync or Flush. `Plan.read` names the statement behind every message, so that
+hooks can be asked and a kept answer can be given without a server. `rewrite` then writes it for one server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pgbeam_core.query import Answer, Statement
+from pgbeam_core.session import local
+from pgbeam_core.session.prepared import Prepared
+from pgbeam_core.wire import backend, frontend
+
+Lookup = Callable[[bytes], Statement]
+
+
+class Portal:
+    """A bound statement. `binding` is the part of the Bind message behind the names."""
+
+    __slots__ = ("binding", "prepared", "started")
+
+    def __init__(self, prepared: Prepared, binding: bytes) -> None:
+        self.prepared = prepared
+        self.binding = binding
+        self.started = False
+        """An Execute has been sent for it: another one goes on where that stopped."""
+
+
+class Book:
+    """The statements and portals of one client, by the names it gave them."""
+
+    __slots__ = ("portals", "statements")
+
+    def __init__(self) -> None:
+        self.statements: dict[bytes, Prepared] = {}
+        self.portals: dict[bytes, Portal] = {}
+
+
+class Step:
+    """One message of a request, with what it is about."""
+
+    __slots__ = ("frame", "kind", "local", "max_rows", "name", "portal", "prepared", "tag", "twice")
+
+    def __init__(self, tag: int, frame: bytes) -> None:
+        self.tag = tag
+        self.frame = frame
+        self.name = b""
+        self.kind = 0
+        self.prepared: Prepared | None = None
+        self.portal: Portal | None = None
+        self.max_rows = 0
+        self.local = False
+        """About a statement that PgBeam answers itself."""
+        self.twice = False
+        """A Parse under a name that is taken."""
+
+
+PARSE, BIND, DESCRIBE, EXECUTE, CLOSE, FLUSH, SYNC = b"PBDECHS"
+STATEMENT, PORTAL = b"SP"
+
+
+class Plan:
+    """A request of the extended protocol, read."""
+
+    __slots__ = ("executions", "new_portals", "new_statements", "steps")
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.executions: list[Step] = []
+        """The Executes that start a statement of the server."""
+        self.new_statements: dict[bytes, Prepared | None] = {}
+        self.new_portals: dict[bytes, Portal | None] = {}
+
+    def read(self, frames: Sequence[bytes], book: Book, lookup: Lookup) -> Plan:
+        """Take in the messages of a request. Raises ProtocolViolation for a malformed one."""
+        for frame in frames:
+            step = Step(frame[0], frame)
+            self.steps.append(step)
+            reader = _READERS.get(step.tag)
+            if reader is not None:
+                reader(self, step, book, lookup)
+        return self
+
+    def _statement(self, name: bytes, book: Book) -> Prepared | None:
+        return self.new_statements[name] if name in self.new_statements else book.statements.get(name)
+
+    def _portal(self, name: bytes, book: Book) -> Portal | None:
+        return self.new_portals[name] if name in self.new_portals else book.portals.get(name)
+
+    def _parse(self, step: Step, book: Book, lookup: Lookup) -> None:
+        name, text, types_at = frontend.parse_names(step.frame)
+        step.name = name
+        step.twice = bool(name) and self._statement(name, book) is not None
+        step.prepared = Prepared(name, lookup(text), step.frame[types_at:])
+        step.local = local.is_local(step.prepared.statement)
+        if not step.twice:
+            self.new_statements[name] = step.prepared
+
+    def _bind(self, step: Step, book: Book, _lookup: Lookup) -> None:
+        portal, name, binding_at = frontend.bind_names(step.frame)
+        step.name = name
+        step.prepared = self._statement(name, book)
+        if step.prepared is not None:
+            step.portal = self.new_portals[portal] = Portal(step.prepared, step.frame[binding_at:])
+            step.local = local.is_local(step.prepared.statement)
+        else:
+            self.new_portals[portal] = None
+
+    def _describe(self, step: Step, book: Book, _lookup: Lookup) -> None:
+        step.kind, step.name = frontend.describe_target(step.frame)
+        if step.kind == STATEMENT:
+            step.prepared = self._statement(step.name, book)
+        else:
+            step.portal = self._portal(step.name, book)
+            step.prepared = step.portal.prepared if step.portal is not None else None
+        step.local = step.prepared is not None and local.is_local(step.prepared.statement)
+
+    def _execute(self, step: Step, book: Book, _lookup: Lookup) -> None:
+        step.name, step.max_rows = frontend.execute_target(step.frame)
+        step.portal = self._portal(step.name, book)
+        if step.portal is None:
+            return
+        step.prepared = step.portal.prepared
+        step.local = local.is_local(step.prepared.statement)
+        if not step.local and not step.portal.started:
+            self.executions.append(step)
+        step.portal.started = True
+
+    def _close(self, step: Step, book: Book, _lookup: Lookup) -> None:
+        step.kind, step.name = frontend.describe_target(step.frame)
+        if step.kind == STATEMENT:
+            self.new_statements[step.name] = None
+        else:
+            step.portal = self._portal(step.name, book)
+            step.local = step.portal is not None and local.is_local(step.portal.prepared.statement)
+            self.new_portals[step.name] = None
+
+    def binding_of(self, execution: Step) -> bytes | None:
+        """The Bind message of an execution, when it is part of this request."""
+        for step in self.steps:
+            if step.tag == BIND and step.portal is execution.portal:
+                return step.frame
+        return None
+
+    @property
+    def needs_server(self) -> bool:
+        """Whether any message but Sync and Flush has to be seen by a server."""
+        return any(not step.local and step.tag not in (SYNC, FLUSH) for step in self.steps)
+
+    @property
+    def answerable(self) -> bool:
+        """Whether an Answer can stand for the whole reply: one execution, all of its rows, nothing unusual around it."""
+        if len(self.executions) != 1 or self.executions[0].max_rows or self.steps[-1].tag != SYNC:
+            return False
+        portal = self.executions[0].portal
+        return all(
+            not step.local and not step.twice and _plain(step, portal) for step in self.steps
+        )
+
+    @property
+    def needs_description(self) -> bool:
+        """Whether the client asks for a RowDescription."""
+        return any(step.tag == DESCRIBE for step in self.steps)
+
+    def reply(self, answer: Answer) -> bytes:
+        """The whole reply but for ReadyForQuery, around a kept answer."""
+        parts = []
+        for step in self.steps:
+            if step.tag == EXECUTE:
+                parts += [answer.rows, answer.complete]
+            elif step.tag == DESCRIBE:
+                parts.append(answer.description or backend.NO_DATA)
+            elif step.tag in _FIXED:
+                parts.append(_FIXED[step.tag])
+        return b"".join(parts)
+
+
+def _plain(step: Step, portal: Portal | None) -> bool:
+    """Whether a step is one that an answer's reply has a place for."""
+    if step.tag in (PARSE, SYNC):
+        return True
+    if step.tag == DESCRIBE and step.kind == STATEMENT:
+        return False
+    return step.tag in (BIND, DESCRIBE, EXECUTE) and step.portal is portal
+
+
+_FIXED = {PARSE: backend.PARSE_COMPLETE, BIND: backend.BIND_COMPLETE}
+_READERS: dict[int, Callable[[Plan, Step, Book, Lookup], None]] = {
+    PARSE: Plan._parse,
+    BIND: Plan._bind,
+    DESCRIBE: Plan._describe,
+    EXECUTE: Plan._execute,
+    CLOSE: Plan._close,
+}

@@ -1,0 +1,75 @@
+"""Statements about `pgbeam.*` that PgBeam answers itself: they never reach a server."""
+
+from __future__ import annotations
+
+import re
+
+from pgbeam_core.query import Answer, Kind, Statement
+from pgbeam_core.session.variables import PREFIX, VariableError, Variables
+from pgbeam_core.wire import backend
+
+_CURRENT_SETTING = re.compile(
+    rb"\s*select\s+(?:pg_catalog\s*\.\s*)?current_setting\s*\(\s*'pgbeam\.(\w+)'\s*(?:,\s*(true|false)\s*)?\)\s*;?\s*\Z", re.I
+)
+_TEXT_OID = 25
+LOCAL_WARNING = backend.notice_response("WARNING", "25P01", "SET LOCAL can only be used in transaction blocks")
+
+
+def is_local(statement: Statement) -> bool:
+    """Whether the statement is PgBeam's to answer."""
+    if statement.kind in (Kind.SET, Kind.SHOW, Kind.RESET):
+        return any(change.name.startswith(PREFIX) for change in statement.settings)
+    return statement.kind is Kind.SELECT and _CURRENT_SETTING.match(statement.text) is not None
+
+
+def shows(statement: Statement) -> bool:
+    """Whether a local statement answers with a row."""
+    return statement.kind in (Kind.SHOW, Kind.SELECT)
+
+
+def describe(statement: Statement) -> bytes:
+    """The RowDescription of a local statement that shows, NoData for one that does not."""
+    if statement.kind is Kind.SELECT:
+        return backend.row_description([("current_setting", _TEXT_OID, -1)])
+    if statement.kind is Kind.SHOW:
+        return backend.row_description([(statement.settings[0].name, _TEXT_OID, -1)])
+    return backend.NO_DATA
+
+
+def perform(statement: Statement, variables: Variables, *, in_transaction: bool) -> Answer:
+    """Do it. Raises VariableError 42704 for an unknown variable, 22023 for a bad value."""
+    if statement.kind is Kind.SELECT:
+        return _current_setting(statement, variables)
+    change = statement.settings[0]
+    name = change.name.removeprefix(PREFIX)
+    if change.action == "show":
+        return _row(statement, variables.get(name), "SHOW")
+    if not change.literal:
+        raise VariableError(f'parameter "{change.name}" takes a constant', sqlstate="22023")
+    variables.set(name, change.value, local=change.local, in_transaction=in_transaction)
+    return Answer(None, b"", backend.command_complete("RESET" if change.action == "reset" else "SET"))
+
+
+def warning(statement: Statement, *, in_transaction: bool) -> bytes:
+    """The notice that PostgreSQL gives for SET LOCAL outside a transaction; else nothing."""
+    if statement.settings and statement.settings[0].local and not in_transaction:
+        return LOCAL_WARNING
+    return b""
+
+
+def _current_setting(statement: Statement, variables: Variables) -> Answer:
+    match = _CURRENT_SETTING.match(statement.text)
+    assert match is not None
+    name, missing_ok = match.groups()
+    try:
+        value: str | None = variables.get(name.decode().lower())
+    except VariableError:
+        if missing_ok is None or missing_ok.lower() != b"true":
+            raise
+        value = None
+    return _row(statement, value, "SELECT 1")
+
+
+def _row(statement: Statement, value: str | None, tag: str) -> Answer:
+    row = backend.data_row([None if value is None else value.encode()])
+    return Answer(describe(statement), row, backend.command_complete(tag))

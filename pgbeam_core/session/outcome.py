@@ -1,0 +1,100 @@
+"""Tells the plugins how executions ended, and turns what they have to say into notices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pgbeam_core.firing import Hooks
+from pgbeam_core.query import Answer, Notice, Query, Refusal, Result
+from pgbeam_core.session.turns import Turn
+from pgbeam_core.wire import backend
+from pgbeam_core.wire.frames import split
+
+_ROWS_AT_END = (b"SELECT", b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"FETCH", b"MOVE", b"COPY")
+
+
+def rows_of(tag: bytes) -> int:
+    """The count at the end of a command tag, 0 where it has none."""
+    last = tag.rpartition(b" ")[2]
+    return int(last) if last.isdigit() else 0
+
+
+def error_of(frame: bytes) -> tuple[str, str]:
+    """(SQLSTATE, message) of an ErrorResponse."""
+    fields = backend.error_fields(frame)
+    return fields.get("C", "XX000"), fields.get("M", "")
+
+
+def kept_answer(parts: Sequence[bytes]) -> Answer | None:
+    """The kept bytes of a reply as an Answer, if they hold one result and nothing that would not be true again."""
+    data = b"".join(parts)
+    description: bytes | None = None
+    complete = b""
+    first_row = last_row = 0
+    for tag, start, end in split(data):
+        if tag == 0x44:  # DataRow
+            first_row = first_row or start
+            last_row = end
+        elif tag == 0x54 and description is None:  # RowDescription
+            description = data[start:end]
+        elif tag == 0x43 and not complete:  # CommandComplete
+            complete = data[start:end]
+        elif tag not in (0x31, 0x32):  # ParseComplete, BindComplete
+            return None
+    if not complete.startswith(b"C") or complete[5:12] != b"SELECT ":
+        return None
+    return Answer(description, data[first_row:last_row], complete)
+
+
+def server_results(turn: Turn, now: float, status: bytes) -> list[Result]:
+    """One Result for each execution of a turn that the server has answered."""
+    error = error_of(turn.error) if turn.error is not None else None
+    kept = kept_answer(turn.kept) if turn.kept is not None and error is None else None
+    results = []
+    done, alone = len(turn.tags), len(turn.queries) == 1
+    for place, query in enumerate(turn.queries):
+        failed = error if alone or place >= done else None
+        tag = b"" if failed is not None or not done else turn.tags[-1 if alone else min(place, done - 1)]
+        results.append(
+            Result(
+                source="server",
+                tag=tag.decode("utf-8", "replace"),
+                rows=rows_of(tag),
+                error=failed,
+                duration=now - query.arrived,
+                server_time=now - turn.sent_at,
+                size=turn.size,
+                kept=kept,
+                committed=status == b"I",
+            )
+        )
+    return results
+
+
+def answered(query: Query, source: str, answer: Answer, now: float) -> Result:
+    """The Result of an execution that a plugin answered."""
+    tag = answer.complete[5:-1]
+    return Result(
+        source=source, tag=tag.decode(), rows=rows_of(tag), duration=now - query.arrived, size=answer.size
+    )
+
+
+def refused(query: Query, source: str, refusal: Refusal, now: float) -> Result:
+    """The Result of an execution that was refused, or that no server could be found for."""
+    return Result(source=source, error=(refusal.sqlstate, refusal.message), duration=now - query.arrived)
+
+
+def refusal_frame(refusal: Refusal, severity: str = "ERROR") -> bytes:
+    """The ErrorResponse that says it."""
+    return backend.error_response(severity, refusal.sqlstate, refusal.message, refusal.detail, refusal.hint)
+
+
+def report(hooks: Hooks, query: Query, result: Result) -> bytes:
+    """Fire `result`; give the notices that plugins want to add, as frames."""
+    if not hooks.result.implementations:
+        return b""
+    frames = []
+    for _plugin, said in hooks.result(query.session, query, result):
+        for notice in (said,) if isinstance(said, Notice) else said:
+            frames.append(backend.notice_response(notice.severity, notice.sqlstate, notice.message))
+    return b"".join(frames)

@@ -1,0 +1,73 @@
+"""Prepared statements: what a client has prepared, and what a server has.
+
+A client's statement is a name for a (text, parameter types) pair. A server holds such pairs under names of PgBeam's
+own, so any server can stand in for any other: a pair that it lacks is prepared on it when it is first needed.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from struct import pack
+
+from pgbeam_core.query import Statement
+
+Key = tuple[bytes, bytes]
+"""(text as the server sees it, the parameter type section of Parse as sent)."""
+
+SERVER_PREFIX = b"pgbeam_"
+
+
+class Prepared:
+    """A statement that a client has prepared."""
+
+    __slots__ = ("key", "name", "statement")
+
+    def __init__(self, name: bytes, statement: Statement, types: bytes) -> None:
+        self.name = name
+        self.statement = statement
+        self.key: Key = (statement.text, types)
+
+    def parse_length(self, name: bytes) -> int:
+        """The length of that message, header included."""
+        text, types = self.key
+        return 7 + len(name) + len(text) + len(types)
+
+    def parse_frame(self, name: bytes) -> bytes:
+        """The Parse message that makes it, under that name."""
+        text, types = self.key
+        return pack("!cI", b"P", 6 + len(name) + len(text) + len(types)) + name + b"\x00" + text + b"\x00" + types
+
+
+class ServerStatements:
+    """What one server has prepared for PgBeam.
+
+    `named` maps a key to its name, least recently used first; `unnamed` is the key of the unnamed statement, None
+    when there is none.
+    """
+
+    __slots__ = ("_made", "limit", "named", "unnamed")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.named: OrderedDict[Key, bytes] = OrderedDict()
+        self.unnamed: Key | None = None
+        self._made = 0
+
+    def new_name(self) -> bytes:
+        """A name that was not used on this server before."""
+        self._made += 1
+        return SERVER_PREFIX + b"%d" % self._made
+
+    def surplus(self, needed: set[Key]) -> list[bytes]:
+        """Forget statements over the limit, oldest first, none of the needed ones; give their names, to be closed."""
+        names: list[bytes] = []
+        excess = len(self.named) - self.limit
+        if excess > 0:
+            for key in [key for key in self.named if key not in needed][:excess]:
+                names.append(self.named.pop(key))
+        return names
+
+    def clear(self) -> None:
+        """The server has dropped them all (DISCARD ALL, DEALLOCATE ALL)."""
+        self.named.clear()
+        self.unnamed = None

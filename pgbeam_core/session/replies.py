@@ -1,0 +1,245 @@
+"""The replies a server owes, and who gets which byte of what it sends. The heart of the proxy.
+
+Rules:
+
+- A server answers in the order it was asked. Turns form a queue; every frame belongs to the turn at its head, except
+  ParameterStatus, NotificationResponse and notices outside a turn, which nobody asked for.
+- A turn ends with ReadyForQuery and with nothing else.
+- Headers are walked, bodies are not: what goes to a client are slices of what came in.
+- A frame that nobody is owed, a step that ends twice, a tag unknown or out of place, a length that cannot be:
+  `OutOfTurn`. The caller then quarantines the server: nobody gets a byte that is in doubt.
+
+What must be kept in sync: the steps in `turns` and the requests that `extended` writes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from struct import Struct
+from typing import Protocol
+
+from pgbeam_core.errors import ProtocolViolation
+from pgbeam_core.session.turns import Turn
+
+_HEADER = Struct("!BI")
+_MAX_LENGTH = 0x3FFFFFFF
+
+_ROW, _COPY_DATA = b"Dd"
+_COMPLETE, _ERROR, _READY, _NOTICE, _STATUS, _NOTIFICATION = b"CEZNSA"
+_COPY_IN, _COPY_BOTH = b"GW"
+_RAW = frozenset(b"TtnI123sVHcC")
+"""What may come in a turn without a script, apart from the tags above."""
+_READY_FRAME = b"Z\x00\x00\x00\x05"
+
+
+class OutOfTurn(ProtocolViolation):
+    """The server sent what nobody asked for; its stream can no longer be trusted."""
+
+
+class Asynchronous(Protocol):
+    """Takes what a server sends without being asked."""
+
+    def parameter_status(self, frame: bytes) -> bool:
+        """A parameter changed. True if the owner of the turn at the head may see the frame."""
+
+    def unasked(self, tag: int, frame: bytes) -> None:
+        """A frame outside any turn: S, A or N, or the E with which a server says goodbye."""
+
+
+class ReplyQueue:
+    """The turns a server owes, oldest first."""
+
+    def __init__(self, aside: Asynchronous) -> None:
+        self.turns: deque[Turn] = deque()
+        self.status = b"I"
+        """The transaction status of the last ReadyForQuery: I, T or E."""
+        self._aside = aside
+        self._tail = b""
+        self._streaming = 0
+
+    def expect(self, turn: Turn) -> None:
+        """The request of this turn goes out now."""
+        self.turns.append(turn)
+
+    def lost(self, reason: str) -> None:
+        """The server is gone: tell every owner, in order."""
+        while self.turns:
+            turn = self.turns.popleft()
+            turn.owner.turn_lost(turn, reason)
+
+    def feed(self, data: bytes) -> None:
+        """Take what arrived and hand every byte to its owner. Raise OutOfTurn when that cannot be told."""
+        if self._streaming:
+            data = self._stream(data)
+            if not data:
+                return
+        if self._tail:
+            data = self._tail + data
+            self._tail = b""
+        rest = self._walk(data)
+        if rest < len(data):
+            self._tail = data[rest:]
+
+    def _stream(self, data: bytes) -> bytes:
+        """The middle of a row that was larger than its chunk: it is the head's, up to its end."""
+        part = data[: self._streaming]
+        self._streaming -= len(part)
+        self.turns[0].deliver(part)
+        return data[len(part) :]
+
+    def _walk(self, data: bytes) -> int:
+        """Walk the whole frames of `data`; give the position of the first byte that is still to be kept."""
+        start = position = 0
+        have = len(data)
+        while have - position >= 5:
+            tag, length = _HEADER.unpack_from(data, position)
+            end = position + 1 + length
+            if tag == _ROW or tag == _COPY_DATA:
+                start = self._row(tag, length, data, start, position)
+                if end > have:
+                    self._streaming = end - have
+                    self.turns[0].deliver(data[start:])
+                    return have
+                position = end
+                continue
+            if not 4 <= length <= _MAX_LENGTH:
+                raise OutOfTurn(f"server sent a message {chr(tag)!r} of length {length}")
+            if end > have:
+                break
+            start = self._frame(data, tag, start, position, end)
+            position = end
+        if start < position:
+            self.turns[0].deliver(data[start:position])
+        return position
+
+    def _row(self, tag: int, length: int, data: bytes, start: int, position: int) -> int:
+        """A row or a piece of COPY data at `position`: is it owed? Gives the new `start`."""
+        if not self.turns or length < 4 or length > _MAX_LENGTH:
+            raise OutOfTurn(f"server sent {chr(tag)!r} of length {length} unasked")
+        turn = self.turns[0]
+        if turn.script is None:
+            return start
+        start = self._say(turn, data, start, position)
+        if not turn.script or tag not in turn.script[0].within:
+            raise OutOfTurn(f"server sent {chr(tag)!r} out of place")
+        return start
+
+    def _say(self, turn: Turn, data: bytes, start: int, position: int) -> int:
+        """Let a scripted turn say what is PgBeam's to say before the frame at `position`. Gives the new `start`."""
+        if not turn.script or turn.script[0].inject is None:
+            return start
+        if start < position:
+            turn.deliver(data[start:position])
+        turn.settle()
+        return position
+
+    def _frame(self, data: bytes, tag: int, start: int, position: int, end: int) -> int:
+        """One whole frame at data[position:end]; data[start:position] is still to be handed to the head.
+
+        Gives the new `start`.
+        """
+        if not self.turns:
+            self._outside(tag, data[position:end])
+            return end
+        turn = self.turns[0]
+        if tag == _NOTICE or tag == _NOTIFICATION:
+            return start
+        if tag == _STATUS:
+            return self._parameter(turn, data, start, position, end)
+        if tag == _READY:
+            self._finish(turn, data, start, position, end)
+            return end
+        if turn.script is None:
+            self._raw(turn, tag, data, position, end)
+        else:
+            start = self._step(turn, tag, data, start, position, end)
+        if (tag == _COPY_IN or tag == _COPY_BOTH) and not turn.copying:
+            turn.deliver(data[start:end])
+            turn.copying = True
+            # What follows an Execute that turned out to be a COPY, a Sync above all, the server has swallowed.
+            turn.ended = turn.simple
+            turn.owner.copy_in(turn)
+            return end
+        return start
+
+    def _outside(self, tag: int, frame: bytes) -> None:
+        if tag not in (_STATUS, _NOTIFICATION, _NOTICE, _ERROR):
+            raise OutOfTurn(f"server sent {chr(tag)!r} unasked")
+        if tag == _STATUS:
+            self._aside.parameter_status(frame)
+        self._aside.unasked(tag, frame)
+
+    def _parameter(self, turn: Turn, data: bytes, start: int, position: int, end: int) -> int:
+        if self._aside.parameter_status(data[position:end]):
+            return start
+        if start < position:
+            turn.deliver(data[start:position])
+        return end
+
+    def _finish(self, turn: Turn, data: bytes, start: int, position: int, end: int) -> None:
+        if end - position != 6:
+            raise OutOfTurn("server sent a malformed ReadyForQuery")
+        if turn.script is not None:
+            start = self._say(turn, data, start, position)
+            if turn.script:
+                raise OutOfTurn("server was ready before its reply was complete")
+        if not turn.ended:
+            raise OutOfTurn("server was ready before it was asked")
+        if start < position:
+            turn.deliver(data[start:position])
+        self.turns.popleft()
+        self.status = data[end - 1 : end]
+        turn.owner.turn_over(turn, data[position:end])
+
+    def _raw(self, turn: Turn, tag: int, data: bytes, position: int, end: int) -> None:
+        if tag == _COMPLETE:
+            turn.tags.append(data[position + 5 : end - 1])
+        elif tag == _ERROR:
+            turn.error = data[position:end]
+        elif tag not in _RAW and tag != _COPY_IN and tag != _COPY_BOTH:
+            raise OutOfTurn(f"server sent an unknown message {tag}")
+
+    def _step(self, turn: Turn, tag: int, data: bytes, start: int, position: int, end: int) -> int:
+        """A frame of a scripted turn."""
+        script = turn.script
+        assert script is not None
+        start = self._say(turn, data, start, position)
+        if tag == _ERROR:
+            return self._failed(turn, data, start, position, end)
+        if not script:
+            raise OutOfTurn(f"server sent {chr(tag)!r} unasked")
+        step = script[0]
+        if tag not in step.ends:
+            if tag not in step.within:
+                raise OutOfTurn(f"server sent {chr(tag)!r} out of place")
+            return start
+        script.popleft()
+        if tag == _COMPLETE:
+            turn.tags.append(data[position + 5 : end - 1])
+        if not step.forward:
+            if start < position:
+                turn.deliver(data[start:position])
+            start = end
+        if step.effect is not None:
+            step.effect(True)
+        return start
+
+    def _failed(self, turn: Turn, data: bytes, start: int, position: int, end: int) -> int:
+        """The server skips to the next Sync: of the script nothing is owed any more."""
+        assert turn.script is not None
+        turn.error = data[position:end]
+        if turn.script:
+            step = turn.script[0]
+            if step.effect is not None:
+                step.effect(False)
+            if step.instead_of_error is not None:
+                if start < position:
+                    turn.deliver(data[start:position])
+                turn.error = step.instead_of_error
+                turn.deliver(turn.error)
+                start = end
+        turn.script.clear()
+        turn.skipping = not turn.ended
+        if turn.skipping:
+            turn.owner.skips(turn)
+        return start

@@ -1,0 +1,69 @@
+"""Cuts what a client sends into messages, on demand: a conversation takes the next one when it is ready for it."""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from pgbeam_core.errors import ProtocolViolation
+
+_HEADER = Struct("!BI")
+MAX_LENGTH = 0x3FFFFFFF
+"""PostgreSQL's own bound for a message of a client: just under 1 GiB."""
+
+
+class Inbox:
+    """What a client has sent and nobody has taken yet."""
+
+    __slots__ = ("_at", "_data", "_more", "_more_size")
+
+    def __init__(self) -> None:
+        self._data = b""
+        self._at = 0
+        self._more: list[bytes] = []
+        self._more_size = 0
+
+    def __len__(self) -> int:
+        """Bytes held."""
+        return len(self._data) - self._at + self._more_size
+
+    def add(self, data: bytes) -> None:
+        """Hold what arrived. Chunks are joined only when a whole message is there, so a large one costs one copy."""
+        if self._at == len(self._data) and not self._more:
+            self._data = data
+            self._at = 0
+        else:
+            self._more.append(data)
+            self._more_size += len(data)
+
+    def take(self) -> bytes | None:
+        """The next whole message, header included; None while it is not complete."""
+        at = self._at
+        have = len(self._data) - at
+        if have < 5:
+            if have + self._more_size < 5:
+                return None
+            self._join()
+            at = 0
+        tag, length = _HEADER.unpack_from(self._data, at)
+        if not 4 <= length <= MAX_LENGTH:
+            raise ProtocolViolation(f"invalid message length {length} of message type {tag}")
+        end = at + 1 + length
+        if end > len(self._data):
+            if 1 + length > len(self):
+                return None
+            self._join()
+            at, end = 0, 1 + length
+        self._at = end
+        return self._data[at:end]
+
+    def take_rest(self) -> bytes:
+        """All that is held, whole messages or not."""
+        self._join()
+        rest, self._data = self._data, b""
+        return rest
+
+    def _join(self) -> None:
+        self._data = b"".join([self._data[self._at :], *self._more])
+        self._at = 0
+        self._more.clear()
+        self._more_size = 0

@@ -1,0 +1,260 @@
+"""Writes a planned request of the extended protocol for one server: what goes out, and what is owed for it.
+
+A statement that the server has under a name of PgBeam's own is bound under that name, and the Parse that the server
+need not see is answered in its place. One that it lacks is prepared on the way. Everything else goes as it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pgbeam_core.errors import ProtocolViolation
+from pgbeam_core.query import Statement
+from pgbeam_core.session import extended, local, turns
+from pgbeam_core.session.extended import Book, Plan, Step
+from pgbeam_core.session.prepared import Key, Prepared, ServerStatements
+from pgbeam_core.session.turns import Owed, say
+from pgbeam_core.session.variables import VariableError
+from pgbeam_core.wire import backend, frontend
+
+PROVOKE = frontend.Bind(b"", b"pgbeam: refused", (), (), ()).to_bytes()
+"""A message that any server refuses: it puts the server where an error of PgBeam's own puts the client."""
+
+Executed = Callable[[Statement], None]
+Perform = Callable[[Statement], bytes]
+
+
+class Rewriter:
+    """Writes one request for one server.
+
+    executed: called for every statement that an Execute has completed. perform: does a local statement and gives its
+    reply. failed: the server is in a failed transaction, where it would refuse a Parse.
+    """
+
+    def __init__(
+        self, book: Book, held: ServerStatements, *, executed: Executed, perform: Perform, failed: bool, alone: bool, once: bool
+    ) -> None:
+        self._book = book
+        self._held = held
+        self._executed = executed
+        self._perform = perform
+        self._failed = failed
+        self._alone = alone
+        """No server is asked: errors are said, not provoked."""
+        self._once = once
+        self._coming: dict[Key, bytes] = {}
+        self._coming_unnamed: Key | None = None
+        self._has_coming_unnamed = False
+        self.out: list[bytes] = []
+        self.script: list[Owed] = []
+
+    def write(self, plan: Plan) -> None:
+        """Fill `out` and `script`."""
+        self._evict(plan)
+        for step in plan.steps:
+            try:
+                (_LOCAL if step.local else _SERVER)[step.tag](self, step)
+            except VariableError as error:
+                if self._refuse(backend.error_response("ERROR", error.sqlstate, error.message, None, error.hint)):
+                    return
+
+    def _send(self, frame: bytes, owed: Owed) -> None:
+        self.out.append(frame)
+        self.script.append(owed)
+
+    def _refuse(self, error: bytes) -> bool:
+        """An error in this place. True if what follows would be skipped."""
+        if self._alone:
+            self.script.append(say(error))
+            return True
+        self._send(PROVOKE, Owed(b"2", instead_of_error=error))
+        return False
+
+    def _evict(self, plan: Plan) -> None:
+        held = self._held
+        if len(held.named) > held.limit:
+            needed = {step.prepared.key for step in plan.steps if step.prepared is not None}
+            for name in held.surplus(needed):
+                self._send(frontend.Close(extended.STATEMENT, name).to_bytes(), turns.CLOSE_UNSEEN)
+
+    # What a server has to see.
+
+    def _parse(self, step: Step) -> None:
+        prepared = step.prepared
+        assert prepared is not None
+        if step.twice:
+            name = step.name.decode("utf-8", "replace")
+            self._refuse(backend.error_response("ERROR", "42P05", f'prepared statement "{name}" already exists'))
+            return
+        if self._name_of(prepared.key) is not None and not self._failed:
+            self.script.append(say(backend.PARSE_COMPLETE, self._remembering(prepared)))
+            return
+        self._prepare(prepared, step.frame, forward=True)
+
+    def _prepare(self, prepared: Prepared, frame: bytes | None, *, forward: bool) -> None:
+        """Have the server parse a statement that it lacks, under a name of its own or as the unnamed one."""
+        name = self._held.new_name() if self._worth_a_name(prepared) else b""
+        if frame is None or name != prepared.name or len(frame) != prepared.parse_length(name):
+            frame = prepared.parse_frame(name)
+        key = prepared.key
+        if name:
+            self._coming[key] = name
+        else:
+            self._coming_unnamed, self._has_coming_unnamed = key, True
+        remember = self._remembering(prepared) if forward else None
+        held, book = self._held, self._book
+
+        def parsed(ok: bool) -> None:
+            if not ok:
+                if not name:
+                    held.unnamed = None
+                if forward and not prepared.name:
+                    book.statements.pop(b"", None)
+                return
+            if name:
+                held.named[key] = name
+            else:
+                held.unnamed = key
+            if remember is not None:
+                remember(True)
+
+        self._send(frame, Owed(b"1", forward=forward, effect=parsed))
+
+    def _worth_a_name(self, prepared: Prepared) -> bool:
+        """A name costs the server memory: it is for what will be bound again."""
+        if prepared.name:
+            return True
+        prepared.statement.parses += 1
+        return self._once and prepared.statement.parses > 1
+
+    def _remembering(self, prepared: Prepared) -> Callable[[bool], None]:
+        statements = self._book.statements
+
+        def remember(ok: bool) -> None:
+            if ok:
+                statements[prepared.name] = prepared
+
+        return remember
+
+    def _name_of(self, key: Key) -> bytes | None:
+        """The name under which the server has it, or will have it when it gets here."""
+        name = self._held.named.get(key)
+        if name is not None:
+            self._held.named.move_to_end(key)
+            return name
+        if key in self._coming:
+            return self._coming[key]
+        unnamed = self._coming_unnamed if self._has_coming_unnamed else self._held.unnamed
+        return b"" if unnamed == key else None
+
+    def _server_name(self, step: Step) -> bytes:
+        """The name to use on the server for the statement of a Bind or Describe; it is prepared there if need be."""
+        prepared = step.prepared
+        if prepared is None:
+            if not step.name and (self._held.unnamed is not None or self._has_coming_unnamed):
+                # The unnamed statement is another client's: this one has none, and is to be told so.
+                self._send(frontend.Close(extended.STATEMENT, b"").to_bytes(), turns.CLOSE_UNSEEN)
+                self._held.unnamed, self._has_coming_unnamed = None, False
+            return step.name
+        name = self._name_of(prepared.key)
+        if name is None:
+            self._prepare(prepared, None, forward=False)
+            name = self._name_of(prepared.key)
+            assert name is not None
+        return name
+
+    def _bind(self, step: Step) -> None:
+        name = self._server_name(step)
+        frame = step.frame if name == step.name else frontend.rename_bind(step.frame, name)
+        portal_name = frontend.bind_names(step.frame)[0]
+        portals, portal = self._book.portals, step.portal
+
+        def bound(ok: bool) -> None:
+            if ok and portal is not None:
+                portals[portal_name] = portal
+
+        self._send(frame, Owed(b"2", effect=bound))
+
+    def _describe(self, step: Step) -> None:
+        if step.kind == extended.PORTAL:
+            self._send(step.frame, turns.DESCRIBE)
+            return
+        name = self._server_name(step)
+        frame = step.frame if name == step.name else frontend.Describe(extended.STATEMENT, name).to_bytes()
+        self._send(frame, turns.DESCRIBE)
+
+    def _execute(self, step: Step) -> None:
+        if step.prepared is None:
+            self._send(step.frame, turns.EXECUTE)
+            return
+        statement = step.prepared.statement
+        if not statement.has_effects:
+            self._send(step.frame, turns.EXECUTE)
+            return
+        executed = self._executed
+
+        def done(ok: bool) -> None:
+            if ok:
+                executed(statement)
+
+        self._send(step.frame, Owed(turns.EXECUTE.ends, turns.EXECUTE.within, effect=done))
+
+    def _close(self, step: Step) -> None:
+        if step.kind == extended.STATEMENT:
+            statements, name = self._book.statements, step.name
+            self.script.append(say(backend.CLOSE_COMPLETE, lambda _ok: statements.pop(name, None) and None))
+            return
+        self._book.portals.pop(step.name, None)
+        self._send(step.frame, turns.CLOSE)
+
+    def _pass(self, step: Step) -> None:
+        self.out.append(step.frame)
+
+    # What PgBeam answers itself.
+
+    def _local_parse(self, step: Step) -> None:
+        assert step.prepared is not None
+        self.script.append(say(backend.PARSE_COMPLETE, self._remembering(step.prepared)))
+
+    def _local_bind(self, step: Step) -> None:
+        portal_name = frontend.bind_names(step.frame)[0]
+        portals, portal = self._book.portals, step.portal
+        assert portal is not None
+        self.script.append(say(backend.BIND_COMPLETE, lambda _ok: portals.__setitem__(portal_name, portal)))
+
+    def _local_describe(self, step: Step) -> None:
+        assert step.prepared is not None
+        described = local.describe(step.prepared.statement)
+        if step.kind == extended.STATEMENT:
+            described = backend.ParameterDescription(()).to_bytes() + described
+        self.script.append(say(described))
+
+    def _local_execute(self, step: Step) -> None:
+        assert step.prepared is not None
+        self.script.append(say(self._perform(step.prepared.statement)))
+
+    def _local_close(self, step: Step) -> None:
+        self._book.portals.pop(step.name, None)
+        self.script.append(say(backend.CLOSE_COMPLETE))
+
+
+def _unknown(_writer: Rewriter, step: Step) -> None:
+    raise ProtocolViolation(f"invalid frontend message type {step.tag}")
+
+
+_SERVER: dict[int, Callable[[Rewriter, Step], None]] = {
+    extended.PARSE: Rewriter._parse,
+    extended.BIND: Rewriter._bind,
+    extended.DESCRIBE: Rewriter._describe,
+    extended.EXECUTE: Rewriter._execute,
+    extended.CLOSE: Rewriter._close,
+    extended.FLUSH: Rewriter._pass,
+    extended.SYNC: Rewriter._pass,
+}
+_LOCAL: dict[int, Callable[[Rewriter, Step], None]] = {
+    extended.PARSE: Rewriter._local_parse,
+    extended.BIND: Rewriter._local_bind,
+    extended.DESCRIBE: Rewriter._local_describe,
+    extended.EXECUTE: Rewriter._local_execute,
+    extended.CLOSE: Rewriter._local_close,
+}

@@ -1,0 +1,162 @@
+"""Puts the requests of one conversation on its server."""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pgbeam_core.query import Kind, Query, Statement
+from pgbeam_core.session import settings
+from pgbeam_core.session.extended import SYNC, Plan
+from pgbeam_core.session.prepared import ServerStatements
+from pgbeam_core.session.rewrite import PROVOKE, Rewriter
+from pgbeam_core.session.turns import Owed, Turn
+from pgbeam_core.wire import frontend
+
+if TYPE_CHECKING:
+    from pgbeam_core.leases import Server
+    from pgbeam_core.session.conversation import Conversation
+
+_NONE_HELD = ServerStatements(0)
+_SYNC_FRAME = frontend.Sync().to_bytes()
+_CONTROL = frozenset({Kind.BEGIN, Kind.COMMIT, Kind.ROLLBACK, Kind.SAVEPOINT, Kind.RELEASE, Kind.ROLLBACK_TO})
+
+
+class Sender:
+    """Writes a conversation's requests, and tells its effects what came of them."""
+
+    __slots__ = ("_conversation", "_turn")
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._turn: Turn | None = None
+
+    @property
+    def _server(self) -> Server:
+        lease = self._conversation.session.lease
+        assert lease is not None
+        return lease.server
+
+    def simple(self, frame: bytes, query: Query) -> None:
+        """A Query message."""
+        text = query.statement.text
+        if len(text) != len(frame) - 6:
+            frame = frontend.Query(text).to_bytes()
+        self.raw(frame, [query])
+
+    def raw(self, frame: bytes, queries: list[Query]) -> None:
+        """A Query or FunctionCall message; every byte of the reply is the client's."""
+        self._prepare_server()
+        turn = self._new_turn(queries, simple=True, ended=True)
+        self._server.statements.unnamed = None
+        self._send(turn, frame)
+
+    def extended(self, plan: Plan, queries: list[Query]) -> None:
+        """The first part of a request of the extended protocol."""
+        self._prepare_server()
+        ended = plan.steps[-1].tag == SYNC
+        turn = self._new_turn(queries, simple=False, ended=ended)
+        frames, script = self._write(plan)
+        turn.script = deque(script)
+        self._send(turn, b"".join(frames))
+        self._server.settle(turn)
+
+    def more(self, plan: Plan, queries: list[Query]) -> None:
+        """A further part of a request that is under way."""
+        turn = self._turn
+        assert turn is not None
+        frames, script = self._write(plan)
+        turn.add(script)
+        turn.queries += queries
+        turn.ended = plan.steps[-1].tag == SYNC
+        self._server.write(b"".join(frames))
+        self._server.settle(turn)
+        self._conversation.sent(turn)
+
+    def copy(self, frame: bytes) -> None:
+        """A message in copy-in mode."""
+        self._server.write(frame)
+
+    def provoke(self, error: bytes) -> None:
+        """An error of PgBeam's own that puts the server's transaction into the failed state too."""
+        turn = self._turn if self._turn is not None and not self._turn.ended else None
+        step = Owed(b"2", instead_of_error=error)
+        if turn is not None:
+            turn.add([step])
+            self._server.write(PROVOKE)
+            self._conversation.sent(turn)
+            return
+        turn = self._new_turn([], simple=False, ended=True)
+        turn.script = deque([step])
+        self._send(turn, PROVOKE + _SYNC_FRAME)
+
+    def alone(self, plan: Plan) -> tuple[bytes, bool]:
+        """The reply to a request that no server has to see, and whether it ended in an error."""
+        writer = self._rewriter(_NONE_HELD, alone=True)
+        writer.write(plan)
+        said = []
+        for step in writer.script:
+            said.append(step.inject or b"")
+            if step.effect is not None:
+                step.effect(True)
+        return b"".join(said), bool(said) and said[-1].startswith(b"E")
+
+    def settle(self, turn: Turn) -> None:
+        """A turn has ended: statements of the simple protocol have their effects now."""
+        self._turn = None
+        if not turn.simple or not turn.queries:
+            return
+        statement, server = turn.queries[0].statement, self._server
+        if not statement.has_effects:
+            return
+        effects = self._conversation.effects
+        parts = statement.parts or (statement,)
+        for part, tag in zip(parts, turn.tags, strict=False):
+            effects.succeeded(part, tag, server)
+        if turn.error is not None and statement.parts and any(part.kind in _CONTROL for part in parts):
+            effects.pin("unknown", server)
+
+    def _new_turn(self, queries: list[Query], *, simple: bool, ended: bool) -> Turn:
+        turn = Turn(self._conversation, simple=simple, ended=ended)
+        turn.queries = queries
+        if len(queries) == 1 and queries[0].keep:
+            turn.keep_up_to(queries[0].keep)
+        self._turn = turn
+        return turn
+
+    def _send(self, turn: Turn, data: bytes) -> None:
+        self._conversation.sent(turn)
+        self._server.send(turn, data)
+
+    def _prepare_server(self) -> None:
+        """Give the server the client's run-time parameters, ahead of the request."""
+        session, server = self._conversation.session, self._server
+        if session.in_transaction or server.settings == session.settings.now:
+            return
+        sql = settings.difference(server.settings, session.settings.now)
+        if sql is not None and not session.pins:
+            server.aside(sql, "its settings could not be made those of the client")
+        server.settings = dict(session.settings.now)
+
+    def _write(self, plan: Plan) -> tuple[list[bytes], list[Owed]]:
+        writer = self._rewriter(self._server.statements, alone=False)
+        writer.write(plan)
+        return writer.out, writer.script
+
+    def _rewriter(self, held: ServerStatements, *, alone: bool) -> Rewriter:
+        conversation = self._conversation
+        return Rewriter(
+            conversation.book,
+            held,
+            executed=self._executed,
+            perform=partial(conversation.perform, describe=False),
+            failed=conversation.session.status == b"E",
+            alone=alone,
+            once=conversation.prepare_once,
+        )
+
+    def _executed(self, statement: Statement) -> None:
+        turn = self._turn
+        tag = turn.tags[-1] if turn is not None and turn.tags else b""
+        self._conversation.effects.succeeded(statement, tag, self._server)

@@ -1,0 +1,86 @@
+"""What plugins see of a client."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from pgbeam_core.leases import Identity
+from pgbeam_core.session.settings import Settings
+from pgbeam_core.session.variables import PREFIX, Ask, Variables
+from pgbeam_core.wire.startup import options_to_settings, without_options
+
+if TYPE_CHECKING:
+    from pgbeam_core.leases import Lease
+    from pgbeam_core.settings import Project
+
+_ids = itertools.count(1)
+
+_NOT_PARAMETERS = frozenset({"user", "database", "application_name", "options", "replication"})
+
+
+class Session:
+    """One client, from its startup packet to its leaving."""
+
+    def __init__(self, project: Project, peer: str, startup: dict[str, str], *, hostname: str | None, ask: Ask) -> None:
+        """`startup` is the client's startup packet; `ask` asks the plugins about a `pgbeam.*` variable.
+
+        Raises VariableError for a bad one among the startup options.
+        """
+        self.id = next(_ids)
+        self.project = project
+        self.peer = peer
+        """The client's IP address, or "unix" for a local socket."""
+        self.hostname = hostname
+        """The host name it asked for by TLS SNI."""
+        self.user = startup["user"]
+        self.database = startup.get("database") or project.primary.database or self.user
+        self.replication = startup.get("replication", "false").lower() not in ("false", "off", "no", "0")
+        own = {name[len(PREFIX) :]: value for name, value in startup.items() if name.startswith(PREFIX)}
+        options, in_options = without_options(startup.get("options", ""), PREFIX)
+        own.update({name[len(PREFIX) :]: value for name, value in in_options.items()})
+        self.variables = Variables(ask, own)
+        self.identity = Identity(self.user, self.database, _parameters(startup, options, replication=self.replication))
+        self.base = {**options_to_settings(options), **{k: v for k, v in startup.items() if k not in _NOT_PARAMETERS}}
+        """The startup parameters that are run-time parameters, those inside `options` included, as given."""
+        self.application_name = startup.get("application_name")
+        named = self.application_name is not None
+        self.settings = Settings({"application_name": startup["application_name"]} if named else {})
+        self.status = b"I"
+        """Transaction status as the client knows it: I, T or E."""
+        self.pins: set[str] = set()
+        """Why it keeps its server: temp_table, listen, … Empty when it does not."""
+        self.pid = 0
+        """The process id in its BackendKeyData."""
+        self.lease: Lease | None = None
+        self.notes: dict[str, Any] = {}
+        """What plugins remember about it, each under its own name."""
+        self.parameter_status: dict[str, str] = {}
+        """What the client was told by ParameterStatus."""
+
+    @property
+    def keeps_server(self) -> bool:
+        """Whether one server is its own for its whole stay."""
+        return self.replication or self.project.pool_mode == "session"
+
+    @property
+    def in_transaction(self) -> bool:
+        """Inside an explicit transaction, failed or not."""
+        return self.status != b"I"
+
+    def variable(self, name: str) -> str | None:
+        """The value that the client gave to `pgbeam.<name>`; None if it gave none."""
+        return self.variables.peek(name)
+
+    def __repr__(self) -> str:
+        return f"<Session {self.id} {self.user}@{self.database} from {self.peer} {self.status.decode()}>"
+
+
+def _parameters(startup: dict[str, str], options: str, *, replication: bool) -> tuple[tuple[str, str], ...]:
+    """The startup parameters that decide which server will do."""
+    wanted = {k: v for k, v in startup.items() if k not in _NOT_PARAMETERS and not k.startswith((PREFIX, "_pq_."))}
+    if options:
+        wanted["options"] = options
+    if replication:
+        wanted["replication"] = startup["replication"]
+    return tuple(sorted(wanted.items()))

@@ -1,0 +1,123 @@
+"""Run-time parameters (GUCs): what a client has set, and what a server has been told.
+
+Only explicit values are kept, relative to the startup parameters, so RESET returns to what the client started with.
+A lease on a server whose values differ costs one more message ahead of the client's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pgbeam_core.query import SettingChange
+
+Values = dict[str, str]
+
+_AUTHORIZATION = ("session_authorization", "role")
+"""Told last and in this order: each decides what may still be set."""
+
+
+class Settings:
+    """The values that one client has set, with the transaction behaviour of SET.
+
+    `now` is what a statement would see, SET LOCAL aside. `unknown` names those that were set to something that only
+    the server knows.
+    """
+
+    __slots__ = ("_base", "_before", "_savepoints", "now", "unknown")
+
+    def __init__(self, base: Values) -> None:
+        """`base` holds what RESET returns to where that is not the server's own startup value."""
+        self._base = dict(base)
+        self.now = dict(base)
+        self.unknown: frozenset[str] = frozenset()
+        self._before: tuple[Values, frozenset[str]] | None = None
+        self._savepoints: list[tuple[str, Values, frozenset[str]]] = []
+
+    def change(self, changes: Iterable[SettingChange]) -> None:
+        """A statement with these changes has succeeded."""
+        for change in changes:
+            if change.local or change.action == "show":
+                continue
+            if self._before is None:
+                self._before = (dict(self.now), self.unknown)
+            self._apply(change)
+
+    def _apply(self, change: SettingChange) -> None:
+        name = change.name
+        if name == "all":
+            kept = {name: value for name, value in self.now.items() if name in _AUTHORIZATION}
+            self.now = {**self._base, **kept}
+            self.unknown = self.unknown & frozenset(_AUTHORIZATION)
+        elif name.startswith("transaction_"):
+            return
+        elif change.action == "reset" or (change.literal and change.value is None):
+            self._reset(name)
+        elif change.literal and change.value is not None:
+            self.now[name] = change.value
+            self.unknown -= {name}
+        else:
+            self.unknown |= {name}
+        if name == "session_authorization":
+            self.now.pop("role", None)
+
+    def _reset(self, name: str) -> None:
+        if name in self._base:
+            self.now[name] = self._base[name]
+        else:
+            self.now.pop(name, None)
+        self.unknown -= {name}
+
+    def savepoint(self, name: str) -> None:
+        """A savepoint was set."""
+        self._savepoints.append((name, dict(self.now), self.unknown))
+
+    def rollback_to(self, name: str) -> None:
+        """The transaction went back to a savepoint; it stays."""
+        for place in range(len(self._savepoints) - 1, -1, -1):
+            if self._savepoints[place][0] == name:
+                del self._savepoints[place + 1 :]
+                _, now, self.unknown = self._savepoints[place]
+                self.now = dict(now)
+                return
+
+    def over(self, *, committed: bool) -> None:
+        """The transaction, explicit or of one statement, has ended."""
+        if self._before is not None and not committed:
+            self.now, self.unknown = self._before
+        self._before = None
+        self._savepoints.clear()
+
+    def discard_all(self) -> None:
+        """DISCARD ALL: back to the startup parameters."""
+        self.now = dict(self._base)
+        self.unknown = frozenset()
+        self._before = None
+
+
+def difference(has: Values, wanted: Values) -> bytes | None:
+    """The SQL that makes a server with the values `has` one with the values `wanted`; None if they are equal."""
+    if has == wanted:
+        return None
+    parts: list[str] = []
+    if any(has.get(name) != wanted.get(name) for name in _AUTHORIZATION):
+        # Whoever the server is now may not be allowed to set the rest.
+        parts += ["RESET ROLE", "RESET SESSION AUTHORIZATION"]
+        has = {name: value for name, value in has.items() if name not in _AUTHORIZATION}
+    parts += [f"RESET {_identifier(name)}" for name in has if name not in wanted]
+    order = sorted(wanted, key=lambda name: _AUTHORIZATION.index(name) if name in _AUTHORIZATION else -1)
+    parts += [
+        f"SELECT pg_catalog.set_config({literal(name)}, {literal(wanted[name])}, false)"
+        for name in order
+        if has.get(name) != wanted[name]
+    ]
+    return ";".join(parts).encode("utf-8", "surrogateescape")
+
+
+def literal(text: str) -> str:
+    """An SQL string constant that means the same whatever standard_conforming_strings and client_encoding say."""
+    quoted = text.replace("'", "''")
+    return " E'" + quoted.replace("\\", "\\\\") + "'" if "\\" in quoted else "'" + quoted + "'"
+
+
+def _identifier(name: str) -> str:
+    return ".".join('"' + part.replace('"', '""') + '"' for part in name.split("."))

@@ -1,0 +1,150 @@
+"""One request and the reply that the server owes for it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from pgbeam_core.query import Query
+
+
+class Owner(Protocol):
+    """Whoever asked for a turn: a client's conversation, or PgBeam itself."""
+
+    def deliver(self, data: bytes) -> None:
+        """Bytes of the reply, in order; any number of times."""
+
+    def copy_in(self, turn: Turn) -> None:
+        """The server now wants CopyData."""
+
+    def skips(self, turn: Turn) -> None:
+        """The server said ErrorResponse and skips to a Sync that has not gone out."""
+
+    def turn_over(self, turn: Turn, ready: bytes) -> None:
+        """The reply is complete but for its ReadyForQuery, the frame given. Exactly one of this and `turn_lost`."""
+
+    def turn_lost(self, turn: Turn, reason: str) -> None:
+        """The server is gone; the rest of the reply will not come."""
+
+
+class Owed:
+    """One step of a scripted reply.
+
+    ends: the tags that complete it. within: the tags that may come before that. forward: whether the client sees it.
+    inject: bytes that PgBeam says itself in this place; then nothing is owed by the server. effect: called with
+    True when it completes, with False when it ends in an error, not at all when it is skipped. instead_of_error: what
+    the client sees in place of the server's error.
+    """
+
+    __slots__ = ("effect", "ends", "forward", "inject", "instead_of_error", "within")
+
+    def __init__(
+        self,
+        ends: bytes,
+        within: bytes = b"",
+        *,
+        forward: bool = True,
+        inject: bytes | None = None,
+        effect: Callable[[bool], None] | None = None,
+        instead_of_error: bytes | None = None,
+    ) -> None:
+        self.ends = ends
+        self.within = within
+        self.forward = forward
+        self.inject = inject
+        self.effect = effect
+        self.instead_of_error = instead_of_error
+
+
+def say(data: bytes, effect: Callable[[bool], None] | None = None) -> Owed:
+    """A step that PgBeam answers itself, once all before it went well."""
+    return Owed(b"", inject=data, effect=effect)
+
+
+BIND = Owed(b"2")
+DESCRIBE = Owed(b"Tn", b"t")
+EXECUTE = Owed(b"CIs", b"DdHGWc")
+CLOSE = Owed(b"3")
+CLOSE_UNSEEN = Owed(b"3", forward=False)
+
+
+class Turn:
+    """What one server owes one owner, up to and including a ReadyForQuery.
+
+    `script` lists the steps of an extended-protocol reply in which PgBeam has a part; None means that every byte up to
+    ReadyForQuery is the owner's. `ended` tells whether the message that makes the server say ReadyForQuery has gone
+    out (Query, FunctionCall, Sync); until then more of the request may follow.
+    """
+
+    __slots__ = (
+        "began",
+        "copying",
+        "ended",
+        "error",
+        "keep",
+        "kept",
+        "owner",
+        "queries",
+        "script",
+        "sent_at",
+        "simple",
+        "size",
+        "skipping",
+        "tags",
+    )
+
+    def __init__(self, owner: Owner, *, simple: bool, script: deque[Owed] | None = None, ended: bool = True) -> None:
+        self.owner = owner
+        self.simple = simple
+        self.script = script
+        self.ended = ended
+        self.queries: list[Query] = []
+        self.sent_at = 0.0
+        self.size = 0
+        self.began = False
+        """Whether the owner has got a byte of the reply."""
+        self.skipping = False
+        """The server said ErrorResponse and skips to the next Sync."""
+        self.copying = False
+        """The server is in copy-in mode, or was and is now owed the end of it."""
+        self.tags: list[bytes] = []
+        """The command tags of the statements completed so far."""
+        self.error: bytes | None = None
+        """The last ErrorResponse."""
+        self.keep = 0
+        self.kept: list[bytes] | None = None
+
+    def deliver(self, data: bytes) -> None:
+        """Hand bytes on to the owner, keeping a copy if that was asked for and it stays below the cap."""
+        self.size += len(data)
+        self.began = True
+        if self.kept is not None:
+            if self.size > self.keep:
+                self.kept = None
+            else:
+                self.kept.append(data)
+        self.owner.deliver(data)
+
+    def keep_up_to(self, max_bytes: int) -> None:
+        """Keep a copy of the reply, dropped when it grows past that many bytes."""
+        self.keep = max_bytes
+        self.kept = []
+
+    def add(self, steps: Any) -> None:
+        """More of the request went out: these steps are owed too. Nothing is owed for what the server skips."""
+        if self.script is None:
+            raise AssertionError("an unscripted turn takes no steps")
+        if not self.skipping:
+            self.script.extend(steps)
+
+    def settle(self) -> None:
+        """Say what is PgBeam's to say before the server's next frame."""
+        script = self.script
+        while script and script[0].inject is not None:
+            step = script.popleft()
+            if step.inject:
+                self.deliver(step.inject)
+            if step.effect is not None:
+                step.effect(True)

@@ -1,0 +1,29 @@
+"""Settings: settings.toml, .secrets.toml, the environment and `--set`, validated once into frozen dataclasses."""
+
+from __future__ import annotations
+
+from pgbeam_core.settings.build import build
+from pgbeam_core.settings.load import apply_project, core_settings, layers, load, plugin_order, validate
+from pgbeam_core.settings.model import Endpoint, Project, Settings
+from pgbeam_core.settings.show import to_toml
+from pgbeam_core.settings.sources import Merged
+from pgbeam_core.settings.urls import parse_endpoint, parse_upstream
+from pgbeam_core.settings.where import Where
+
+__all__ = [
+    "Endpoint",
+    "Merged",
+    "Project",
+    "Settings",
+    "Where",
+    "apply_project",
+    "build",
+    "core_settings",
+    "layers",
+    "load",
+    "parse_endpoint",
+    "parse_upstream",
+    "plugin_order",
+    "to_toml",
+    "validate",
+]

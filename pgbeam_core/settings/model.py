@@ -1,0 +1,88 @@
+"""The shape of the settings: what the rest of PgBeam reads. Times are seconds, sizes are bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pgbeam_core.query import Target
+
+AUTH = ("passthrough", "scram", "trust")
+POOL_MODES = ("session", "transaction", "statement")
+LOG_LEVELS = ("debug", "info", "warn", "error")
+LOG_FORMATS = ("auto", "human", "json")
+MAX_QUERY_TIMEOUT_MS = 300_000
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A TCP address to listen on; port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Project:
+    """One primary with its replicas, chosen by host name (SNI) or by being the default."""
+
+    name: str
+    primary: Target
+    replicas: tuple[Target, ...] = ()
+    hostnames: tuple[str, ...] = ()
+    auth: str = "passthrough"
+    pool_mode: str = "transaction"
+    query_timeout_ms: int = 0
+    auto_read_routing: bool = False
+    default: bool = False
+    passwords: Mapping[Target, str] = field(default_factory=dict, repr=False, hash=False)
+    """Passwords that URLs carried. They are shown nowhere."""
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The primary, then the replicas."""
+        return (self.primary, *self.replicas)
+
+
+def _option(default: Any, help: str, **more: Any) -> Any:  # noqa: A002 -- `help` is the metadata's own word
+    return field(default=default, metadata={"help": help, **more})
+
+
+@dataclass(frozen=True)
+class Core:
+    """The settings that stand at the top of settings.toml, `plugins` and `projects` aside."""
+
+    listen: tuple[Endpoint, ...] = _option((Endpoint("127.0.0.1", 6432),), "addresses to listen on")
+    shutdown_grace: float = _option(30.0, "seconds that running transactions get when PgBeam stops", min=0)
+    workers: int = _option(1, "processes that share the listening sockets", min=1, max=256)
+    metrics_listen: str | None = _option(None, "HOST:PORT that serves Prometheus metrics")
+    log_level: str = _option("info", "least level that is logged", choices=LOG_LEVELS)
+    log_format: str = _option("auto", "human on a terminal and JSON elsewhere, or one of them", choices=LOG_FORMATS)
+    state_dir: Path = _option(Path(".pgbeam"), "where PgBeam keeps what outlives it")
+    max_prepared_statements: int = _option(
+        200, "prepared statements kept on each server, the least recently used closed first", min=1, max=100_000
+    )
+    prepare_once: bool = _option(True, "keep a statement that clients parse again and again prepared on the server")
+    uvloop: bool = _option(True, "run on uvloop where it is installed")
+
+
+@dataclass(frozen=True)
+class Settings(Core):
+    """Everything that was set, validated. Never changed: a reload makes new ones."""
+
+    plugins: tuple[str, ...] = ()
+    """Names of the plugins that are on, in the order in which they are asked."""
+    projects: Mapping[str, Project] = field(default_factory=lambda: MappingProxyType({}))
+    plugin: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """Plugin name → the instance of its settings dataclass."""
+
+    @property
+    def default_project(self) -> Project | None:
+        """The project for clients whose host name matches none."""
+        return next((project for project in self.projects.values() if project.default), None)

@@ -1,0 +1,115 @@
+"""Addresses in settings: where to listen, and the URLs of PostgreSQL servers."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from pgbeam_core.query import Target
+from pgbeam_core.settings.model import Endpoint
+
+SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+OPTIONS = ("host", "port", "sslmode", "sslrootcert")
+DEFAULT_PORT = 5432
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """What an upstream URL says; its password stays out of every repr."""
+
+    target: Target
+    password: str | None = field(default=None, repr=False)
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """`127.0.0.1:6432`, `[::1]:6432`, `db:0` or `:6432` (every address). ValueError says what is wrong."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError("write it as HOST:PORT, for example 127.0.0.1:6432")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError("write an IPv6 address in brackets, for example [::1]:6432")
+    return Endpoint(host or "0.0.0.0", int(port))
+
+
+def parse_upstream(url: str, project: str, role: str = "primary") -> Upstream:
+    """`postgresql://[user[:password]@]host[:port][/db][?sslmode=…&sslrootcert=…]`. ValueError says what is wrong.
+
+    `?host=/path` names the directory of a unix socket; the target's host is then that directory.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgresql", "postgres"):
+        raise ValueError("an upstream URL begins with postgresql://")
+    options = _options(parts.query)
+    host, port = _host_and_port(parts.netloc.rpartition("@")[2])
+    host = options.get("host") or host
+    if not host:
+        raise ValueError("the URL names no host")
+    target = Target(
+        project=project,
+        role=role,
+        host=host,
+        port=_port(options.get("port") or port),
+        database=unquote(parts.path[1:]) or None,
+        user=unquote(parts.username) if parts.username else None,
+        sslmode=options.get("sslmode") or default_sslmode(host),
+        sslrootcert=options.get("sslrootcert"),
+    )
+    return Upstream(target, unquote(parts.password) if parts.password else None)
+
+
+def _options(query: str) -> dict[str, str]:
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    for name in options:
+        if name not in OPTIONS:
+            raise ValueError(f"unknown option {name} in the URL; known: {', '.join(OPTIONS)}")
+    if (mode := options.get("sslmode")) and mode not in SSLMODES:
+        raise ValueError(f"unknown sslmode {mode}; known: {', '.join(SSLMODES)}")
+    return options
+
+
+def _host_and_port(place: str) -> tuple[str, str]:
+    # urlsplit's own hostname is lower case, which a socket's path does not survive.
+    if place.startswith("["):
+        host, _, rest = place[1:].partition("]")
+        return host, rest.removeprefix(":")
+    host, _, port = place.partition(":")
+    return unquote(host), port
+
+
+def _port(text: str) -> int:
+    if not text:
+        return DEFAULT_PORT
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
+        raise ValueError(f"{text} is no port")
+    return int(text)
+
+
+def default_sslmode(host: str) -> str:
+    """A name that a certificate can vouch for is verified; addresses, this machine and sockets are not."""
+    if host.startswith(("/", "@")) or host == "localhost":
+        return "prefer"
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return "verify-full"
+    return "prefer"
+
+
+def format_upstream(target: Target, password: str | None = None) -> str:
+    """The URL of a target, all options spelt out."""
+    options = {"sslmode": target.sslmode}
+    if target.sslrootcert:
+        options["sslrootcert"] = target.sslrootcert
+    user = quote(target.user or "", safe="")
+    if password is not None:
+        user += ":" + password
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    place = f"{host}:{target.port}"
+    if target.host.startswith("/"):
+        options = {"host": target.host, "port": str(target.port), **options}
+        place = ""
+    path = "/" + quote(target.database, safe="") if target.database else ("/" if not place else "")
+    return f"postgresql://{user + '@' if user else ''}{place}{path}?{urlencode(options, safe='/')}"

@@ -1,0 +1,23 @@
+"""Strings that PostgreSQL reads as the present moment when they become a date or a time."""
+
+from __future__ import annotations
+
+import re
+
+_WORDS = (b"now", b"today", b"tomorrow", b"yesterday")
+# A letter on either side makes another word of it; the date parser takes all else as separators ("%now%" is a time).
+_CLOCK = re.compile(rb"(?<![a-z])(?:now|today|tomorrow|yesterday)(?![a-z])", re.IGNORECASE)
+
+
+def mentions_clock(value: bytes) -> bool:
+    """Whether a literal or a parameter value might mean now, today, tomorrow or yesterday under a cast to date or time.
+
+    It finds the word anywhere in the value ("{now}", "[today,)", " Tomorrow 10:00"), so arrays and ranges count.
+    """
+    return _CLOCK.search(value) is not None
+
+
+def may_mention_clock(sql: bytes) -> bool:
+    """A cheap first question about a whole text: False is certain."""
+    lowered = sql.lower()
+    return any(word in lowered for word in _WORDS)

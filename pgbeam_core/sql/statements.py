@@ -1,0 +1,109 @@
+"""Texts analysed once and remembered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Generic, TypeVar
+
+from pgbeam_core.query import Statement
+from pgbeam_core.sql.annotations import MARK, VOCABULARY, Vocabulary, annotate
+from pgbeam_core.sql.classify import classify
+from pgbeam_core.sql.templates import lends, sibling, template
+
+DEFAULT_BYTES = 32 * 1024 * 1024
+_FIXED = 2_000
+"""Bytes that a statement takes beside its texts, notes of plugins included, as measured with typical ones."""
+
+V = TypeVar("V")
+
+
+class Memo(Generic[V]):
+    """What was used lately, by bytes: a young half that is full becomes the old half, and the old half is forgotten.
+
+    So a hit costs one lookup and keeps no order, and what is used again and again is never lost.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._half = max_bytes // 2
+        self._size = 0
+        self.young: dict[bytes, V] = {}
+        self._old: dict[bytes, V] = {}
+
+    def __len__(self) -> int:
+        return len(self.young) + len(self._old)
+
+    def get(self, key: bytes) -> V | None:
+        """What is remembered under a key; it is young again."""
+        found = self.young.get(key)
+        if found is None:
+            found = self._old.pop(key, None)
+            if found is not None:
+                self.put(key, found)
+        return found
+
+    def put(self, key: bytes, value: V) -> None:
+        """Remember. A value too large for half the bytes is not remembered."""
+        size = _FIXED + 2 * len(key)
+        if size > self._half:
+            return
+        if self._size + size > self._half:
+            self._old, self.young, self._size = self.young, {}, 0
+        self.young[key] = value
+        self._size += size
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.young.clear()
+        self._old.clear()
+        self._size = 0
+
+
+class Statements:
+    """The door to understanding SQL: a bounded memory of analysed texts.
+
+    max_bytes: what texts and verdicts may take, estimated. vocabulary: the annotations that are understood.
+    """
+
+    def __init__(self, max_bytes: int = DEFAULT_BYTES, vocabulary: Vocabulary = VOCABULARY) -> None:
+        self._texts: Memo[Statement] = Memo(max_bytes * 3 // 4)
+        self._templates: Memo[Statement] = Memo(max_bytes // 4)
+        self._vocabulary = vocabulary
+
+    def __len__(self) -> int:
+        """How many texts are remembered."""
+        return len(self._texts)
+
+    def statement(self, sql: bytes) -> Statement:
+        """The statement of a client's text. Never raises; equal texts give the same object while it is remembered."""
+        return self._texts.young.get(sql) or self._remembered(sql)
+
+    def clear(self) -> None:
+        """Forget every text."""
+        self._texts.clear()
+        self._templates.clear()
+
+    def _remembered(self, sql: bytes) -> Statement:
+        found = self._texts.get(sql)
+        if found is None:
+            found = self._annotated(sql) if MARK in sql else self._classified(sql)
+            self._texts.put(sql, found)
+        return found
+
+    def _annotated(self, sql: bytes) -> Statement:
+        text, annotations, problems = annotate(sql, self._vocabulary)
+        if text == sql:
+            return self._classified(sql)
+        found = self.statement(text)
+        return replace(found, annotations=annotations, problems=problems, notes={})
+
+    def _classified(self, sql: bytes) -> Statement:
+        key = template(sql)
+        if key is None:
+            return classify(sql)
+        known = self._templates.get(key)
+        if known is not None:
+            return sibling(known, sql)
+        found = classify(sql)
+        if lends(found):
+            self._templates.put(key, found)
+        return found

@@ -1,0 +1,172 @@
+"""The walk over queries: SELECT, INSERT, UPDATE, DELETE, MERGE and everything they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pgbeam_core.sql.clock import mentions_clock
+from pgbeam_core.sql.facts import Facts, is_temporary, name_of, relation_name
+from pgbeam_core.sql.tree import Node
+from pgbeam_core.sql.volatility import BUILTIN_OPERATORS
+
+Scope = frozenset[str]
+"""Names of the WITH queries that hide relations at some place of the tree."""
+
+NO_NAMES: Scope = frozenset()
+
+_SETTERS = frozenset({"set_config", "setseed"})
+_LOCKING_FUNCTIONS = frozenset(
+    {"pg_advisory_lock", "pg_advisory_lock_shared", "pg_try_advisory_lock", "pg_try_advisory_lock_shared"}
+)
+_CLOCK_TYPES = frozenset(
+    {"date", "time", "timetz", "timestamp", "timestamptz", "daterange", "tsrange", "tstzrange"}
+    | {"datemultirange", "tsmultirange", "tstzmultirange"}
+)
+# What these mean depends on the catalog and on search_path; a time with a zone name depends on today's daylight saving.
+_CHANGING_TYPES = frozenset(
+    {"regclass", "regcollation", "regconfig", "regdictionary", "regnamespace", "regoper", "regoperator"}
+    | {"regproc", "regprocedure", "regrole", "regtype", "regdatabase", "timetz"}
+)
+
+
+class Walk:
+    """Collects into `facts` what a tree does. The order of visits says nothing."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self._todo: list[tuple[Any, Scope]] = []
+
+    def run(self, tree: Any, scope: Scope = NO_NAMES) -> None:
+        """Visit a node {"TypeName": fields}, a list of nodes, or bare fields, and all below."""
+        todo = self._todo
+        todo.append((tree, scope))
+        while todo:
+            node, scope = todo.pop()
+            if type(node) is list:
+                for item in node:
+                    todo.append((item, scope))
+                continue
+            for key, value in node.items():
+                if type(value) is dict:
+                    visit = _VISITS.get(key)
+                    if visit is None:
+                        todo.append((value, scope))
+                    else:
+                        visit(self, value, scope)
+                elif type(value) is list:
+                    todo.append((value, scope))
+
+    def later(self, node: Any, scope: Scope) -> None:
+        """Visit it before `run` returns."""
+        self._todo.append((node, scope))
+
+    def fields(self, fields: Node, scope: Scope, *but: str) -> None:
+        """Visit the fields of a node, except some."""
+        self.later({key: value for key, value in fields.items() if key not in but}, scope)
+
+    def with_queries(self, fields: Node, scope: Scope) -> Scope:
+        """Visit the WITH queries of a statement; give the scope for the rest of it."""
+        clause = fields.get("withClause")
+        if clause is None:
+            return scope
+        queries: list[Node] = [item["CommonTableExpr"] for item in clause["ctes"]]
+        whole = scope | {query["ctename"] for query in queries}
+        if clause.get("recursive"):
+            scope = whole
+        for query in queries:
+            self.later(query["ctequery"], scope)
+            scope = scope | {query["ctename"]}
+        return whole
+
+    def into(self, clause: Node) -> None:
+        """A table that a query makes: SELECT INTO, CREATE TABLE AS."""
+        self.facts.writes.add(relation_name(clause["rel"]))
+        if is_temporary(clause["rel"]):
+            self.facts.makes.add("temp_table")
+
+
+def _select(walk: Walk, fields: Node, scope: Scope) -> None:
+    scope = walk.with_queries(fields, scope)
+    if "lockingClause" in fields:
+        walk.facts.locks = True
+    if "intoClause" in fields:
+        walk.into(fields["intoClause"])
+    for arm in ("larg", "rarg"):
+        if arm in fields:
+            walk.later({"SelectStmt": fields[arm]}, scope)
+    walk.fields(fields, scope, "withClause", "lockingClause", "intoClause", "larg", "rarg")
+
+
+def _modify(walk: Walk, fields: Node, scope: Scope) -> None:
+    scope = walk.with_queries(fields, scope)
+    walk.facts.writes.add(relation_name(fields["relation"]))
+    walk.fields(fields, scope, "withClause", "relation")
+
+
+def _relation(walk: Walk, fields: Node, scope: Scope) -> None:
+    schema, relation = relation_name(fields)
+    if schema is not None or relation not in scope:
+        walk.facts.relations.add((schema, relation))
+
+
+def _call(walk: Walk, fields: Node, scope: Scope) -> None:
+    name = name_of(fields["funcname"])
+    walk.facts.functions.add(name)
+    if name[0] in (None, "pg_catalog"):
+        if name[1] in _LOCKING_FUNCTIONS:
+            walk.facts.makes.add("advisory_lock")
+        elif name[1] in _SETTERS:
+            walk.facts.setters.append(fields)
+    walk.fields(fields, scope, "funcname")
+
+
+def _changing(walk: Walk, fields: Node, scope: Scope) -> None:
+    walk.facts.changing = True
+    walk.later(fields, scope)
+
+
+def _constant(walk: Walk, fields: Node, scope: Scope) -> None:
+    if "sval" in fields and mentions_clock(fields["sval"].get("sval", "").encode()):
+        walk.facts.changing = True
+
+
+def _cast(walk: Walk, fields: Node, scope: Scope) -> None:
+    target = name_of(fields["typeName"]["names"])[1]
+    if target in _CHANGING_TYPES or (target in _CLOCK_TYPES and _may_spell_clock(fields["arg"])):
+        walk.facts.changing = True
+    walk.later(fields["arg"], scope)
+
+
+def _may_spell_clock(value: Node) -> bool:
+    """Whether an expression might put a word together, as in ('to' || 'day')::date."""
+    operation = value.get("A_Expr")
+    return operation is not None and name_of(operation["name"])[1] not in ("+", "-")
+
+
+def _operation(walk: Walk, fields: Node, scope: Scope) -> None:
+    """An operator that PostgreSQL does not bring along is a function by another name."""
+    for key in ("name", "operName"):
+        if key in fields:
+            schema, operator = name_of(fields[key])
+            own = schema not in (None, "pg_catalog") or operator not in BUILTIN_OPERATORS
+            if own and not operator.endswith(("BETWEEN", "SYMMETRIC")):
+                walk.facts.functions.add((schema, operator))
+    walk.fields(fields, scope, "name", "operName")
+
+
+_VISITS: dict[str, Callable[[Walk, Node, Scope], None]] = {
+    "SelectStmt": _select,
+    "InsertStmt": _modify,
+    "UpdateStmt": _modify,
+    "DeleteStmt": _modify,
+    "MergeStmt": _modify,
+    "RangeVar": _relation,
+    "FuncCall": _call,
+    "SQLValueFunction": _changing,
+    "RangeTableSample": _changing,
+    "A_Const": _constant,
+    "TypeCast": _cast,
+    "A_Expr": _operation,
+    "SubLink": _operation,
+}

@@ -1,0 +1,86 @@
+"""Counters and latency histograms, per project. No locks, no per-row work: one update per execution."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+
+from pgbeam_core.query import Result
+
+BOUNDS = tuple(0.0001 * 1.25**step for step in range(60))
+"""Upper bounds of the histogram's buckets in seconds: 0.1 ms to about 53 s, each a quarter more than the last."""
+
+
+class Histogram:
+    """How long things took. A quantile is exact to a quarter of its value."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS) + 1)
+        self.total = 0.0
+
+    def add(self, seconds: float) -> None:
+        """One more."""
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        self.total += seconds
+
+    def quantile(self, part: float, since: list[int] | None = None) -> float:
+        """Seconds below which `part` (0..1) of all lie, or of those after the earlier `counts` given; 0 if none."""
+        counts = self.counts if since is None else [now - then for now, then in zip(self.counts, since, strict=True)]
+        wanted = part * sum(counts)
+        seen = 0
+        for place, count in enumerate(counts):
+            seen += count
+            if count and seen >= wanted:
+                return BOUNDS[min(place, len(BOUNDS) - 1)]
+        return 0.0
+
+
+@dataclass(slots=True)
+class ProjectStats:
+    """Counters of one project since start. Names end in their unit; a bare plural is a count."""
+
+    clients: int = 0
+    """Now connected."""
+    clients_total: int = 0
+    logins_failed: int = 0
+    queries: int = 0
+    queries_answered: int = 0
+    """Answered by a plugin, without a server."""
+    errors: int = 0
+    transactions: int = 0
+    sent_bytes: int = 0
+    """To clients, as replies."""
+    servers_lost: int = 0
+    latency: Histogram = field(default_factory=Histogram)
+    """From a request's arrival to the end of its reply."""
+
+    def executed(self, result: Result) -> None:
+        """Count one execution."""
+        self.queries += 1
+        if result.error is not None:
+            self.errors += 1
+        elif result.source != "server":
+            self.queries_answered += 1
+        if result.committed:
+            self.transactions += 1
+        self.sent_bytes += result.size
+        self.latency.add(result.duration)
+
+    def as_dict(self) -> dict[str, float | int]:
+        """What `stats` shows."""
+        return {
+            "clients": self.clients,
+            "clients_total": self.clients_total,
+            "logins_failed": self.logins_failed,
+            "queries": self.queries,
+            "queries_answered": self.queries_answered,
+            "errors": self.errors,
+            "transactions": self.transactions,
+            "sent_bytes": self.sent_bytes,
+            "servers_lost": self.servers_lost,
+            "latency_p50_ms": self.latency.quantile(0.50) * 1000,
+            "latency_p95_ms": self.latency.quantile(0.95) * 1000,
+            "latency_p99_ms": self.latency.quantile(0.99) * 1000,
+        }

@@ -1,0 +1,368 @@
+"""Messages that clients send after startup, and quick helpers for the fields that are looked at per query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from pgbeam_core.errors import ProtocolViolation
+from pgbeam_core.wire.frames import HEADER
+from pgbeam_core.wire.message import (
+    INSUFFICIENT,
+    INT16,
+    INT32,
+    INVALID_FORMAT,
+    INVALID_STRING,
+    UINT16,
+    UINT32,
+    Fields,
+    Message,
+    counted,
+    cstring,
+    int16s,
+    oids,
+)
+from pgbeam_core.wire.tags import Frontend
+
+SYNC = b"S\x00\x00\x00\x04"
+FLUSH = b"H\x00\x00\x00\x04"
+TERMINATE = b"X\x00\x00\x00\x04"
+COPY_DONE = b"c\x00\x00\x00\x04"
+
+STATEMENT = ord("S")
+PORTAL = ord("P")
+
+
+@dataclass(slots=True, frozen=True)
+class Query(Message):
+    """Simple query: one or more statements as text."""
+
+    TAG: ClassVar[int] = Frontend.QUERY
+    sql: bytes
+
+    def body(self) -> bytes:
+        return cstring(self.sql)
+
+    @classmethod
+    def read(cls, fields: Fields) -> Self:
+        return cls(fields.string())
+
+
+@dataclass(slots=True, frozen=True)
+class Parse(Message):
+    """Prepare a statement. `types` may be shorter than the parameters; 0 leaves a type to the server."""
+
+    TAG: ClassVar[int] = Frontend.PARSE
+    name: bytes
+    sql: bytes
+    types: tuple[int, ...] = ()
+
+    def body(self) -> bytes:
+        return cstring(self.name) + cstring(self.sql) + oids(self.types)
+
+    @classmethod
+    def read(cls, fields: Fields) -> Self:
+        return cls(fields.string(), fields.string(), fields.oids())
+
+
+@dataclass(slots=True, frozen=True)
+class Bind(Message):
+    """Make a portal of a statement. Formats: none is all text, one counts for every value; 0 text, 1 binary."""
+
+    TAG: ClassVar[int] = Frontend.BIND
+    portal: bytes
+    statement: bytes
+    values: tuple[bytes | None, ...] = ()
+    formats: tuple[int, ...] = ()
+    result_formats: tuple[int, ...] = ()
+
+    def body(self) -> bytes:
+        parts = [cstring(self.portal), cstring(self.statement), int16s(self.formats), UINT16.pack(len(self.values))]
+        parts.extend(counted(value) for value in self.values)
+        parts.append(int16s(self.result_formats))
+        return b"".join(parts)
+
+    @classmethod
+    def read(cls, fields: Fields) -> Self:
+        portal, statement = fields.string(), fields.string()
+        formats = fields.int16s()
+        count = fields.uint16()
+        if len(formats) > 1 and len(formats) != count:
+            raise ProtocolViolation(f"bind message has {len(formats)} parameter formats but {count} parameters")
+        values = tuple(fields.counted() for _ in range(count))
+        return cls(portal, statement, values, formats, fields.int16s())
+
+
+def _check_kind(verb: str, kind: int) -> None:
+    if kind not in (STATEMENT, PORTAL):
+        raise ProtocolViolation(f"invalid {verb} message subtype {kind}")
+
+
+@dataclass(slots=True, frozen=True)
+class Describe(Message):
+    """Ask what a statement or portal gives. `kind` is STATEMENT or PORTAL."""
+
+    TAG: ClassVar[int] = Frontend.DESCRIBE
+    kind: int
+    name: bytes
+
+    def body(self) -> bytes:
+        return bytes((self.kind,)) + cstring(self.name)
+
+    @classmethod
+    def read(cls, fields: Fields) -> Self:
+        message = cls(fields.byte(), fields.string())
+        fields.end()
+        _check_kind("DESCRIBE", message.kind)
+        return message
+
+
+@dataclass(slots=True, frozen=True)
+class Close(Message):
+    """Drop a statement or portal. `kind` is STATEMENT or PORTAL."""
+
+    TAG: ClassVar[int] = Frontend.CLOSE
+    kind: int
+    name: bytes
+
+    def body(self) -> bytes:
+        return bytes((self.kind,)) + cstring(self.name)
+
+    @classmethod
+    def read(cls, fields: Fields) -> Self:
+        message = cls(fields.byte(), fields.string())
+        fields.end()
+        _check_kind("CLOSE", message.kind)
+        return message
+
+
+@dataclass(slots=True, frozen=True)
+class Execute(Message):
+    """Run a portal. `max_rows` of 0 or less is all rows."""
+
+    TAG: ClassVar[int] = Frontend.EXECUTE
+    portal: bytes
+    max_rows: int = 0
+
+    def body(self) -> bytes:
+        return cstring(self.portal) + INT32.pack(self.max_rows)
+
+    @classmethod
+    def read(cls, fields: Fields) -> Self:
+        return cls(fields.string(), fields.int32())
+
+
+@dataclass(slots=True, frozen=True)
+class Sync(Message):
+    """End of a request of the extended protocol: the server answers with ReadyForQuery."""
+
+    TAG: ClassVar[int] = Frontend.SYNC
+
+
+@dataclass(slots=True, frozen=True)
+class Flush(Message):
+    """Send what is ready so far."""
+
+    TAG: ClassVar[int] = Frontend.FLUSH
+
+
+@dataclass(slots=True, frozen=True)
+class FunctionCall(Message):
+    """Call a function by OID, without SQL. Formats as in `Bind`."""
+
+    TAG: ClassVar[int] = Frontend.FUNCTION_CALL
+    function: int
+    arguments: tuple[bytes | None, ...] = ()
+    formats: tuple[int, ...] = ()
+    result_format: int = 0
+
+    def body(self) -> bytes:
+        parts = [UINT32.pack(self.function), int16s(self.formats), UINT16.pack(len(self.arguments))]
+        parts.extend(counted(argument) for argument in self.arguments)
+        parts.append(INT16.pack(self.result_format))
+        return b"".join(parts)
+
+    @classmethod
+    def read(cls, fields: Fields) -> Self:
+        function, formats, count = fields.oid(), fields.int16s(), fields.uint16()
+        if len(formats) > 1 and len(formats) != count:
+            raise ProtocolViolation(
+                f"function call message contains {len(formats)} argument formats but {count} arguments"
+            )
+        arguments = tuple(cls._argument(fields) for _ in range(count))
+        return cls(function, arguments, formats, fields.int16())
+
+    @staticmethod
+    def _argument(fields: Fields) -> bytes | None:
+        size = fields.int32()
+        if size < -1:
+            raise ProtocolViolation(f"invalid argument size {size} in function call message")
+        return None if size == -1 else fields.take(size)
+
+
+@dataclass(slots=True, frozen=True)
+class CopyData(Message):
+    """A piece of COPY data; its borders mean nothing."""
+
+    TAG: ClassVar[int] = Frontend.COPY_DATA
+    data: bytes
+
+    def body(self) -> bytes:
+        return self.data
+
+    @classmethod
+    def read(cls, fields: Fields) -> Self:
+        return cls(fields.rest())
+
+
+@dataclass(slots=True, frozen=True)
+class CopyDone(Message):
+    """End of COPY data."""
+
+    TAG: ClassVar[int] = Frontend.COPY_DONE
+
+    @classmethod
+    def read(cls, fields: Fields) -> Self:
+        fields.rest()  # PostgreSQL does not look
+        return cls()
+
+
+@dataclass(slots=True, frozen=True)
+class CopyFail(Message):
+    """COPY data cannot go on; `reason` becomes part of the server's error."""
+
+    TAG: ClassVar[int] = Frontend.COPY_FAIL
+    reason: bytes
+
+    def body(self) -> bytes:
+        return cstring(self.reason)
+
+    @classmethod
+    def read(cls, fields: Fields) -> Self:
+        message = cls(fields.string())
+        fields.rest()  # PostgreSQL does not look
+        return message
+
+
+@dataclass(slots=True, frozen=True)
+class Terminate(Message):
+    """The client hangs up."""
+
+    TAG: ClassVar[int] = Frontend.TERMINATE
+
+    @classmethod
+    def read(cls, fields: Fields) -> Self:
+        fields.rest()  # PostgreSQL does not look
+        return cls()
+
+
+@dataclass(slots=True, frozen=True)
+class PasswordMessage(Message):
+    """A password: in the clear, or hashed with md5."""
+
+    TAG: ClassVar[int] = Frontend.PASSWORD
+    password: bytes
+
+    def body(self) -> bytes:
+        return cstring(self.password)
+
+    def __repr__(self) -> str:
+        return "PasswordMessage(...)"  # a log line must never hold it
+
+    @classmethod
+    def read(cls, fields: Fields) -> Self:
+        content = fields.rest()
+        if content.find(0) != len(content) - 1:
+            raise ProtocolViolation("invalid password packet size")
+        return cls(content[:-1])
+
+
+@dataclass(slots=True, frozen=True)
+class SASLInitialResponse(Message):
+    """The mechanism chosen, with the first data of the exchange; None is another thing than empty."""
+
+    TAG: ClassVar[int] = Frontend.PASSWORD
+    mechanism: bytes
+    data: bytes | None = None
+
+    def body(self) -> bytes:
+        return cstring(self.mechanism) + counted(self.data)
+
+    @classmethod
+    def read(cls, fields: Fields) -> Self:
+        return cls(fields.string(), fields.counted())
+
+
+@dataclass(slots=True, frozen=True)
+class SASLResponse(Message):
+    """Further data of a SASL exchange."""
+
+    TAG: ClassVar[int] = Frontend.PASSWORD
+    data: bytes
+
+    def body(self) -> bytes:
+        return self.data
+
+    @classmethod
+    def read(cls, fields: Fields) -> Self:
+        return cls(fields.rest())
+
+
+@dataclass(slots=True, frozen=True)
+class GSSResponse(SASLResponse):
+    """Data of a GSSAPI or SSPI exchange."""
+
+
+def parse_names(frame: bytes) -> tuple[bytes, bytes, int]:
+    """Of a Parse: statement name, SQL text, and the offset of the count of parameter types."""
+    try:
+        name_end = frame.index(0, 5)
+        text_end = frame.index(0, name_end + 1)
+    except ValueError:
+        raise ProtocolViolation(INVALID_STRING) from None
+    return frame[5:name_end], frame[name_end + 1 : text_end], text_end + 1
+
+
+def bind_names(frame: bytes) -> tuple[bytes, bytes, int]:
+    """Of a Bind: portal name, statement name, and the offset of the count of parameter formats."""
+    return parse_names(frame)
+
+
+def rename_bind(frame: bytes, new_statement: bytes) -> bytes:
+    """The same Bind, of another statement. The name must hold no zero byte."""
+    portal, _, after = parse_names(frame)
+    rest = frame[after:]
+    header = HEADER.pack(Frontend.BIND, 6 + len(portal) + len(new_statement) + len(rest))
+    return b"".join((header, portal, b"\0", new_statement, b"\0", rest))
+
+
+def rename_parse(frame: bytes, new_name: bytes) -> bytes:
+    """The same Parse under another statement name. The name must hold no zero byte."""
+    name_end = frame.find(0, 5)
+    if name_end < 0:
+        raise ProtocolViolation(INVALID_STRING)
+    rest = frame[name_end:]
+    return b"".join((HEADER.pack(Frontend.PARSE, 4 + len(new_name) + len(rest)), new_name, rest))
+
+
+def describe_target(frame: bytes) -> tuple[int, bytes]:
+    """Of a Describe or Close: STATEMENT or PORTAL, and its name."""
+    end = frame.find(0, 6)
+    if end < 0:
+        raise ProtocolViolation(INVALID_STRING)
+    if end != len(frame) - 1:
+        raise ProtocolViolation(INVALID_FORMAT)
+    kind = frame[5]
+    _check_kind("CLOSE" if frame[0] == Frontend.CLOSE else "DESCRIBE", kind)
+    return kind, frame[6:end]
+
+
+def execute_target(frame: bytes) -> tuple[bytes, int]:
+    """Of an Execute: portal name and the most rows asked for; 0 or less is all."""
+    end = frame.find(0, 5)
+    if end < 0:
+        raise ProtocolViolation(INVALID_STRING)
+    if end + 5 != len(frame):
+        raise ProtocolViolation(INSUFFICIENT if end + 5 > len(frame) else INVALID_FORMAT)
+    max_rows: int = INT32.unpack_from(frame, end + 1)[0]
+    return frame[5:end], max_rows

@@ -1,0 +1,113 @@
+"""Pooling: which server a client's turns go to, how many there are, and how long they live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pgbeam_pool.budget import Budget
+from pgbeam_pool.pool import TargetPool
+from pgbeam_pool.settings import PoolSettings
+from twisted.internet.task import LoopingCall
+
+from pgbeam_core import Beam, Project, Session, Target, hookimpl
+
+TIDY_EVERY_S = 5.0
+
+
+class Pools:
+    """The pools of all projects of one PgBeam."""
+
+    def __init__(self) -> None:
+        self._budgets: dict[str, Budget] = {}
+        self._tidying: LoopingCall | None = None
+        self._beam: Beam | None = None
+        self._empty_since: dict[str, float] = {}
+
+    @hookimpl
+    def settings_spec(self) -> type:
+        """Sizes and times."""
+        return PoolSettings
+
+    @hookimpl
+    def startup(self, beam: Beam) -> None:
+        """Begin to look after idle servers."""
+        self._budgets.clear()
+        self._beam = beam
+        self._tidying = LoopingCall(self._tidy)
+        self._tidying.clock = beam.reactor
+        self._tidying.start(TIDY_EVERY_S, now=False)
+
+    @hookimpl
+    def shutdown(self, beam: Beam) -> None:
+        """Stop looking."""
+        if self._tidying is not None and self._tidying.running:
+            self._tidying.stop()
+
+    @hookimpl
+    def pool(self, beam: Beam, project: Project, target: Target) -> TargetPool:
+        """The pool of a target; all pools of a project share its budget."""
+        budget = self._budgets.get(project.name)
+        if budget is None:
+            budget = self._budgets[project.name] = Budget(beam.settings_of("pool"))
+        return TargetPool(
+            project, beam.opener(target), budget, beam.reactor, lambda: int.from_bytes(beam.random(4)) / 2**32
+        )
+
+    @hookimpl
+    def authenticated(self, session: Session) -> None:
+        """Remember for whom servers are kept."""
+        for pool in self._pools_of(session):
+            pool.clients[session.identity] = pool.clients.get(session.identity, 0) + 1
+        session.notes["pool"] = True
+
+    @hookimpl
+    def disconnect(self, session: Session) -> None:
+        """One client less."""
+        if session.notes.pop("pool", None):
+            for pool in self._pools_of(session):
+                left = pool.clients.get(session.identity, 1) - 1
+                if left:
+                    pool.clients[session.identity] = left
+                else:
+                    pool.clients.pop(session.identity, None)
+
+    @hookimpl
+    def stats(self) -> Mapping[str, Any]:
+        """Servers by state and clients waiting, per project."""
+        return {"pool": {name: _counts(budget) for name, budget in self._budgets.items()}}
+
+    def _pools_of(self, session: Session) -> list[TargetPool]:
+        budget = self._budgets.get(session.project.name)
+        return [] if budget is None else budget.pools
+
+    def _tidy(self) -> None:
+        assert self._beam is not None
+        now = self._beam.now()
+        for name, budget in self._budgets.items():
+            for pool in budget.pools:
+                pool.tidy()
+            if any(pool.clients for pool in budget.pools):
+                self._empty_since.pop(name, None)
+                continue
+            since = self._empty_since.setdefault(name, now)
+            if budget.settings.park_after_s and now - since >= budget.settings.park_after_s:
+                for pool in budget.pools:
+                    pool.close_all_idle("project without clients for park_after_s")
+
+
+def _counts(budget: Budget) -> dict[str, int]:
+    servers = [server for pool in budget.pools for server in pool.servers]
+    idle = sum(len(servers) for pool in budget.pools for servers in pool.idle.values())
+    return {
+        "servers": len(servers),
+        "servers_idle": idle,
+        "servers_active": sum(server.lease is not None and server.status == b"I" for server in servers),
+        "servers_in_transaction": sum(server.status != b"I" for server in servers),
+        "clients_waiting": len(budget.waiting),
+        "servers_lost": sum(pool.lost for pool in budget.pools),
+        "breakers_open": sum(pool.breaker.open for pool in budget.pools),
+    }
+
+
+plugin = Pools()

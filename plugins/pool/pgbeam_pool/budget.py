@@ -1,0 +1,85 @@
+"""What the pools of one project share: the number of servers they may have, and the queue of who waits for one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgbeam_pool.settings import PoolSettings
+
+from pgbeam_core import Identity, UpstreamUnavailable
+
+if TYPE_CHECKING:
+    from pgbeam_pool.pool import TargetPool
+    from pgbeam_pool.waiting import Waiter
+
+
+class Budget:
+    """At most `max_active` servers, those being opened included; a queue in order of asking."""
+
+    def __init__(self, settings: PoolSettings) -> None:
+        self.settings = settings
+        self.servers = 0
+        self.waiting: list[Waiter] = []
+        self._pools: list[TargetPool] = []
+        self._pumping = False
+        self._again = False
+
+    def join(self, pool: TargetPool) -> None:
+        """A pool that draws on this budget."""
+        self._pools.append(pool)
+
+    def leave(self, pool: TargetPool, reason: str) -> None:
+        """It is closed: who waits there waits in vain."""
+        for waiter in [waiter for waiter in self.waiting if waiter.pool is pool]:
+            self.forget(waiter)
+            waiter.fail(UpstreamUnavailable(reason))
+
+    @property
+    def pools(self) -> list[TargetPool]:
+        """The pools that draw on it."""
+        return self._pools
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more server may be opened."""
+        return self.servers < self.settings.max_active
+
+    def make_room(self, identity: Identity) -> bool:
+        """Close an idle server that the one who wants `identity` cannot use. True if that made room."""
+        return any(
+            pool.close_idle("its place was needed", but=identity) or pool.close_idle("its place was needed")
+            for pool in self._pools
+        )
+
+    def opened(self) -> None:
+        """A server is being opened."""
+        self.servers += 1
+
+    def closed(self) -> None:
+        """A server is gone, or did not come."""
+        self.servers -= 1
+
+    def forget(self, waiter: Waiter) -> None:
+        """It does not wait any more."""
+        if waiter in self.waiting:
+            self.waiting.remove(waiter)
+
+    def pump(self) -> None:
+        """Serve who waits, in order; who cannot be served holds up those behind only where they want the same."""
+        if self._pumping:
+            self._again = True
+            return
+        self._pumping = True
+        try:
+            self._again = True
+            while self._again:
+                self._again = False
+                self._once()
+        finally:
+            self._pumping = False
+
+    def _once(self) -> None:
+        for waiter in list(self.waiting):
+            if not waiter.done and not waiter.pool.serve(waiter):
+                # No room: whoever is behind may still use an idle server, but opens none before this one.
+                return

@@ -1,0 +1,308 @@
+"""The servers of one target: leased, idle, or being opened; and who waits for one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pgbeam_pool.breaker import Breaker
+from pgbeam_pool.budget import Budget
+from pgbeam_pool.settings import PoolSettings
+from pgbeam_pool.waiting import Waiter
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from pgbeam_core import (
+    Identity,
+    Lease,
+    Opener,
+    PoolExhausted,
+    Project,
+    Relay,
+    Server,
+    ServerRefused,
+    Session,
+    UpstreamUnavailable,
+)
+
+BREAKER_OPEN = "upstream unavailable (circuit breaker open)"
+WAITED_TOO_LONG = "timed out waiting for a server connection"
+
+
+class TargetPool:
+    """See `pgbeam_core.Pool`. `random` gives a number in 0..1."""
+
+    def __init__(
+        self,
+        project: Project,
+        opener: Opener,
+        budget: Budget,
+        clock: Any,
+        random: Callable[[], float],
+    ) -> None:
+        self.project = project
+        self.servers: set[Server] = set()
+        self.idle: dict[Identity, list[Server]] = {}
+        """Least recently used first."""
+        self.breaker = Breaker(clock.seconds)
+        self.lost = 0
+        """Servers that went away by themselves."""
+        self.clients: dict[Identity, int] = {}
+        """Sessions that have logged in and not left, by identity."""
+        self._opener = opener
+        self._budget = budget
+        self._clock = clock
+        self._random = random
+        self._expires: dict[Server, float] = {}
+        self._opening: dict[Deferred[Server], Identity] = {}
+        self._closed: str | None = None
+        self._needs_client: set[Identity] = set()
+        """Identities whose servers ask for a password: only a client's login opens one."""
+        budget.join(self)
+
+    @property
+    def settings(self) -> PoolSettings:
+        """Its sizes and times."""
+        return self._budget.settings
+
+    @property
+    def available(self) -> bool:
+        """Whether the target counts as reachable."""
+        return not self.breaker.open
+
+    # Asking for a server.
+
+    def login(self, session: Session, relay: Relay) -> Deferred[Lease]:
+        """A fresh server on which the client authenticates itself."""
+        name = session.application_name if session.keeps_server else None
+        return self._wait(Waiter(self, session.identity, {}, self._clock.seconds(), relay=relay, application_name=name))
+
+    def lease(self, identity: Identity, settings: Mapping[str, str], *, shared: bool = False) -> Lease | Deferred[Lease]:
+        """A server for the next turns."""
+        if not self._budget.waiting:
+            server = self._take_idle(identity, settings)
+            if server is not None:
+                return self._leased(server, 0.0)
+        return self._wait(Waiter(self, identity, settings, self._clock.seconds()))
+
+    def _wait(self, waiter: Waiter) -> Deferred[Lease]:
+        if self._closed is not None:
+            waiter.fail(UpstreamUnavailable(self._closed))
+            return waiter.deferred
+        self._budget.waiting.append(waiter)
+        limit = self.settings.wait_timeout_s
+        if limit:
+            waiter.timeout = self._clock.callLater(limit, self._too_long, waiter)
+        self._budget.pump()
+        return waiter.deferred
+
+    def _too_long(self, waiter: Waiter) -> None:
+        self._budget.forget(waiter)
+        waiter.fail(PoolExhausted(WAITED_TOO_LONG))
+
+    def cancelled(self, waiter: Waiter) -> None:
+        """Its client has left. A login cannot go on without; a server opened for anybody may still come."""
+        self._budget.forget(waiter)
+        if waiter.relay is not None and waiter.opening is not None:
+            waiter.opening.cancel()
+
+    # Serving who waits. Called by the budget, for each waiter in order.
+
+    def serve(self, waiter: Waiter) -> bool:
+        """Give the waiter a server, or start opening one for it. True if it need not be looked at again now."""
+        if waiter.relay is None:
+            server = self._take_idle(waiter.identity, waiter.settings)
+            if server is not None:
+                self._budget.forget(waiter)
+                waiter.succeed(self._leased(server, self._clock.seconds() - waiter.since))
+                return True
+            if waiter.opening is not None:
+                return True
+            if waiter.identity in self._needs_client:
+                return self._must_wait_for_its_own(waiter)
+        elif waiter.opening is not None:
+            return True
+        if not self._budget.has_room and not self._budget.make_room(waiter.identity):
+            return False
+        self._open(waiter)
+        return True
+
+    def _must_wait_for_its_own(self, waiter: Waiter) -> bool:
+        """No server can be opened for it: one of its identity must come back, if there is any."""
+        if not any(server.identity == waiter.identity for server in self.servers):
+            self._budget.forget(waiter)
+            message = f'no server left for user "{waiter.identity.user}", whose password PgBeam does not have'
+            waiter.fail(UpstreamUnavailable(message, hint="Connect again: a new login opens a new server."))
+        return True
+
+    def _open(self, waiter: Waiter) -> None:
+        if not self.breaker.allows():
+            self._budget.forget(waiter)
+            waiter.fail(UpstreamUnavailable(BREAKER_OPEN))
+            return
+        identity = waiter.identity
+        opening = self._opener(identity, waiter.application_name, waiter.relay)
+        waiter.opening = opening
+        self._opening[opening] = identity
+        self._budget.opened()
+        opening.addCallbacks(
+            self._opened, self._not_opened, callbackArgs=(opening, waiter), errbackArgs=(opening, waiter)
+        )
+
+    def _opened(self, server: Server, opening: Deferred[Server], waiter: Waiter) -> None:
+        self._opening.pop(opening, None)
+        self.breaker.succeeded()
+        server.gone = self._gone
+        self.servers.add(server)
+        if self.settings.max_lifetime_s:
+            self._expires[server] = server.opened_at + self.settings.max_lifetime_s * (0.9 + 0.2 * self._random())
+        if server.reproducible:
+            self._needs_client.discard(server.identity)
+        else:
+            self._needs_client.add(server.identity)
+        if self._closed is not None:
+            server.close(self._closed)
+            return
+        waiter.opening = None
+        if waiter.done:
+            self._rest(server)
+            return
+        self._budget.forget(waiter)
+        waiter.succeed(self._leased(server, 0.0 if waiter.relay else self._clock.seconds() - waiter.since))
+
+    def _not_opened(self, failure: Failure, opening: Deferred[Server], waiter: Waiter) -> None:
+        self._opening.pop(opening, None)
+        self._budget.closed()
+        if failure.check(ServerRefused):
+            self.breaker.succeeded()
+        elif failure.check(UpstreamUnavailable) and not waiter.done:
+            self.breaker.failed()
+        else:
+            self.breaker.given_up()
+        self._budget.forget(waiter)
+        waiter.fail(failure.value)
+        self._budget.pump()
+
+    def _take_idle(self, identity: Identity, settings: Mapping[str, str]) -> Server | None:
+        """An idle server, one that needs not be told settings first of all, then the one used last."""
+        idle = self.idle.get(identity)
+        if not idle:
+            return None
+        for place in range(len(idle) - 1, -1, -1):
+            if idle[place].settings == settings:
+                return idle.pop(place)
+        return idle.pop()
+
+    def _leased(self, server: Server, waited: float) -> Lease:
+        lease = Lease(self, server, shared=False, waited=waited, since=self._clock.seconds())
+        server.lease = lease
+        return lease
+
+    # Getting one back.
+
+    def give_back(self, lease: Lease) -> None:
+        """A lease has ended."""
+        server = lease.server
+        server.lease = None
+        if not server.alive:
+            return
+        server.used_at = self._clock.seconds()
+        if server.status != b"I" or server.owed:
+            server.close("given back in the middle of a transaction")
+        elif self._closed is not None or self._expires.get(server, server.used_at) < server.used_at:
+            server.close(self._closed or "older than max_lifetime_s")
+        else:
+            self._clean(server)
+
+    def _clean(self, server: Server) -> None:
+        """Make it fit for another client: no cancel request may be under way to it, no state left on it."""
+        settled = server.settled()
+        if settled is not None:
+            settled.addCallback(lambda _: self._clean(server))
+        elif server.state:
+            server.reset().addCallback(lambda _: self._rest(server))
+        else:
+            self._rest(server)
+
+    def _rest(self, server: Server) -> None:
+        if server.alive:
+            if self._closed is not None:
+                server.close(self._closed)
+                return
+            self.idle.setdefault(server.identity, []).append(server)
+            if self._budget.waiting:
+                self._budget.pump()
+
+    def _gone(self, server: Server, expected: bool) -> None:
+        self.lost += not expected
+        self.servers.discard(server)
+        self._expires.pop(server, None)
+        idle = self.idle.get(server.identity)
+        if idle is not None and server in idle:
+            idle.remove(server)
+            if not idle:
+                del self.idle[server.identity]
+        self._budget.closed()
+        self._budget.pump()
+
+    # Housekeeping.
+
+    def tidy(self) -> None:
+        """Close what is idle too long or too old; keep `min_idle` ready."""
+        now, limit = self._clock.seconds(), self.settings.idle_timeout_s
+        for identity, idle in list(self.idle.items()):
+            for server in list(idle):
+                if self._expires.get(server, now) < now and not self._precious(identity):
+                    server.close("older than max_lifetime_s")
+                elif limit and now - server.used_at > limit and self._spare(identity):
+                    server.close("idle for longer than idle_timeout_s")
+        self._keep_ready()
+
+    def _spare(self, identity: Identity) -> bool:
+        wanted = self.settings.min_idle if self.clients.get(identity) else 0
+        return len(self.idle.get(identity, ())) > wanted and not self._precious(identity)
+
+    def _precious(self, identity: Identity) -> bool:
+        """The last server of clients for which no other can be opened."""
+        return (
+            identity in self._needs_client
+            and bool(self.clients.get(identity))
+            and sum(server.identity == identity for server in self.servers) == 1
+        )
+
+    def _keep_ready(self) -> None:
+        for identity, clients in self.clients.items():
+            missing = self.settings.min_idle - len(self.idle.get(identity, ()))
+            missing -= sum(opening == identity for opening in self._opening.values())
+            while clients and missing > 0 and identity not in self._needs_client and self._budget.has_room:
+                waiter = Waiter(self, identity, {}, self._clock.seconds())
+                waiter.done = True
+                self._open(waiter)
+                missing -= 1
+
+    def close_idle(self, reason: str, *, but: Identity | None = None) -> bool:
+        """Close the idle server that was unused longest, none of identity `but`. True if there was one."""
+        oldest: Server | None = None
+        for identity, idle in self.idle.items():
+            if identity != but and idle and not self._precious(identity):
+                oldest = idle[0] if oldest is None or idle[0].used_at < oldest.used_at else oldest
+        if oldest is not None:
+            oldest.close(reason)
+        return oldest is not None
+
+    def close_all_idle(self, reason: str) -> None:
+        """Close every idle server."""
+        for idle in list(self.idle.values()):
+            for server in list(idle):
+                server.close(reason)
+
+    def close(self, reason: str) -> None:
+        """Close all servers, the leased ones when they come back; nobody gets a server any more."""
+        self._closed = reason
+        for opening in list(self._opening):
+            opening.cancel()
+        self.close_all_idle(reason)
+        for server in list(self.servers):
+            if server.lease is None:
+                server.close(reason)
+        self._budget.leave(self, reason)

@@ -1,0 +1,27 @@
+"""What `[plugins.pool]` may hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class PoolSettings:
+    """Sizes and times of every project's pools. Times are seconds."""
+
+    max_active: int = field(
+        default=200, metadata={"help": "most servers of one project, idle ones included", "min": 1, "max": 100_000}
+    )
+    min_idle: int = field(
+        default=0, metadata={"help": "servers kept ready for each user and database in use", "min": 0, "max": 10_000}
+    )
+    idle_timeout_s: float = field(default=600.0, metadata={"help": "close a server unused for this long; 0: never", "min": 0})
+    max_lifetime_s: float = field(
+        default=3600.0, metadata={"help": "close a server this old when it comes back, give or take a tenth; 0: never", "min": 0}
+    )
+    wait_timeout_s: float = field(
+        default=30.0, metadata={"help": "longest wait for a server, then 53300; 0: no limit", "min": 0}
+    )
+    park_after_s: float = field(
+        default=300.0, metadata={"help": "close all servers of a project without clients for this long; 0: never", "min": 0}
+    )

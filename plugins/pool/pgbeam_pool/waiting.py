@@ -1,0 +1,73 @@
+"""Someone who waits for a server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from pgbeam_core import Identity, Lease, Relay, Server
+
+if TYPE_CHECKING:
+    from pgbeam_pool.pool import TargetPool
+
+
+class Waiter:
+    """A place in the queue. With a relay it is a login, which wants a server of its own."""
+
+    __slots__ = (
+        "application_name",
+        "deferred",
+        "done",
+        "identity",
+        "opening",
+        "pool",
+        "relay",
+        "settings",
+        "since",
+        "timeout",
+    )
+
+    def __init__(
+        self,
+        pool: TargetPool,
+        identity: Identity,
+        settings: Mapping[str, str],
+        since: float,
+        *,
+        relay: Relay | None = None,
+        application_name: str | None = None,
+    ) -> None:
+        self.pool = pool
+        self.identity = identity
+        self.settings = settings
+        self.since = since
+        self.relay = relay
+        self.application_name = application_name
+        self.opening: Deferred[Server] | None = None
+        self.done = False
+        self.timeout: Any = None
+        self.deferred: Deferred[Lease] = Deferred(self._cancelled)
+
+    def succeed(self, lease: Lease) -> None:
+        """Here is its server."""
+        self._over()
+        self.deferred.callback(lease)
+
+    def fail(self, error: BaseException) -> None:
+        """It gets none."""
+        if not self.done:
+            self._over()
+            self.deferred.errback(Failure(error))
+
+    def _over(self) -> None:
+        self.done = True
+        if self.timeout is not None and self.timeout.active():
+            self.timeout.cancel()
+
+    def _cancelled(self, _deferred: object) -> None:
+        """Whoever waited has left: its place is free, and so is the login it was about."""
+        self._over()
+        self.pool.cancelled(self)

@@ -1,0 +1,27 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pgbeam_core.embedded.postgres import free_port as find_free_port
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    return find_free_port()
+
+
+@pytest.fixture
+def open_tmp_path() -> Iterator[Path]:
+    """A folder that an unprivileged user may enter too: pytest's own is private, and PostgreSQL does not run as root."""
+    path = Path(tempfile.mkdtemp(prefix="pgbeam-test-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""PgBeam between real drivers and real PostgreSQL servers."""

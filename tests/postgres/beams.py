@@ -1,0 +1,162 @@
+"""PgBeam as users run it: a process of its own with settings in a file, watched until it has ended well."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import psutil  # type: ignore[import-untyped]
+
+from .clusters import DATABASE, Cluster, die_with_parent, free_port
+from .wireclient import WireClient
+
+PROJECT = "shop"
+PGBEAM = Path(sys.executable).with_name("pgbeam")
+START_SECONDS = 15.0
+STOP_SECONDS = 15.0
+
+
+class Direct:
+    """The server itself behind the same face as Beam: what fails here is a mistake in the test."""
+
+    pool_mode = "direct"
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.port = cluster.port
+
+    def url(self, user: str = "app", database: str = DATABASE, password: str = "", **parameters: str) -> str:
+        """The URL for an application."""
+        secret = f":{quote(password, safe='')}" if password else ""
+        query = f"?{urlencode(parameters, quote_via=quote)}" if parameters else ""
+        return f"postgresql://{user}{secret}@127.0.0.1:{self.port}/{database}{query}"
+
+    def wire(self, user: str = "app", database: str = DATABASE, password: str = "", **login: Any) -> WireClient:
+        """A raw client, logged in; keywords are WireClient.login's."""
+        return WireClient.login(self.port, user, database, password, **login)
+
+
+class Beam(Direct):
+    """A running `pgbeam run` in front of one cluster. `settings` are nested tables, as in settings.toml."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        pool_mode: str,
+        folder: Path,
+        *,
+        plugins: str = "",
+        settings: Mapping[str, Any] | None = None,
+        project: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(cluster)
+        self.pool_mode = pool_mode
+        self.port = free_port()
+        self.log_path = folder / f"pgbeam-{self.port}.log"
+        upstream = f"postgresql://127.0.0.1:{cluster.port}"
+        mine = {"upstream": upstream, "pool_mode": pool_mode, **(project or {})}
+        config = folder / f"settings-{self.port}.toml"
+        config.write_text("".join(_lines({**(settings or {}), "projects": {PROJECT: mine}})))
+        self.command = [str(PGBEAM), "run", "--listen", f"127.0.0.1:{self.port}", "--config", str(config)]
+        if plugins:
+            self.command += ["--plugins", plugins]
+        self.process = self._launch(folder)
+
+    @property
+    def log(self) -> str:
+        """What it has logged so far, both streams."""
+        return self.log_path.read_text(errors="replace")
+
+    @property
+    def peak_memory(self) -> int:
+        """The most memory it ever had resident, in bytes (VmHWM)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+
+    def descriptors(self) -> int:
+        """How many file descriptors it has open."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+    def servers(self) -> list[tuple[int, str]]:
+        """(process id, state) of each server connection that it has now, as PostgreSQL sees them."""
+        ports = self._server_ports()
+        with self.cluster.connect() as boss:
+            rows = boss.execute("SELECT pid, state, client_port FROM pg_stat_activity WHERE client_port > 0").fetchall()
+        return [(pid, state) for pid, state, port in rows if port in ports]
+
+    def busy_servers(self) -> list[tuple[int, str]]:
+        """Its servers that are not idle outside a transaction."""
+        return [server for server in self.servers() if server[1] != "idle"]
+
+    def wait_until_idle(self, seconds: float = 5.0) -> None:
+        """Wait until no server of it is busy or in a transaction; an AssertionError tells which still are."""
+        deadline = time.monotonic() + seconds
+        while busy := self.busy_servers():
+            assert time.monotonic() < deadline, f"servers left behind: {busy}\n{self.log[-2000:]}"
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """SIGTERM; assert that it leaves no server at work, exits with 0 and logged no traceback."""
+        if self.process.poll() is not None:
+            raise AssertionError(f"PgBeam had ended by itself with {self.process.returncode}:\n{self.log[-4000:]}")
+        try:
+            self.wait_until_idle()
+        finally:
+            code = self._end()
+        assert code == 0, f"exit code {code} on SIGTERM:\n{self.log[-4000:]}"
+        assert "Traceback" not in self.log, self.log[-8000:]
+
+    def _server_ports(self) -> set[int]:
+        connections = psutil.Process(self.process.pid).net_connections("tcp")
+        return {each.laddr.port for each in connections if each.raddr and each.raddr.port == self.cluster.port}
+
+    def _end(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"PgBeam did not stop on SIGTERM:\n{self.log[-4000:]}") from None
+
+    def _launch(self, folder: Path) -> subprocess.Popen[bytes]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "PGBEAM_"))}
+        with self.log_path.open("wb") as log:
+            process = subprocess.Popen(
+                self.command,
+                cwd=folder,
+                env=kept,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - it makes one system call
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                WireClient(self.port).close()
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return process
+        process.kill()
+        process.wait()
+        raise AssertionError(f"PgBeam did not start ({' '.join(self.command)}):\n{self.log[-4000:]}")
+
+
+def _lines(tables: Mapping[str, Any], path: str = "") -> list[str]:
+    """TOML lines of nested tables, each value under its full dotted key."""
+    lines: list[str] = []
+    for name, value in tables.items():
+        key = f"{path}.{name}" if path else name
+        lines += _lines(value, key) if isinstance(value, Mapping) else [f"{key} = {json.dumps(value)}\n"]
+    return lines

@@ -1,0 +1,1 @@
+"""The same conversation direct and through PgBeam, compared byte for byte."""

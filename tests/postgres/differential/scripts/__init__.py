@@ -1,0 +1,35 @@
+"""The conversations, by theme; importing this package registers them all."""
+
+from __future__ import annotations
+
+from . import (
+    asynchronous,
+    copying,
+    cursors,
+    extended,
+    large,
+    parameters,
+    pinning,
+    pipelines,
+    prepared,
+    prepared_sql,
+    simple,
+    startup,
+    transactions,
+)
+
+__all__ = [
+    "asynchronous",
+    "copying",
+    "cursors",
+    "extended",
+    "large",
+    "parameters",
+    "pinning",
+    "pipelines",
+    "prepared",
+    "prepared_sql",
+    "simple",
+    "startup",
+    "transactions",
+]

@@ -1,0 +1,1 @@
+"""What real drivers do out of habit, direct and through PgBeam."""
