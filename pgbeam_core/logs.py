@@ -19,7 +19,7 @@ log = Logger()
 
 LEVELS = {"debug": LogLevel.debug, "info": LogLevel.info, "warn": LogLevel.warn, "error": LogLevel.error}
 ORDER = [LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error, LogLevel.critical]
-QUIET = "twisted."  # its "Starting factory …" is news to nobody
+QUIET = ("twisted.", "log_legacy")  # "Starting factory …" is news to nobody
 
 
 @implementer(ILogObserver)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pgbeam_core.errors import PgBeamError
-from pgbeam_core.settings import Settings, apply_project
+from pgbeam_core.settings import Endpoint, Settings, apply_project
 
 log = Logger()
 
@@ -25,6 +26,8 @@ EMBEDDED_PROJECT = "shop"
 class Service(Protocol):
     """What a run needs of PgBeamService."""
 
+    @property
+    def addresses(self) -> list[tuple[str, int]]: ...
     def start(self) -> Deferred[None]: ...
     def drain(self) -> Deferred[None]: ...
     def stop(self) -> Deferred[None]: ...
@@ -96,10 +99,7 @@ class Life:
         except PgBeamError as error:
             log.error("settings were not reloaded: {reason}", reason=error.message)
             return
-        done.addCallbacks(
-            lambda _: log.info("settings reloaded"),
-            lambda failure: log.failure("settings were not reloaded", failure=failure),
-        )
+        done.addErrback(_log_failure, "settings were not reloaded")
 
     async def _start(self) -> None:
         if not self._settings.projects:
@@ -108,7 +108,8 @@ class Life:
             self._settings = self._in_front_of_embedded(self._settings)
         self._service = self._make_service(self._settings)
         await self._service.start()
-        self._ready(self._settings, self._service, self._embedded is not None)
+        listen = tuple(Endpoint(*address) for address in self._service.addresses)  # a port 0 has become one
+        self._ready(replace(self._settings, listen=listen), self._service, self._embedded is not None)
 
     def _in_front_of_embedded(self, settings: Settings) -> Settings:
         if self._embedded_url is None:

@@ -41,7 +41,7 @@ def _table(found: list[plugins.PluginInfo], known: dict[str, int]) -> Table:
     for title in ("name", "version", "from", "hooks", ""):
         table.add_column(title, overflow="fold", style="bold" if title == "name" else None)
     for info in found:
-        hooks = f"cannot be loaded: {info.error}" if info.error else ", ".join(info.hooks)
+        hooks = info.error or ", ".join(info.hooks)
         source = f"{info.distribution} ({info.module})"
         cells = (info.name, info.version, source, hooks, "on" if info.name in known else "off")
         table.add_row(*map(Text, cells))  # not markup: an error text may hold brackets

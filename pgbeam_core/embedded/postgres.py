@@ -227,12 +227,16 @@ class EmbeddedPostgres:
         lines = [f"listen_addresses = '{HOST}'", f"port = {port}", "unix_socket_directories = ''", follow, *self.config]
         include = self.data_dir / "pgbeam.conf"
         include.write_text("\n".join(filter(None, lines)) + "\n")
-        auto = self.data_dir / "postgresql.auto.conf"  # read last, so it wins over the cluster's own file
-        if "pgbeam.conf" not in auto.read_text():
-            with auto.open("a") as file:
-                file.write("include 'pgbeam.conf'\n")
+        self._include_last("pgbeam.conf")
         if self.account is not None:
             self.account.own(include)
+
+    def _include_last(self, name: str) -> None:
+        """Make ours the last word: postgresql.auto.conf is read last, and pg_basebackup appends to it."""
+        auto = self.data_dir / "postgresql.auto.conf"
+        line = f"include '{name}'"
+        kept = [other for other in auto.read_text().splitlines() if other != line]
+        auto.write_text("\n".join([*kept, line]) + "\n")
 
     def _launch(self) -> bool:
         """Whether the server came up. It gets a session of its own, or Ctrl-C would reach it before us."""

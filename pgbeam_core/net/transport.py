@@ -1,22 +1,117 @@
-"""Listeners and connectors: where sockets come from."""
+"""Listeners and connectors: where sockets come from.
+
+On Twisted's asyncio reactor they are the loop's own (`streams`), uvloop's where it runs; on any other reactor they are
+Twisted's, without TLS.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXClientEndpoint
-from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
 from pgbeam_core.errors import UpstreamUnavailable
+from pgbeam_core.net import tls
+from pgbeam_core.net.streams import Bridge, Port
 from pgbeam_core.query import Target
+from pgbeam_core.wire.startup import SSLRequest
 
 CONNECT_TIMEOUT = 15.0
-"""Seconds to connect, as PgBouncer's server_connect_timeout."""
+"""Seconds to connect, TLS included, as PgBouncer's server_connect_timeout."""
 BACKLOG = 1024
+
+
+def listen(reactor: Any, host: str, port: int, factory: IProtocolFactory) -> Deferred[IListeningPort]:
+    """Listen on a TCP address."""
+    loop = _loop(reactor)
+    if loop is not None:
+        return Deferred.fromCoroutine(_listen(loop, host, port, factory))
+    endpoint = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
+    return endpoint(reactor, port, BACKLOG, host).listen(factory)
+
+
+def connect(reactor: Any, target: Target, protocol: Protocol) -> Deferred[Any]:
+    """Connect a protocol to a server's address. Fails with UpstreamUnavailable; may be cancelled."""
+    loop = _loop(reactor)
+    if loop is not None:
+        task = loop.create_task(asyncio.wait_for(_connect(loop, target, Bridge(protocol)), CONNECT_TIMEOUT))
+        connected: Deferred[Any] = Deferred.fromFuture(task)
+    else:
+        connected = _endpoint(reactor, target).connect(_One(protocol))
+    return connected.addErrback(_unavailable, target)
+
+
+def _loop(reactor: Any) -> asyncio.AbstractEventLoop | None:
+    loop: asyncio.AbstractEventLoop | None = getattr(reactor, "_asyncioEventloop", None)
+    return loop
+
+
+async def _listen(loop: asyncio.AbstractEventLoop, host: str, port: int, factory: IProtocolFactory) -> Any:
+    def accepted() -> Bridge:
+        return Bridge(factory.buildProtocol(None))  # type: ignore[arg-type]
+
+    task = loop.create_task(loop.create_server(accepted, host, port, backlog=BACKLOG, reuse_address=True))
+    return Port(await Deferred.fromFuture(task))
+
+
+async def _connect(loop: asyncio.AbstractEventLoop, target: Target, bridge: Bridge) -> None:
+    if not tls.wanted(target):
+        await _open(loop, target, bridge)
+        return
+    question = _Question()
+    transport = await _open(loop, target, question)
+    try:
+        transport.write(SSLRequest().to_bytes())
+        answer = await question.answer
+        if answer == b"S":
+            await _encrypt(loop, transport, bridge, target)
+            return
+    except BaseException:
+        transport.abort()
+        raise
+    if answer == b"N" and not tls.required(target):
+        transport.set_protocol(bridge)
+        bridge.connection_made(transport)
+        return
+    transport.abort()
+    raise UpstreamUnavailable("server does not support SSL, but SSL was required")
+
+
+async def _encrypt(loop: asyncio.AbstractEventLoop, transport: Any, bridge: Bridge, target: Target) -> None:
+    context = tls.context(target)
+    encrypted = await loop.start_tls(transport, bridge, context, server_hostname=target.host)
+    assert encrypted is not None
+    bridge.connection_made(encrypted)
+
+
+async def _open(loop: asyncio.AbstractEventLoop, target: Target, protocol: asyncio.Protocol) -> Any:
+    if target.host.startswith("/"):
+        path = f"{target.host}/.s.PGSQL.{target.port}"
+        return (await loop.create_unix_connection(lambda: protocol, path))[0]
+    return (await loop.create_connection(lambda: protocol, target.host, target.port))[0]
+
+
+class _Question(asyncio.Protocol):
+    """Waits for the one byte with which a server answers SSLRequest."""
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes) -> None:
+        """More than one byte here would be an attacker's, or an error message of a very old server."""
+        if not self.answer.done():
+            self.answer.set_result(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """No answer."""
+        if not self.answer.done():
+            self.answer.set_exception(UpstreamUnavailable("server closed the connection unexpectedly"))
 
 
 class _One(Factory):
@@ -29,32 +124,20 @@ class _One(Factory):
         return self._protocol
 
 
-def listen(reactor: Any, host: str, port: int, factory: IProtocolFactory) -> Deferred[IListeningPort]:
-    """Listen on a TCP address."""
-    endpoint = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
-    return endpoint(reactor, port, BACKLOG, host).listen(factory)
-
-
-def connect(reactor: Any, target: Target, protocol: Protocol) -> Deferred[Any]:
-    """Connect a protocol to a server's address. Fails with UpstreamUnavailable."""
+def _endpoint(reactor: Any, target: Target) -> Any:
+    if tls.required(target):
+        raise UpstreamUnavailable(f"sslmode={target.sslmode} needs Twisted's asyncio reactor")
     if target.host.startswith("/"):
-        endpoint: Any = UNIXClientEndpoint(reactor, f"{target.host}/.s.PGSQL.{target.port}", CONNECT_TIMEOUT)
-    else:
-        endpoint = HostnameEndpoint(reactor, target.host.encode(), target.port, CONNECT_TIMEOUT)
-    connected: Deferred[Any] = endpoint.connect(_One(protocol))
-    connected.addCallbacks(_prompt, lambda failure: _unavailable(failure, target))
-    return connected
-
-
-def _prompt(protocol: Any) -> Any:
-    """Small messages must not wait for one another, and a peer that vanished must be noticed."""
-    transport = protocol.transport
-    if hasattr(transport, "setTcpNoDelay"):
-        transport.setTcpNoDelay(True)
-        transport.setTcpKeepAlive(True)
-    return protocol
+        return UNIXClientEndpoint(reactor, f"{target.host}/.s.PGSQL.{target.port}", CONNECT_TIMEOUT)
+    return HostnameEndpoint(reactor, target.host.encode(), target.port, CONNECT_TIMEOUT)
 
 
 def _unavailable(failure: Failure, target: Target) -> Any:
-    failure.trap(ConnectError, DNSLookupError, OSError, Exception)
-    raise UpstreamUnavailable(f"could not connect to {target.address}: {failure.getErrorMessage()}")
+    error = failure.value
+    if isinstance(error, TimeoutError | asyncio.TimeoutError) and not str(error):
+        words = "timeout expired"
+    elif isinstance(error, ssl.SSLError):
+        words = f"SSL error: {getattr(error, 'verify_message', '') or error.reason or error}"
+    else:
+        words = getattr(error, "strerror", None) or failure.getErrorMessage()
+    raise UpstreamUnavailable(f"could not connect to {target.address}: {words}")

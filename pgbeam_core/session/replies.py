@@ -19,7 +19,7 @@ from struct import Struct
 from typing import Protocol
 
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.session.turns import Turn
+from pgbeam_core.session.turns import TO_THE_END, Turn
 
 _HEADER = Struct("!BI")
 _MAX_LENGTH = 0x3FFFFFFF
@@ -181,7 +181,7 @@ class ReplyQueue:
             raise OutOfTurn("server sent a malformed ReadyForQuery")
         if turn.script is not None:
             start = self._say(turn, data, start, position)
-            if turn.script:
+            if turn.script and turn.script[0] is not TO_THE_END:
                 raise OutOfTurn("server was ready before its reply was complete")
         if not turn.ended:
             raise OutOfTurn("server was ready before it was asked")
@@ -212,6 +212,8 @@ class ReplyQueue:
         if tag not in step.ends:
             if tag not in step.within:
                 raise OutOfTurn(f"server sent {chr(tag)!r} out of place")
+            if tag == _COMPLETE:
+                turn.tags.append(data[position + 5 : end - 1])
             return start
         script.popleft()
         if tag == _COMPLETE:
@@ -238,6 +240,9 @@ class ReplyQueue:
                 turn.error = step.instead_of_error
                 turn.deliver(turn.error)
                 start = end
+        if turn.script and turn.script[-1] is TO_THE_END and turn.script[0] is not TO_THE_END:
+            # The server skips the Query too: only a Sync will make it ready.
+            turn.ended = False
         turn.script.clear()
         turn.skipping = not turn.ended
         if turn.skipping:

@@ -11,7 +11,7 @@ from pgbeam_core.session import settings
 from pgbeam_core.session.extended import SYNC, Plan
 from pgbeam_core.session.prepared import ServerStatements
 from pgbeam_core.session.rewrite import PROVOKE, Rewriter
-from pgbeam_core.session.turns import Owed, Turn
+from pgbeam_core.session.turns import TO_THE_END, Owed, Turn
 from pgbeam_core.wire import frontend
 
 if TYPE_CHECKING:
@@ -47,10 +47,22 @@ class Sender:
 
     def raw(self, frame: bytes, queries: list[Query]) -> None:
         """A Query or FunctionCall message; every byte of the reply is the client's."""
+        if self._turn is not None:
+            self._raw_behind(self._turn, frame, queries)
+            return
         self._prepare_server()
         turn = self._new_turn(queries, simple=True, ended=True)
         self._server.statements.unnamed = None
         self._send(turn, frame)
+
+    def _raw_behind(self, turn: Turn, frame: bytes, queries: list[Query]) -> None:
+        """Messages of the extended protocol without a Sync came before it: its ReadyForQuery ends them all."""
+        skipped = turn.skipping
+        turn.add([TO_THE_END])
+        turn.queries += queries
+        turn.ended = not skipped
+        self._server.write(frame)
+        self._conversation.sent(turn)
 
     def extended(self, plan: Plan, queries: list[Query]) -> None:
         """The first part of a request of the extended protocol."""

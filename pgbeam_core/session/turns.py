@@ -68,6 +68,8 @@ DESCRIBE = Owed(b"Tn", b"t")
 EXECUTE = Owed(b"CIs", b"DdHGWc")
 CLOSE = Owed(b"3")
 CLOSE_UNSEEN = Owed(b"3", forward=False)
+TO_THE_END = Owed(b"", b"TtnIs123VHcCDdGW")
+"""A Query or FunctionCall behind messages of the extended protocol: everything up to ReadyForQuery."""
 
 
 class Turn:

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 from pgbeam_core.query import Statement
 from pgbeam_core.sql.annotations import MARK, VOCABULARY, Vocabulary, annotate
 from pgbeam_core.sql.classify import classify
-from pgbeam_core.sql.templates import lends, sibling, template
+from pgbeam_core.sql.templates import Lender, lends, template
 
 DEFAULT_BYTES = 32 * 1024 * 1024
 _FIXED = 2_000
@@ -66,7 +66,7 @@ class Statements:
 
     def __init__(self, max_bytes: int = DEFAULT_BYTES, vocabulary: Vocabulary = VOCABULARY) -> None:
         self._texts: Memo[Statement] = Memo(max_bytes * 3 // 4)
-        self._templates: Memo[Statement] = Memo(max_bytes // 4)
+        self._templates: Memo[Lender] = Memo(max_bytes // 4)
         self._vocabulary = vocabulary
 
     def __len__(self) -> int:
@@ -100,10 +100,10 @@ class Statements:
         key = template(sql)
         if key is None:
             return classify(sql)
-        known = self._templates.get(key)
-        if known is not None:
-            return sibling(known, sql)
+        lender = self._templates.get(key)
+        if lender is not None:
+            return lender.sibling(sql)
         found = classify(sql)
         if lends(found):
-            self._templates.put(key, found)
+            self._templates.put(key, Lender(found))
         return found

@@ -12,7 +12,6 @@ MAX_BYTES = 16 * 1024
 
 _HOLE = b"\0"  # no text has it: the server ends a text there
 _END = b";"
-_ODD = (b"\\", b"$", b"--", b"/*", _HOLE)
 
 # Each match is what is kept, then a literal or the end. Only the parts kept are captured. A quote or digit that is no
 # plain literal (a prefix as in E'', digits glued to letters or points) sends the rest of the text into the key as it
@@ -33,13 +32,18 @@ _PARTS = re.compile(
 )
 _QUOTED = re.compile(rb"""\"[^"]*+"|'[^']*+(?:''[^']*+)*+'""")
 _ADJACENT = re.compile(rb"\0\s*+\0")
-_KEPT_CONSTANT = re.compile(r"(?<![\w$])[0-9]|'")
+# Where a whole number stays in the shape (ORDER BY 1, numeric(10, 2)) while another literal becomes $n: a constant that
+# was kept, or a $n that might have been one. Then each sibling has a shape of its own.
+_OWN_SHAPE = re.compile(
+    r"""(?<![\w$])[0-9] | ' | \bby\b(?:.*[,(]|\s)\s*-?\$ | \bon\s*\(.*\$ | ::[\s\w."]+\(.*\$ | \bas\s[\s\w."]+\(.*\$""",
+    re.VERBOSE | re.IGNORECASE | re.DOTALL,
+)
 _KINDS = frozenset({Kind.SELECT, Kind.INSERT, Kind.UPDATE, Kind.DELETE})
 
 
 def template(sql: bytes) -> bytes | None:
     """The text with plain literals as holes; None when a literal might count, so that only a full parse will do."""
-    if len(sql) > MAX_BYTES or any(odd in sql for odd in _ODD):
+    if len(sql) > MAX_BYTES or b"\\" in sql or b"$" in sql or b"--" in sql or b"/*" in sql or _HOLE in sql:
         return None
     if may_mention_clock(sql) and any(mentions_clock(quoted) for quoted in _QUOTED.findall(sql)):
         return None
@@ -54,20 +58,35 @@ def lends(statement: Statement) -> bool:
     return statement.kind in _KINDS and not statement.settings and not statement.makes and not statement.drops
 
 
-def sibling(statement: Statement, text: bytes) -> Statement:
-    """The verdict on another text of the same template; `notes` start empty."""
-    found = Statement(
-        text,
-        statement.kind,
-        reads=statement.reads,
-        stable=statement.stable,
-        relations=statement.relations,
-        writes=statement.writes,
-        writes_unknown=statement.writes_unknown,
-        functions=statement.functions,
-    )
-    shape = statement.query_hash, statement.shape
-    # ORDER BY 1 keeps its number in the shape, so siblings may have shapes of their own.
-    if not _KEPT_CONSTANT.search(shape[1]):
-        found._shape = shape
-    return found
+class Lender:
+    """The first statement of a template, which lends its verdict to the others."""
+
+    __slots__ = ("_shape", "_shape_known", "_statement")
+
+    def __init__(self, statement: Statement) -> None:
+        self._statement = statement
+        self._shape: tuple[str, str] | None = None
+        self._shape_known = False
+
+    def sibling(self, text: bytes) -> Statement:
+        """The verdict on another text of the template; `notes` start empty."""
+        lent = self._statement
+        found = Statement(
+            text,
+            lent.kind,
+            reads=lent.reads,
+            stable=lent.stable,
+            relations=lent.relations,
+            writes=lent.writes,
+            writes_unknown=lent.writes_unknown,
+            functions=lent.functions,
+        )
+        if not self._shape_known:
+            self._learn_shape()
+        found._shape = self._shape
+        return found
+
+    def _learn_shape(self) -> None:
+        shape = self._statement.shape
+        self._shape = None if _OWN_SHAPE.search(shape) else (self._statement.query_hash, shape)
+        self._shape_known = True

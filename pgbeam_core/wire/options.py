@@ -93,7 +93,7 @@ def _words(options: str) -> list[str]:
     while True:
         while at < end and options[at] in _SPACE:
             at += 1
-        if at == end:
+        if at >= end:
             return words
         word: list[str] = []
         while at < end and options[at] not in _SPACE:

@@ -15,11 +15,13 @@ from twisted.internet.task import Clock
 from pgbeam_core.cli import life as life_module
 from pgbeam_core.cli.life import Life
 from pgbeam_core.errors import SettingsError
-from pgbeam_core.settings import Settings, apply_project
+from pgbeam_core.settings import Endpoint, Settings, apply_project
 
 
 class FakeService:
     """Writes down what it is told; draining lasts until `drained` is fired."""
+
+    addresses = [("127.0.0.1", 41234)]
 
     def __init__(self, settings: Settings, said: list[str]) -> None:
         self.settings = settings
@@ -83,6 +85,7 @@ class Run:
 
     def ready(self, settings: Settings, service: Any, embedded: bool) -> None:
         self.said.append("ready")
+        self.listening = settings.listen
 
 
 @pytest.fixture
@@ -125,6 +128,11 @@ def test_a_signal_drains_and_then_stops(begin, fronting):
     assert run.done.called
     assert run.life.failure is None
     assert not run.clock.getDelayedCalls()
+
+
+def test_the_port_that_the_system_chose_is_announced(begin, fronting):
+    """Who listens on port 0 is told where to connect."""
+    assert begin(fronting).listening == (Endpoint("127.0.0.1", 41234),)
 
 
 def test_draining_ends_with_the_grace(begin, fronting):

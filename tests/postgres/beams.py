@@ -61,6 +61,7 @@ class Beam(Direct):
         self.pool_mode = pool_mode
         self.port = free_port()
         self.log_path = folder / f"pgbeam-{self.port}.log"
+        self._read_up_to = 0
         upstream = f"postgresql://127.0.0.1:{cluster.port}"
         mine = {"upstream": upstream, "pool_mode": pool_mode, **(project or {})}
         config = folder / f"settings-{self.port}.toml"
@@ -81,6 +82,12 @@ class Beam(Direct):
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
+
+    def complaints(self) -> list[str]:
+        """The lines with a traceback that it has logged since this was last asked."""
+        start, self._read_up_to = self._read_up_to, self.log_path.stat().st_size
+        fresh = self.log_path.read_bytes()[start : self._read_up_to].decode(errors="replace")
+        return [line for line in fresh.splitlines() if "Traceback" in line]
 
     def descriptors(self) -> int:
         """How many file descriptors it has open."""
@@ -113,7 +120,7 @@ class Beam(Direct):
         finally:
             code = self._end()
         assert code == 0, f"exit code {code} on SIGTERM:\n{self.log[-4000:]}"
-        assert "Traceback" not in self.log, self.log[-8000:]
+        assert not (found := self.complaints()), "\n".join(found[:5])
 
     def _server_ports(self) -> set[int]:
         connections = psutil.Process(self.process.pid).net_connections("tcp")

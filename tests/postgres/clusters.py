@@ -138,8 +138,15 @@ class Cluster:
 
     def restart(self) -> None:
         """Stop it the fast way and start it again on the same port."""
-        assert self.process is not None
         self._end(signal.SIGINT)
+        self.revive()
+
+    def crash(self) -> None:
+        """End it at once, as a crash would; `revive` starts it again."""
+        self._end(signal.SIGQUIT)
+
+    def revive(self) -> None:
+        """Start it again on the same port."""
         command = [self.installation.program("postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
         with (self.folder / "log").open("ab") as log:
             self.process = _popen([*command, "-k", str(self.folder)], self.folder, log)

@@ -6,6 +6,7 @@ import filecmp
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,20 +61,20 @@ def test_a_gigabyte_to_a_slow_reader(cluster: Cluster, pool_mode: str, beam: Bea
         assert client.ask(frames.query("SELECT 1"))[-1].body == b"I"
 
 
-def slow_start(recv: object) -> int:
+def slow_start(recv: Callable[[int], bytes]) -> int:
     """Some seconds of a few kilobytes at a time; the number of bytes read."""
     received = 0
     for _ in range(30):
-        received += len(recv(4096))  # type: ignore[operator]
+        received += len(recv(4096))
         time.sleep(0.1)
     return received
 
 
-def rest_of_it(recv: object) -> int:
+def rest_of_it(recv: Callable[[int], bytes]) -> int:
     """Everything up to ReadyForQuery, as fast as it comes; the number of bytes read."""
     received, tail = 0, b""
     while not tail.endswith(b"Z\0\0\0\5I"):
-        data = recv(1 << 20)  # type: ignore[operator]
+        data = recv(1 << 20)
         assert data, "closed in the middle of the result"
         received += len(data)
         tail = (tail + data)[-6:]

@@ -137,8 +137,9 @@ def storm(place: Direct, seconds: float) -> tuple[Tally, int]:
     async def run() -> int:
         until = time.monotonic() + seconds
         clients = [Mortal(number, place.port, tally).live(until) for number in range(CLIENTS)]
-        killed, *_ = await asyncio.gather(killer(place.cluster, until), *clients)
-        return killed
+        killing = asyncio.create_task(killer(place.cluster, until))
+        await asyncio.gather(*clients)
+        return await killing
 
     return tally, loops.run(run())
 

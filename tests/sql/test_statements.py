@@ -86,11 +86,13 @@ def test_a_giant_text_is_answered_but_not_remembered() -> None:
     "text",
     [
         b"SELECT \xff",
-        b"SELECT 1\0",
+        b"SELECT 1\x00",
         b"SELECT '" + b"x" * (1 << 20) + b"'",
         b"SELECT " + b"f(" * 2000 + b"1" + b")" * 2000,
-    ]
-    + [b"SELECT * FROM (" * 300 + b"SELECT 1" + b") x" * 300, b"\xc0\x80", b"{call f()}"],
+        b"SELECT * FROM (" * 300 + b"SELECT 1" + b") x" * 300,
+        b"\xc0\x80",
+        b"{call f()}",
+    ],
     ids=["not utf-8", "zero byte", "giant", "deep calls", "deep sub-selects", "overlong", "odd braces"],
 )
 def test_what_is_beyond_understanding_gets_the_careful_verdict(statements: Statements, text: bytes) -> None:

@@ -9,8 +9,24 @@ from pgbeam_core.sql.volatility import Volatility
 
 @pytest.mark.parametrize(
     "name",
-    ["lower", "count", "sum", "row_number", "unnest", "abs", "jsonb_object_keys"]
-    + ["to_char", "date_trunc", "extract", "timezone", "format", "jsonb_agg", "string_agg", "generate_series", "like"],
+    [
+        "lower",
+        "count",
+        "sum",
+        "row_number",
+        "unnest",
+        "abs",
+        "jsonb_object_keys",
+        "to_char",
+        "date_trunc",
+        "extract",
+        "timezone",
+        "format",
+        "jsonb_agg",
+        "string_agg",
+        "generate_series",
+        "like",
+    ],
 )
 def test_ordinary_functions_may_be_remembered(name: str) -> None:
     """What depends on arguments and settings alone is safe, with and without its schema."""
@@ -20,8 +36,16 @@ def test_ordinary_functions_may_be_remembered(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["now", "random", "age", "nextval", "currval", "pg_sleep", "txid_current", "current_setting", "set_config"]
-    + [
+    [
+        "now",
+        "random",
+        "age",
+        "nextval",
+        "currval",
+        "pg_sleep",
+        "txid_current",
+        "current_setting",
+        "set_config",
         "pg_advisory_lock",
         "pg_notify",
         "lo_import",
@@ -30,9 +54,19 @@ def test_ordinary_functions_may_be_remembered(name: str) -> None:
         "timetz",
         "clock_timestamp",
         "timeofday",
-    ]
-    + ["gen_random_uuid", "has_table_privilege", "pg_get_viewdef", "to_regclass", "query_to_xml", "pg_relation_size"]
-    + ["jsonb_to_recordset", "pg_typeof", "inet_client_addr", "setseed", "system_user", "mine"],
+        "gen_random_uuid",
+        "has_table_privilege",
+        "pg_get_viewdef",
+        "to_regclass",
+        "query_to_xml",
+        "pg_relation_size",
+        "jsonb_to_recordset",
+        "pg_typeof",
+        "inet_client_addr",
+        "setseed",
+        "system_user",
+        "mine",
+    ],
 )
 def test_changing_and_unknown_functions_may_not(name: str) -> None:
     """Time, chance, session, catalog, side effects, and whatever nobody has heard of."""

@@ -64,6 +64,7 @@ def test_a_conversation_through_pgbeam(
     beam = shared_beam(cluster, pool_mode)
     agree(talk, expected(talk, cluster, False), (alone(beam, talk),))
     beam.wait_until_idle()
+    assert beam.complaints() == []
 
 
 def test_two_clients_share_servers_in_transaction_mode(
@@ -75,6 +76,7 @@ def test_two_clients_share_servers_in_transaction_mode(
     beam = shared_beam(cluster, "transaction", settings={"plugins": {"pool": {"max_active": servers}}})
     agree(talk, expected(talk, cluster, True), interleaved(beam, talk))
     beam.wait_until_idle()
+    assert beam.complaints() == []
 
 
 def need_two(talk: Conversation) -> None:

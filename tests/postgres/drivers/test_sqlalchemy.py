@@ -129,6 +129,7 @@ with engine.connect() as connection:
     context.configure(connection=connection)
     with context.begin_transaction():
         context.run_migrations()
+engine.dispose()
 """
 FIRST = """
 from alembic import op

@@ -152,9 +152,7 @@ def extended_sync_alone() -> Script:
 @conversation()
 def extended_portal_suspension() -> Script:
     """Execute with a row limit suspends the portal; the next one goes on where it stopped."""
-    yield say(
-        parse("SELECT i FROM generate_series(1, 7) i"), bind(), describe(), execute(max_rows=3), flush(), until=6
-    )
+    yield say(parse("SELECT i FROM generate_series(1, 7) i"), bind(), describe(), execute(max_rows=3), flush(), until=6)
     yield say(execute(max_rows=3), flush(), until=4)
     yield say(execute(max_rows=3), flush(), until=2)
     yield say(execute(max_rows=3), sync())

@@ -30,7 +30,7 @@ def set_extended() -> Script:
 @conversation()
 def set_spellings() -> Script:
     """TO, =, DEFAULT, lists, quotes and numbers with units are all understood."""
-    yield ask("SET search_path TO pg_catalog, \"Odd Name\", public")
+    yield ask('SET search_path TO pg_catalog, "Odd Name", public')
     yield ask("SHOW search_path")
     yield ask("SET SESSION search_path = DEFAULT")
     yield ask("SHOW search_path")
@@ -229,8 +229,12 @@ def session_characteristics() -> Script:
 def status_in_a_pipeline() -> Script:
     """ParameterStatus stands in its place within a pipeline and before ready."""
     yield say(
-        query("SELECT 1"), extended("SET application_name = 'p1'"), extended("SELECT 2"), sync(),
-        query("SET application_name = 'p2'; SELECT 3; SET application_name = 'p3'"), times=3,
+        query("SELECT 1"),
+        extended("SET application_name = 'p1'"),
+        extended("SELECT 2"),
+        sync(),
+        query("SET application_name = 'p2'; SELECT 3; SET application_name = 'p3'"),
+        times=3,
     )
     yield ask("SHOW application_name")
 

@@ -23,7 +23,12 @@ def pipeline_with_errors() -> Script:
 def pipeline_error_in_the_middle_of_a_request() -> Script:
     """Within one Sync, the answers before the error come, the ones after do not."""
     yield say(
-        extended("SELECT 1"), extended("SELECT 2"), extended("SELECT 1/0"), extended("SELECT 4"), sync(), sync(),
+        extended("SELECT 1"),
+        extended("SELECT 2"),
+        extended("SELECT 1/0"),
+        extended("SELECT 4"),
+        sync(),
+        sync(),
         times=2,
     )
 
@@ -88,7 +93,12 @@ def pipeline_leaves_transaction_open() -> Script:
 def pipeline_simple_and_extended_mixed() -> Script:
     """Simple and extended requests may stand in one pipeline."""
     yield say(
-        query("SELECT 1"), extended("SELECT 2"), sync(), query("SELECT 1/0; SELECT 3"), extended("SELECT 4"), sync(),
+        query("SELECT 1"),
+        extended("SELECT 2"),
+        sync(),
+        query("SELECT 1/0; SELECT 3"),
+        extended("SELECT 4"),
+        sync(),
         times=4,
     )
 
@@ -123,7 +133,13 @@ def pipeline_named_portals() -> Script:
         parse("SELECT i * $1::int FROM generate_series(1, 4) i", "s"),
         bind(b"1", statement="s", portal="p1"),
         bind(b"10", statement="s", portal="p2"),
-        execute("p1", 2), execute("p2", 2), describe("p2"), execute("p1"), execute("p2"), close("p1", b"P"), sync(),
+        execute("p1", 2),
+        execute("p2", 2),
+        describe("p2"),
+        execute("p1"),
+        execute("p2"),
+        close("p1", b"P"),
+        sync(),
     )
     yield say(close("s"), sync())
 

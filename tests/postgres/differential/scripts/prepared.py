@@ -189,15 +189,23 @@ def prepared_reused_name() -> Script:
 def prepared_parse_and_close_in_one() -> Script:
     """Parse, use, Close and Parse again within one Sync."""
     yield say(
-        parse("SELECT 1", "x"), bind(statement="x"), execute(), close("x"),
-        parse("SELECT 2", "x"), bind(statement="x"), execute(), close("x"), bind(statement="x"), sync(),
+        parse("SELECT 1", "x"),
+        bind(statement="x"),
+        execute(),
+        close("x"),
+        parse("SELECT 2", "x"),
+        bind(statement="x"),
+        execute(),
+        close("x"),
+        bind(statement="x"),
+        sync(),
     )
 
 
 @conversation()
 def prepared_long_and_odd_names() -> Script:
     """Statement names may be long, have spaces or look like PgBeam's own."""
-    for name in ("n" * 200, "with space", "pgbeam_1", "__pgbeam_1", "S_1", "\"quoted\"", "naïve"):
+    for name in ("n" * 200, "with space", "pgbeam_1", "__pgbeam_1", "S_1", '"quoted"', "naïve"):
         yield say(parse("SELECT $1::text", name), bind(name.encode(), statement=name), execute(), sync())
         yield say(close(name), sync())
 

@@ -67,7 +67,7 @@ def deallocate_of_protocol_statement() -> Script:
     yield ask("DEALLOCATE pdo_stmt_1")
     yield ask("DEALLOCATE pdo_stmt_1")
     yield say(parse("SELECT 2", "pdo_stmt_1"), bind(statement="pdo_stmt_1"), execute(), sync())
-    yield say(extended("DEALLOCATE \"pdo_stmt_1\""), sync())
+    yield say(extended('DEALLOCATE "pdo_stmt_1"'), sync())
     yield say(bind(statement="pdo_stmt_1"), execute(), sync())
 
 
