@@ -4,6 +4,7 @@ from pgbeam_core.beam import Beam
 from pgbeam_core.commands import Command
 from pgbeam_core.console import Table
 from pgbeam_core.errors import (
+    PasswordNeeded,
     PgBeamError,
     PluginError,
     PoolExhausted,
@@ -43,6 +44,7 @@ __all__ = [
     "Notice",
     "Opener",
     "Parameters",
+    "PasswordNeeded",
     "PgBeamError",
     "PluginError",
     "Pool",

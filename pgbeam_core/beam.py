@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, succeed
 
 from pgbeam_core.asides import Rerun
+from pgbeam_core.asking import Question
 from pgbeam_core.errors import PluginError
 from pgbeam_core.firing import Hooks
-from pgbeam_core.leases import Lease, Opener, Pool
+from pgbeam_core.leases import Identity, Lease, Opener, Pool
 from pgbeam_core.net import opening
 from pgbeam_core.net.cancel import CancelKeys
 from pgbeam_core.query import Query, Result, Statement, Target
@@ -108,6 +109,16 @@ class Beam:
     def opener(self, target: Target) -> Opener:
         """Opens servers of a target, for pools and health checks."""
         return opening.Opener(self.reactor, target, prepared_limit=self.settings.max_prepared_statements)
+
+    def ask(
+        self, target: Target, identity: Identity, sql: bytes, *, password: str | None = None
+    ) -> Deferred[list[tuple[str | None, ...]]]:
+        """Ask a target one question on a connection of its own, which no pool counts; give the rows as text.
+
+        Fails with UpstreamUnavailable, ServerRefused, PasswordNeeded, or PgBeamError with the SQLSTATE of the query's
+        own error. There is no timeout but the login's: cancel the Deferred to give up.
+        """
+        return Question(identity, sql, password, self.random).ask(self.opener(target))
 
     def rerun(self, query: Query, max_bytes: int) -> Deferred[Result]:
         """Run a query again, on behalf of its session but without its client, and keep the reply.

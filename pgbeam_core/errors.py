@@ -40,6 +40,10 @@ class UpstreamUnavailable(PgBeamError):
     sqlstate = "08006"
 
 
+class PasswordNeeded(UpstreamUnavailable):
+    """The server asks for a password that PgBeam does not have. The target itself is well."""
+
+
 class ServerRefused(PgBeamError):
     """The server answered a login with an ErrorResponse; `frame` is that message as the server sent it."""
 

@@ -42,9 +42,14 @@ def load_plugins(names: Sequence[str]) -> pluggy.PluginManager:
         if any(name == other for other, _ in loaded):
             raise PluginError(f'plugin "{name}" is named twice')
         loaded.append((name, _load(_the_entry(name, entries))))
+    return assemble(loaded)
+
+
+def assemble(plugins: Sequence[tuple[str, Any]]) -> pluggy.PluginManager:
+    """Register (name, module or object) pairs; the first is asked first. PluginError names what is wrong."""
     manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
     manager.add_hookspecs(hookspecs)
-    for name, plugin in reversed(loaded):  # pluggy asks the last registered first
+    for name, plugin in reversed(plugins):  # pluggy asks the last registered first
         _register(manager, name, plugin)
     return manager
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pgbeam_core.errors import PgBeamError
     from pgbeam_core.session.session import Session
 
 Name = tuple[str | None, str]
@@ -116,6 +117,7 @@ class Statement:
     writes_unknown: bool = False
     """It may change relations that the text does not name (DO, CALL, unparsable text, DDL with CASCADE …)."""
     functions: frozenset[Name] = frozenset()
+    """Functions it calls, and operators that PostgreSQL does not bring along, by their spelling."""
     annotations: tuple[Annotation, ...] = ()
     problems: tuple[str, ...] = ()
     """What was wrong with its annotations, in words."""
@@ -124,6 +126,7 @@ class Statement:
     drops: frozenset[str] = frozenset()
     """Session state it takes away: the same words; "all" for DISCARD ALL."""
     settings: tuple[SettingChange, ...] = ()
+    """In the order of the text. The name "" stands for some setting that the text does not name."""
     subject: str | None = None
     """The name a SAVEPOINT, ROLLBACK TO, DEALLOCATE, PREPARE, EXECUTE, LISTEN … is about; None for ALL or none."""
     notes: dict[str, Any] = field(default_factory=dict)
@@ -148,6 +151,33 @@ class Statement:
     def shape(self) -> str:
         """The text with constants replaced by $n."""
         return self._shaped()[1]
+
+    @property
+    def canonical(self) -> bytes:
+        """The text with white space, comments and the case of words taken out of account, constants kept.
+
+        Made anew each time: for plugins that remember what they make of it.
+        """
+        from pgbeam_core.sql.shapes import canonical  # here, because sql builds on this module
+
+        return canonical(self.text)
+
+    @property
+    def pure(self) -> bool:
+        """Equal rows and settings give an equal result: `stable`, and so is every function it calls.
+
+        A function or operator that PostgreSQL does not bring along is not trusted. Found out anew each time.
+        """
+        from pgbeam_core.sql.volatility import BUILTIN
+
+        return self.stable and all(BUILTIN.is_immutable(name) for name in self.functions)
+
+    @property
+    def calls_unknown(self) -> bool:
+        """It calls functions that PostgreSQL does not bring along: these may write what the text does not name."""
+        from pgbeam_core.sql.volatility import BUILTIN
+
+        return not all(BUILTIN.is_builtin(name) for name in self.functions)
 
     def _shaped(self) -> tuple[str, str]:
         if self._shape is None:
@@ -193,6 +223,13 @@ class Parameters:
     formats: tuple[int, ...] = ()
     result_formats: tuple[int, ...] = ()
     """As Bind has them: none is all text, one counts for every column."""
+
+    @property
+    def mention_clock(self) -> bool:
+        """Whether a value might mean now, today, tomorrow or yesterday when it becomes a date or a time."""
+        from pgbeam_core.sql.clock import mentions_clock
+
+        return any(value is not None and mentions_clock(value) for value in self.values)
 
 
 NO_PARAMETERS = Parameters()
@@ -267,6 +304,7 @@ class Query:
         "answerable",
         "arrived",
         "facts",
+        "fell_back",
         "in_transaction",
         "keep",
         "needs_description",
@@ -304,6 +342,8 @@ class Query:
         """An Answer would be taken: it is alone in its request and all its rows are asked for."""
         self.arrived = arrived
         self.target: Target | None = None
+        self.fell_back: PgBeamError | None = None
+        """Why the target that `route` chose gave no server, if that is why `target` is now the primary."""
         self.facts: dict[str, str] = {}
         self.notes: dict[str, Any] = {}
         """What plugins remember about this execution, each under its own name."""

@@ -20,7 +20,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def open_tmp_path() -> Iterator[Path]:
-    """A folder that an unprivileged user may enter too: pytest's own is private, and PostgreSQL does not run as root."""
+    """A folder that an unprivileged user may enter: pytest's own are private, and PostgreSQL does not run as root."""
     path = Path(tempfile.mkdtemp(prefix="pgbeam-test-"))
     path.chmod(0o755)
     yield path

@@ -179,6 +179,8 @@ class ClientProtocol(Protocol):
             return
         error = failure.value
         if isinstance(error, ServerRefused):
+            if self._session is not None:
+                self._session.login_error = error.sqlstate
             self.hang_up(f"login refused: {error.message}", error.frame)
         elif isinstance(error, PgBeamError):
             self._refuse(Refusal(error.sqlstate, error.message, hint=error.hint))

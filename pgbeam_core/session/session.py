@@ -53,6 +53,8 @@ class Session:
         self.pid = 0
         """The process id in its BackendKeyData."""
         self.lease: Lease | None = None
+        self.login_error: str | None = None
+        """The SQLSTATE with which its login was refused: 28P01 for a wrong password. None for all other ends."""
         self.notes: dict[str, Any] = {}
         """What plugins remember about it, each under its own name."""
         self.parameter_status: dict[str, str] = {}

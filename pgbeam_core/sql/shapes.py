@@ -11,8 +11,10 @@ from pgbeam_core.sql.scanner import tidy, tokens
 from pgbeam_core.sql.tree import MAX_BYTES
 
 _ELLIPSIS = "…"
-_SHOWN_AT_MOST = 20_000
-"""Characters of a text that are formatted; sqlparse takes a millisecond for a few hundred."""
+_SHOWN_AT_MOST = 4_000
+"""Characters of a text that are formatted for people; sqlparse takes a millisecond for a few hundred."""
+_SHAPED_AT_MOST = 50_000
+"""Characters of a shape that are kept; longer ones are bulk inserts, alike from there on."""
 
 
 def shape_of(sql: bytes) -> tuple[str, str]:
@@ -23,10 +25,10 @@ def shape_of(sql: bytes) -> tuple[str, str]:
     text = sql.decode("utf-8", "replace")
     if len(sql) <= MAX_BYTES and "\0" not in text and "\ufffd" not in text:
         try:
-            return postgast.fingerprint(text).hex, tidy(postgast.normalize(text))
+            return postgast.fingerprint(text).hex, tidy(postgast.normalize(text)[:_SHAPED_AT_MOST])
         except (postgast.PgQueryError, UnicodeDecodeError):
             pass
-    shape = tidy(text, fold=True, constants=False)
+    shape = tidy(text[:_SHAPED_AT_MOST], fold=True, constants=False)
     return hashlib.blake2b(shape.encode(), digest_size=8).hexdigest(), shape
 
 

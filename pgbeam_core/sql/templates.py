@@ -38,6 +38,8 @@ _OWN_SHAPE = re.compile(
     r"""(?<![\w$])[0-9] | ' | \bby\b(?:.*[,(]|\s)\s*-?\$ | \bon\s*\(.*\$ | ::[\s\w."]+\(.*\$ | \bas\s[\s\w."]+\(.*\$""",
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
+_SHARED_AT_MOST = 4_000
+"""Characters of a shape that siblings may share; the search above is quadratic at worst."""
 _KINDS = frozenset({Kind.SELECT, Kind.INSERT, Kind.UPDATE, Kind.DELETE})
 
 
@@ -88,5 +90,7 @@ class Lender:
 
     def _learn_shape(self) -> None:
         shape = self._statement.shape
-        self._shape = None if _OWN_SHAPE.search(shape) else (self._statement.query_hash, shape)
+        self._shape = (
+            None if len(shape) > _SHARED_AT_MOST or _OWN_SHAPE.search(shape) else (self._statement.query_hash, shape)
+        )
         self._shape_known = True

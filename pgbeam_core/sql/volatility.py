@@ -53,6 +53,12 @@ class Volatility:
         """
         return Volatility(catalog)
 
+    @staticmethod
+    def is_builtin(name: Name) -> bool:
+        """Whether a call by that name is, as far as names tell, one of PostgreSQL's own functions or operators."""
+        schema, word = name
+        return schema == "pg_catalog" or (schema is None and (word in _TRUSTED or word in _CHANGING))
+
     def is_immutable(self, name: Name) -> bool:
         """Whether a call by that name gives the same for the same arguments and settings; False when in doubt."""
         schema, word = name
@@ -63,3 +69,7 @@ class Volatility:
         if word in _CHANGING:
             return False
         return self._everywhere.get(word, word in _TRUSTED)
+
+
+BUILTIN = Volatility()
+"""What can be told without a catalog."""

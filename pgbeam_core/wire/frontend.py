@@ -272,7 +272,7 @@ class PasswordMessage(Message):
     @classmethod
     def read(cls, fields: Fields) -> Self:
         content = fields.rest()
-        if content.find(0) != len(content) - 1:
+        if not content or content.find(0) != len(content) - 1:
             raise ProtocolViolation("invalid password packet size")
         return cls(content[:-1])
 

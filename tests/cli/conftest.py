@@ -31,7 +31,7 @@ def site(tmp_path, monkeypatch) -> Iterator[Path]:
 
 @pytest.fixture
 def install(site) -> Callable[..., str]:
-    """install("name", "source") installs a plugin of that name from a distribution of its own; gives the module's name."""
+    """install("name", "source") installs a plugin from a distribution of its own and gives its module's name."""
 
     def install(name: str, source: str, distribution: str | None = None) -> str:
         distribution = distribution or f"pgbeam-{name}"

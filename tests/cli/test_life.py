@@ -21,10 +21,9 @@ from pgbeam_core.settings import Endpoint, Settings, apply_project
 class FakeService:
     """Writes down what it is told; draining lasts until `drained` is fired."""
 
-    addresses = [("127.0.0.1", 41234)]
-
     def __init__(self, settings: Settings, said: list[str]) -> None:
         self.settings = settings
+        self.addresses = [("127.0.0.1", 41234)]
         self.said = said
         self.drained: Deferred[None] = Deferred()
         self.start_result: Deferred[None] = succeed(None)

@@ -51,7 +51,7 @@ def test_a_private_home_is_no_place_for_the_data(tmp_path):
 def test_a_folder_out_of_reach_says_what_to_do(tmp_path):
     """Whoever insists on a private folder learns who cannot get there."""
     tmp_path.chmod(0o700)
-    with pytest.raises(EmbeddedError, match="out of reach for user .*: set state_dir"):
+    with pytest.raises(EmbeddedError, match=r"out of reach for user .*: set state_dir"):
         EmbeddedPostgres(tmp_path / "data").start()
 
 

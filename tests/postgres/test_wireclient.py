@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
 from . import frames
 from .beams import Direct
 from .clusters import LOGINS, PASSWORD
-from .wireclient import LoginRefused, WireClient, error_fields
+from .wireclient import Closed, LoginRefused, WireClient, error_fields
 
 SECRETS = LOGINS[1:]
 
@@ -76,3 +78,14 @@ def test_the_process_id_is_the_servers_in_session_mode(leg: Direct) -> None:
     with leg.wire() as client:
         row = client.ask(frames.query("SELECT pg_backend_pid()"))[1]
         assert row.body[6:] == str(client.pid).encode()
+
+
+@pytest.mark.parametrize("length", [-1, 0, 3, 0x7FFFFFFF])
+def test_an_absurd_message_length_ends_the_connection(leg: Direct, length: int) -> None:
+    """A length that cannot be is told as 08P01 before PgBeam hangs up; PostgreSQL hangs up without a word."""
+    with leg.wire() as client:
+        client.send(b"Q" + struct.pack("!i", length))
+        if leg.pool_mode != "direct":
+            assert error_fields(client.frame().body)["C"] == "08P01"
+        with pytest.raises(Closed):
+            client.frame()

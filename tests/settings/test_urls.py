@@ -78,5 +78,5 @@ def test_listen_addresses():
 @pytest.mark.parametrize("text", ["", "6432", "host", "host:", "host:x", "::1:6432", "host:65536", "host:-1"])
 def test_a_listen_address_that_is_none(text):
     """Half an address is refused."""
-    with pytest.raises(ValueError, match="HOST:PORT|bracket"):
+    with pytest.raises(ValueError, match=r"HOST:PORT|bracket"):
         parse_endpoint(text)

@@ -78,6 +78,8 @@ class Conversation:
     """Regular expressions for what differs from run to run in its rows and messages, such as process ids."""
     since: int = 0
     """The first server version that it makes sense for."""
+    own: bool = False
+    """Its errors are PgBeam's to find, so they have no file, line and routine of PostgreSQL's source."""
 
     def begin(self, me: str) -> Script:
         """A fresh run of its script."""
@@ -96,6 +98,7 @@ def conversation(
     protocol: int = frames.PROTOCOL_3_0,
     masks: tuple[str, ...] = (),
     since: int = 0,
+    own: bool = False,
 ) -> Callable[[Callable[..., Script]], Callable[..., Script]]:
     """Register a script; the arguments are Conversation's."""
 
@@ -104,7 +107,7 @@ def conversation(
         assert name not in CONVERSATIONS, f"two conversations are called {name}"
         assert script.__doc__, f"{name} does not say what it shows"
         CONVERSATIONS[name] = Conversation(
-            name, script, script.__doc__, pins, interleaves, user, parameters or {}, protocol, masks, since
+            name, script, script.__doc__, pins, interleaves, user, parameters or {}, protocol, masks, since, own
         )
         return script
 

@@ -168,18 +168,20 @@ class Talker:
                 time.sleep(0.01)
 
 
-def comparable(transcript: Transcript, masks: Sequence[str] = ()) -> list[list[Frame]]:
+def comparable(transcript: Transcript, masks: Sequence[str] = (), *, own: bool = False) -> list[list[Frame]]:
     """The transcript with what cannot be equal replaced, and nothing else.
 
     Replaced: process id and key of BackendKeyData (their lengths stay), the process id of a NotificationResponse,
-    OIDs of objects made after initdb in descriptions (numbered by first appearance), and the conversation's masks.
+    OIDs of objects made after initdb in descriptions (numbered by first appearance), and the conversation's masks;
+    with `own` also file, line and routine of errors.
     """
-    normaliser = _Normaliser([re.compile(mask.encode()) for mask in masks])
+    normaliser = _Normaliser([re.compile(mask.encode()) for mask in masks], own)
     return [[Frame(each.tag, normaliser.body(each)) for each in step] for step in transcript]
 
 
 class _Normaliser:
-    def __init__(self, masks: list[re.Pattern[bytes]]) -> None:
+    def __init__(self, masks: list[re.Pattern[bytes]], own: bool) -> None:
+        self._own = own
         self._masks = masks
         self._oids: dict[int, int] = {}
 
@@ -195,6 +197,8 @@ class _Normaliser:
                 count = struct.unpack_from("!h", frame.body)[0]
                 oids = struct.unpack_from(f"!{count}I", frame.body, 2)
                 return struct.pack(f"!h{count}I", count, *map(self._oid, oids))
+            case b"E" if self._own:
+                return b"\0".join(part for part in frame.body.split(b"\0") if part[:1] not in (b"F", b"L", b"R"))
             case b"D" if self._masks:
                 return self._row(frame.body)
         return self._masked(frame.body)
@@ -228,9 +232,9 @@ class _Normaliser:
         return b"".join(out)
 
 
-def difference(direct: Transcript, beam: Transcript, masks: Sequence[str] = ()) -> str:
+def difference(direct: Transcript, beam: Transcript, masks: Sequence[str] = (), *, own: bool = False) -> str:
     """Where the two part, in words; empty if they are equal byte for byte after normalisation."""
-    expected, got = comparable(direct, masks), comparable(beam, masks)
+    expected, got = comparable(direct, masks, own=own), comparable(beam, masks, own=own)
     for number, (want, have) in enumerate(zip(expected, got, strict=False)):
         if want != have:
             return _step_difference(number, want, have)

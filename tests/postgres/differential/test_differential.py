@@ -62,6 +62,7 @@ def test_a_conversation_through_pgbeam(
 ) -> None:
     """One client sees through PgBeam what it sees direct."""
     beam = shared_beam(cluster, pool_mode)
+    beam.complaints()
     agree(talk, expected(talk, cluster, False), (alone(beam, talk),))
     beam.wait_until_idle()
     assert beam.complaints() == []
@@ -74,6 +75,7 @@ def test_two_clients_share_servers_in_transaction_mode(
     need_two(talk)
     servers = 2 if talk.pins else 1
     beam = shared_beam(cluster, "transaction", settings={"plugins": {"pool": {"max_active": servers}}})
+    beam.complaints()
     agree(talk, expected(talk, cluster, True), interleaved(beam, talk))
     beam.wait_until_idle()
     assert beam.complaints() == []
@@ -88,7 +90,7 @@ def need_two(talk: Conversation) -> None:
 def agree(talk: Conversation, direct: Sequence[Transcript], beam: Sequence[Transcript]) -> None:
     """Fail with the first frame that differs."""
     for who, want, have in zip("ab", direct, beam, strict=False):
-        if found := difference(want, have, talk.masks):
+        if found := difference(want, have, talk.masks, own=talk.own):
             pytest.fail(f"{talk.name} ({talk.doc}), client {who}: {found}", pytrace=False)
 
 

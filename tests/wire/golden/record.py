@@ -19,8 +19,8 @@ from typing import Any
 
 import psycopg
 import psycopg.sql
-import psycopg2
-import psycopg2.extras
+import psycopg2  # type: ignore[import-untyped]
+import psycopg2.extras  # type: ignore[import-untyped]
 
 HERE = Path(__file__).parent
 HBA = """
@@ -56,9 +56,9 @@ def cluster(binaries: Path) -> Iterator[int]:
         data, port = Path(folder, "data"), free_port()
         init = [
             *step_down,
-            binaries / "initdb",
+            str(binaries / "initdb"),
             "-D",
-            data,
+            str(data),
             "-U",
             "postgres",
             "-A",
@@ -69,7 +69,19 @@ def cluster(binaries: Path) -> Iterator[int]:
         ]
         subprocess.run(init, check=True, stdout=subprocess.DEVNULL)
         (data / "pg_hba.conf").write_text(HBA)
-        run = [*step_down, binaries / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", "", "-F"]
+        run = [
+            *step_down,
+            str(binaries / "postgres"),
+            "-D",
+            str(data),
+            "-p",
+            str(port),
+            "-h",
+            "127.0.0.1",
+            "-k",
+            "",
+            "-F",
+        ]
         server = subprocess.Popen(run, stderr=subprocess.DEVNULL)
         try:
             wait_for(port)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-
 from ...frames import PROTOCOL_3_2, frame, query
 from ..dsl import HangUp, Script, ask, conversation
 
@@ -134,20 +132,14 @@ def bad_replication_value() -> Script:
     yield ask("SELECT 1")
 
 
-@conversation()
+@conversation(own=True)
 def unknown_message_type() -> Script:
     """A message type that does not exist ends the connection with 08P01."""
     yield ask("SELECT 1")
     yield HangUp(frame(b"y", b"what"))
 
 
-@conversation()
-def absurd_message_length() -> Script:
-    """A message length that cannot be ends the connection."""
-    yield HangUp(b"Q" + struct.pack("!i", 2))
-
-
-@conversation()
+@conversation(own=True)
 def query_without_terminator() -> Script:
     """A Query without its zero byte is a protocol violation."""
     yield HangUp(frame(b"Q", b"SELECT 1") + query("SELECT 2") + frame(b"X"))

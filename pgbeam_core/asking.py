@@ -1,0 +1,109 @@
+"""Questions of PgBeam's own: a connection is opened, one query asked, its rows read, the connection closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from pgbeam_core.credentials import StoredPassword
+from pgbeam_core.errors import PasswordNeeded, PgBeamError, UpstreamUnavailable
+from pgbeam_core.leases import Identity, Opener, Server
+from pgbeam_core.session.outcome import error_of
+from pgbeam_core.session.turns import Turn
+from pgbeam_core.wire import backend, frontend
+from pgbeam_core.wire.frames import split
+
+Row = tuple[str | None, ...]
+
+MOST_BYTES = 1024 * 1024
+"""An answer larger than this is an error: questions are small, and their answers are held in memory."""
+_NAME = "pgbeam"
+
+
+class Question:
+    """One query and its answer. Owns its turn; cancelling `answer` closes the connection, wherever it is."""
+
+    def __init__(self, identity: Identity, sql: bytes, password: str | None, random: Callable[[int], bytes]) -> None:
+        self.answer: Deferred[list[Row]] = Deferred(lambda _: self._give_up())
+        self._identity = identity
+        self._sql = sql
+        self._relay = StoredPassword(identity.user, password, random)
+        self._server: Server | None = None
+        self._opening: Deferred[Server] | None = None
+        self._data: list[bytes] = []
+        self._size = 0
+
+    def ask(self, opener: Opener) -> Deferred[list[Row]]:
+        """Open a connection and ask."""
+        self._opening = opener(self._identity, _NAME, self._relay)
+        self._opening.addCallbacks(self._opened, self._not_opened)
+        return self.answer
+
+    def _opened(self, server: Server) -> None:
+        self._opening = None
+        if self.answer.called:
+            server.close("nobody waits for the answer")
+            return
+        self._server = server
+        server.send(Turn(self, simple=True), frontend.Query(self._sql).to_bytes())
+
+    def _not_opened(self, failure: Failure) -> None:
+        self._opening = None
+        if self.answer.called:
+            return
+        if self._relay.asked and failure.check(UpstreamUnavailable):
+            message = f'server asks for the password of user "{self._identity.user}", which PgBeam does not have'
+            self.answer.errback(Failure(PasswordNeeded(message)))
+            return
+        self.answer.errback(failure)
+
+    def _give_up(self) -> None:
+        if self._opening is not None:
+            self._opening.addErrback(lambda _: None)
+            self._opening.cancel()
+        elif self._server is not None:
+            self._server.close("nobody waits for the answer")
+
+    def deliver(self, data: bytes) -> None:
+        """Bytes of the answer."""
+        self._size += len(data)
+        if self._size <= MOST_BYTES:
+            self._data.append(data)
+
+    def copy_in(self, turn: Turn) -> None:
+        """A question is no COPY."""
+        self._give_up()
+
+    def skips(self, turn: Turn) -> None:
+        """Never: a question is one message."""
+
+    def turn_over(self, turn: Turn, ready: bytes) -> None:
+        """The answer is complete."""
+        assert self._server is not None
+        self._server.close("the question is answered")
+        if self.answer.called:
+            return
+        if turn.error is not None:
+            sqlstate, message = error_of(turn.error)
+            self.answer.errback(Failure(PgBeamError(message, sqlstate=sqlstate)))
+        elif self._size > MOST_BYTES:
+            self.answer.errback(Failure(PgBeamError(f"the answer is larger than {MOST_BYTES} bytes", sqlstate="54000")))
+        else:
+            self.answer.callback(_rows(b"".join(self._data)))
+
+    def turn_lost(self, turn: Turn, reason: str) -> None:
+        """The server went away."""
+        if not self.answer.called:
+            self.answer.errback(Failure(UpstreamUnavailable(f"server connection was lost: {reason}")))
+
+
+def _rows(data: bytes) -> list[Row]:
+    return [_row(data[start:end]) for tag, start, end in split(data) if tag == backend.DataRow.TAG]
+
+
+def _row(frame: bytes) -> Row:
+    values: Any = backend.DataRow.from_bytes(frame).values
+    return tuple(None if value is None else value.decode("utf-8", "replace") for value in values)

@@ -1,0 +1,189 @@
+"""A PostgreSQL that answers what it was told to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.protocol import Factory, Protocol
+
+from pgbeam_core.testing.frames import done, error
+from pgbeam_core.wire import backend, frontend
+from pgbeam_core.wire.authentication import AuthenticationCleartextPassword
+from pgbeam_core.wire.frames import FrameCutter, split
+from pgbeam_core.wire.startup import GSSENCRequest, SSLRequest, StartupMessage, StartupReader
+
+Told = bytes | Callable[[str], bytes]
+"""The frames of a reply but for its ReadyForQuery, or a function of the SQL text that gives them."""
+
+_OWN_WORDS = ("SET", "RESET", "DISCARD", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "DEALLOCATE")
+_STATUS_AFTER = {"BEGIN": b"T", "COMMIT": b"I", "ROLLBACK": b"I"}
+
+
+class FakePostgres(Factory):
+    """A scripted server: give it to a `Rehearsal`, or to `reactor.listenTCP` for drivers.
+
+    answers: the reply to each SQL text. passwords: by user; those not in it need none. Attributes may be changed at
+    any time: `down` refuses connections, `silent` takes them and says nothing.
+    """
+
+    noisy = False
+
+    def __init__(self, answers: Mapping[str, Told] | None = None, *, passwords: Mapping[str, str] | None = None) -> None:
+        self.answers: dict[str, Told] = dict(answers or {})
+        self.passwords = dict(passwords or {})
+        self.down = False
+        self.silent = False
+        self.asked: list[str] = []
+        """Every SQL text that arrived for execution, PgBeam's own among them."""
+        self.logins = 0
+        self.connections: set[_Backend] = set()
+
+    def buildProtocol(self, addr: object) -> _Backend:  # type: ignore[override]
+        """A connection."""
+        return _Backend(self)
+
+    def crash(self) -> None:
+        """Drop every connection, as a crash would."""
+        for connection in list(self.connections):
+            transport: Any = connection.transport
+            transport.abortConnection()
+
+    def reply(self, sql: str) -> bytes:
+        """What it says to an SQL text."""
+        self.asked.append(sql)
+        told = self.answers.get(sql)
+        if callable(told):
+            return told(sql)
+        if told is not None:
+            return told
+        word = sql.split()[0].upper() if sql.split() else ""
+        return done(word) if word in _OWN_WORDS else error("XX000", f"FakePostgres was not told what to say to: {sql}")
+
+
+class _Backend(Protocol):
+    """One connection to it."""
+
+    def __init__(self, fake: FakePostgres) -> None:
+        self._fake = fake
+        self._startup: StartupReader | None = StartupReader()
+        self._cutter = FrameCutter()
+        self._user = ""
+        self._in = False
+        self._status = b"I"
+        self._skipping = False
+        self._statements: dict[bytes, str] = {}
+        self._portals: dict[bytes, str] = {}
+
+    def connectionMade(self) -> None:
+        self._fake.connections.add(self)
+
+    def connectionLost(self, reason: object = None) -> None:
+        self._fake.connections.discard(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._fake.silent:
+            return
+        if self._startup is not None:
+            packet = self._startup.feed(data)
+            if isinstance(packet, SSLRequest | GSSENCRequest):
+                self._write(b"N")
+            elif isinstance(packet, StartupMessage):
+                data, self._startup = self._startup.rest(), None
+                self._started(packet)
+                self.dataReceived(data)
+            elif packet is not None:
+                self._hang_up()
+            return
+        for frame in self._cutter.feed(data):
+            self._message(chr(frame[0]), frame)
+
+    def _write(self, data: bytes) -> None:
+        transport: Any = self.transport
+        transport.write(data)
+
+    def _hang_up(self) -> None:
+        transport: Any = self.transport
+        transport.loseConnection()
+
+    # Logging in.
+
+    def _started(self, packet: StartupMessage) -> None:
+        self._user = packet.parameters["user"]
+        if self._user in self._fake.passwords:
+            self._write(AuthenticationCleartextPassword().to_bytes())
+        else:
+            self._let_in()
+
+    def _let_in(self) -> None:
+        self._in = True
+        self._fake.logins += 1
+        key = backend.BackendKeyData(self._fake.logins, b"key!").to_bytes()
+        self._write(backend.AUTHENTICATION_OK + backend.parameter_status("server_version", "18.0") + key)
+        self._ready()
+
+    def _password(self, frame: bytes) -> None:
+        if frontend.PasswordMessage.from_bytes(frame).password.decode() == self._fake.passwords[self._user]:
+            self._let_in()
+            return
+        self._write(error("28P01", f'password authentication failed for user "{self._user}"', "FATAL"))
+        self._hang_up()
+
+    # Queries.
+
+    def _ready(self) -> None:
+        self._write(backend.ready_for_query(self._status))
+
+    def _message(self, tag: str, frame: bytes) -> None:
+        if tag == "X":
+            self._hang_up()
+        elif tag == "p" and not self._in:
+            self._password(frame)
+        elif tag == "S":
+            self._skipping = False
+            self._ready()
+        elif tag == "Q":
+            self._say(self._run(frontend.Query.from_bytes(frame).sql.decode()))
+            self._skipping = False
+            self._ready()
+        elif not self._skipping:
+            self._extended(tag, frame)
+
+    def _extended(self, tag: str, frame: bytes) -> None:
+        if tag == "P":
+            parse = frontend.Parse.from_bytes(frame)
+            self._statements[parse.name] = parse.sql.decode()
+            self._write(backend.PARSE_COMPLETE)
+        elif tag == "B":
+            bind = frontend.Bind.from_bytes(frame)
+            self._portals[bind.portal] = self._statements[bind.statement]
+            self._write(backend.BIND_COMPLETE)
+        elif tag == "D":
+            self._describe(*frontend.describe_target(frame))
+        elif tag == "E":
+            reply = self._run(self._portals[frontend.execute_target(frame)[0]])
+            self._say(b"".join(reply[start:end] for kind, start, end in split(reply) if kind != ord("T")))
+        elif tag == "C":
+            self._write(backend.CLOSE_COMPLETE)
+
+    def _describe(self, kind: int, name: bytes) -> None:
+        sql = (self._portals if kind == frontend.PORTAL else self._statements)[name]
+        told = self._fake.answers.get(sql, b"")
+        reply = told(sql) if callable(told) else told
+        columns = [reply[start:end] for kind, start, end in split(reply) if kind == ord("T")]
+        parameters = backend.ParameterDescription(()).to_bytes() if kind != frontend.PORTAL else b""
+        self._write(parameters + (columns[0] if columns else backend.NO_DATA))
+
+    def _run(self, sql: str) -> bytes:
+        reply = self._fake.reply(sql)
+        failed = any(kind == ord("E") for kind, _, _ in split(reply))
+        if failed and self._status == b"T":
+            self._status = b"E"
+        if not failed:
+            word = sql.split()[0].upper() if sql.split() else ""
+            self._status = _STATUS_AFTER.get(word, self._status)
+        return reply
+
+    def _say(self, reply: bytes) -> None:
+        self._skipping = any(kind == ord("E") for kind, _, _ in split(reply))
+        self._write(reply)

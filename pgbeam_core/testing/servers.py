@@ -1,0 +1,85 @@
+"""Servers of a rehearsal: opened in memory, pooled in the simplest way that works."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+
+from pgbeam_core.errors import UpstreamUnavailable
+from pgbeam_core.hookspecs import hookimpl
+from pgbeam_core.leases import Identity, Lease, Opener, Relay, Server
+from pgbeam_core.net.server import Server as ServerProtocol
+from pgbeam_core.query import Target
+from pgbeam_core.session.session import Session
+from pgbeam_core.testing.fake_postgres import FakePostgres
+from pgbeam_core.testing.wires import Wires
+
+
+class MemoryOpener:
+    """Opens servers of one target: connections to a FakePostgres."""
+
+    def __init__(self, target: Target, fake: FakePostgres, wires: Wires, clock: Any) -> None:
+        self._target = target
+        self._fake = fake
+        self._wires = wires
+        self._clock = clock
+
+    def __call__(self, identity: Identity, application_name: str | None, relay: Relay | None) -> Deferred[Server]:
+        """See `leases.Opener`."""
+        if self._fake.down:
+            return fail(UpstreamUnavailable(f"could not connect to {self._target.address}: Connection refused"))
+        server = ServerProtocol(
+            self._target,
+            identity,
+            application_name,
+            now=self._clock.seconds,
+            cancel=lambda _: succeed(None),
+            prepared_limit=100,
+            relay=relay,
+        )
+        ready: Any = server.ready
+        self._wires.join(server, self._fake.buildProtocol(None))
+        opened: Deferred[Server] = ready
+        return opened
+
+
+class FreshServers:
+    """A plugin whose pools open a server for every lease and close it after. For tests that are not about pooling."""
+
+    @hookimpl
+    def pool(self, beam: Any, target: Target) -> FreshPool:
+        """The pool of a target."""
+        return FreshPool(beam.opener(target), beam.now)
+
+
+class FreshPool:
+    """See `leases.Pool`."""
+
+    available = True
+
+    def __init__(self, opener: Opener, now: Any) -> None:
+        self._opener = opener
+        self._now = now
+
+    def login(self, session: Session, relay: Relay) -> Deferred[Lease]:
+        """A server on which the client logs in."""
+        return self._opener(session.identity, session.application_name, relay).addCallback(self._leased)
+
+    def lease(self, identity: Identity, settings: Mapping[str, str], *, shared: bool = False) -> Deferred[Lease]:
+        """A server of one's own."""
+        return self._opener(identity, None, None).addCallback(self._leased)
+
+    def _leased(self, server: Server) -> Lease:
+        server.lease = Lease(self, server, shared=False, waited=0.0, since=self._now())
+        return server.lease
+
+    def give_back(self, lease: Lease) -> None:
+        """Close it."""
+        lease.server.lease = None
+        if lease.server.alive:
+            lease.server.close("given back")
+
+    def close(self, reason: str) -> None:
+        """Nothing is kept."""

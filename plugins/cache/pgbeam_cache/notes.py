@@ -1,0 +1,118 @@
+"""What the text of a statement alone says to the cache. Found once per text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from pgbeam_core import Annotation, Kind, Name, Statement
+
+_CURSORS = frozenset({Kind.DECLARE, Kind.FETCH, Kind.CLOSE})
+_TRANSACTIONS = frozenset(
+    {Kind.BEGIN, Kind.COMMIT, Kind.ROLLBACK, Kind.SAVEPOINT, Kind.RELEASE, Kind.ROLLBACK_TO, Kind.TWO_PHASE}
+)
+_WRITES = frozenset(
+    {Kind.INSERT, Kind.UPDATE, Kind.DELETE, Kind.MERGE, Kind.COPY, Kind.DDL, Kind.CALL, Kind.DO, Kind.LOCK}
+)
+_ENDS = frozenset({Kind.COMMIT, Kind.TWO_PHASE})
+_CATALOGS = frozenset({"pg_catalog", "information_schema", "pg_toast"})
+_SEQUENCE_WRITERS = frozenset({"nextval", "setval"})
+# The scanner takes these for space, PostgreSQL takes them for letters.
+_FOREIGN_SPACE = re.compile(r"[^\S\x00-\x7f]")
+
+
+@dataclass(slots=True, frozen=True)
+class Effect:
+    """What the success of a statement does to remembered replies.
+
+    tables: names of changed relations, without their schema. everything: it may have changed any. unseen: it called
+    functions, and what these do is not known. anyway: a part of it commits, whatever becomes of the rest.
+    """
+
+    tables: tuple[str, ...] = ()
+    everything: bool = False
+    unseen: bool = False
+    anyway: bool = False
+
+
+class Note:
+    """Whether a statement's reply may be remembered at all, and what it does to remembered ones."""
+
+    __slots__ = ("_text", "annotation", "awkward", "effect", "ends", "forgets", "reason", "tables")
+
+    def __init__(self, statement: Statement) -> None:
+        self.reason = why_not(statement)
+        """Why its reply is never remembered; None if it may be."""
+        self.annotation: Annotation | None = statement.annotation("cache") if statement.annotations else None
+        self.tables = tuple({name for _, name in statement.relations}) if self.reason is None else ()
+        """Names of the relations it reads, without their schema: unqualified names may mean any."""
+        self.awkward = b"\\" in statement.text
+        """Its strings end elsewhere when standard_conforming_strings is off."""
+        self.effect = effect_of(statement)
+        self.ends = statement.kind in _ENDS
+        """It may commit what came before."""
+        self.forgets = "all" in statement.drops
+        """DISCARD ALL."""
+        self._text: bytes | None = None
+
+    def text(self, statement: Statement) -> bytes:
+        """32 bytes that stand for the text; white space, comments and the case of keywords do not matter."""
+        if self._text is None:
+            self._text = blake2b(_normalised(statement, exact=self.awkward), digest_size=32).digest()
+        return self._text
+
+
+def _normalised(statement: Statement, *, exact: bool) -> bytes:
+    text = statement.text
+    if exact or (not text.isascii() and _FOREIGN_SPACE.search(text.decode("utf-8", "surrogateescape"))):
+        return b"exact:" + text
+    return statement.canonical
+
+
+def why_not(statement: Statement) -> str | None:
+    """The word for why a reply to it is never remembered; None if nothing in the text speaks against it."""
+    kind = statement.kind
+    if kind is not Kind.SELECT:
+        return _reason_of_kind(statement)
+    if not statement.reads:
+        return "write" if statement.writes or statement.writes_unknown else "locking"
+    for schema, name in statement.relations:
+        if schema is not None and schema.startswith("pg_temp"):
+            return "temp"
+        if schema in _CATALOGS or (schema is None and name.startswith("pg_")):
+            return "catalog"
+    if statement.settings or statement.makes or statement.drops or not statement.pure:
+        return "volatile"
+    return None
+
+
+def _reason_of_kind(statement: Statement) -> str:
+    kind = statement.kind
+    if kind is Kind.MULTI:
+        return "multi"
+    if kind in _TRANSACTIONS:
+        return "transaction"
+    if kind in _CURSORS:
+        return "cursor"
+    if kind in _WRITES or statement.writes:
+        return "write"
+    return "unknown" if kind is Kind.UNKNOWN else "utility"
+
+
+def effect_of(statement: Statement) -> Effect | None:
+    """What its success does to remembered replies; None for nothing."""
+    unseen = bool(statement.functions) and (statement.calls_unknown or _turns_sequences(statement.functions))
+    unseen = unseen or statement.kind in (Kind.CALL, Kind.DO)
+    if not (statement.writes or statement.writes_unknown or unseen):
+        return None
+    return Effect(
+        tables=tuple({name for _, name in statement.writes}),
+        everything=statement.writes_unknown,
+        unseen=unseen,
+        anyway=any(part.kind in _ENDS for part in statement.parts),
+    )
+
+
+def _turns_sequences(functions: frozenset[Name]) -> bool:
+    return any(name in _SEQUENCE_WRITERS for _, name in functions)
