@@ -33,7 +33,7 @@ class Rerun:
         server = lease.server
         sql = settings.difference(server.settings, dict(self._wanted))
         if sql is not None:
-            server.aside(sql, "its settings could not be made those of the client")
+            server.aside(frontend.Query(sql).to_bytes(), "its settings could not be made those of the client")
             server.settings = dict(self._wanted)
         turn = Turn(self, simple=self._query.simple)
         turn.queries = [self._query]

@@ -54,9 +54,9 @@ class Question:
         self._opening = None
         if self.answer.called:
             return
-        if self._relay.asked and failure.check(UpstreamUnavailable):
+        if self._relay.asked and isinstance(failure.value, UpstreamUnavailable):
             message = f'server asks for the password of user "{self._identity.user}", which PgBeam does not have'
-            self.answer.errback(Failure(PasswordNeeded(message)))
+            self.answer.errback(PasswordNeeded(message))
             return
         self.answer.errback(failure)
 
@@ -88,16 +88,16 @@ class Question:
             return
         if turn.error is not None:
             sqlstate, message = error_of(turn.error)
-            self.answer.errback(Failure(PgBeamError(message, sqlstate=sqlstate)))
+            self.answer.errback(PgBeamError(message, sqlstate=sqlstate))
         elif self._size > MOST_BYTES:
-            self.answer.errback(Failure(PgBeamError(f"the answer is larger than {MOST_BYTES} bytes", sqlstate="54000")))
+            self.answer.errback(PgBeamError(f"the answer is larger than {MOST_BYTES} bytes", sqlstate="54000"))
         else:
             self.answer.callback(_rows(b"".join(self._data)))
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
         """The server went away."""
         if not self.answer.called:
-            self.answer.errback(Failure(UpstreamUnavailable(f"server connection was lost: {reason}")))
+            self.answer.errback(UpstreamUnavailable(f"server connection was lost: {reason}"))
 
 
 def _rows(data: bytes) -> list[Row]:

@@ -18,11 +18,15 @@ from pgbeam_core.net.cancel import CancelKeys
 from pgbeam_core.query import Query, Result, Statement, Target
 from pgbeam_core.session.session import Session
 from pgbeam_core.sql.statements import Statements
+from pgbeam_core.sql.volatility import Volatility
 from pgbeam_core.stats import ProjectStats
 
 if TYPE_CHECKING:
     from pgbeam_core.net.client import ClientProtocol
     from pgbeam_core.settings import Project, Settings
+
+_FUNCTION = frozenset({"function"})
+"""What calls functions that PostgreSQL does not bring along may change the session in ways that only the server knows."""
 
 
 class Beam:
@@ -56,6 +60,9 @@ class Beam:
         statement = self._statements.statement(text)
         if not statement.seen:
             statement.seen = True
+            for part in statement.parts or (statement,):
+                if any(not Volatility.is_builtin(name) for name in part.functions):
+                    part.makes |= _FUNCTION
             self.hooks.parse(statement)
         return statement
 

@@ -38,6 +38,9 @@ class StoredPassword:
         """It has made up its mind."""
         self._server = None
 
+    def accepted(self) -> None:
+        """The server is satisfied."""
+
     def challenge(self, frame: bytes) -> None:
         """Answer, or hang up where PgBeam has no answer."""
         self.asked = True

@@ -22,6 +22,12 @@ class ProtocolViolation(PgBeamError):
     sqlstate = "08P01"
 
 
+class AncientProtocol(ProtocolViolation):
+    """A client speaks protocol 1 or 2, in which errors have another form."""
+
+    sqlstate = "0A000"
+
+
 class SettingsError(PgBeamError):
     """A setting is unknown, of the wrong type or out of range. The message names file, key and value."""
 

@@ -19,6 +19,9 @@ log = Logger()
 
 Call = Callable[..., Any]
 
+_ALL_AT_ONCE = "pluggy"
+"""What stands for the plugins of a hook with wrappers: pluggy calls them all."""
+
 
 class PluginRaised(Exception):
     """A plugin whose settings say `on_error = "refuse"` raised: the query must not go on."""
@@ -73,7 +76,7 @@ class Hooks:
         given = tuple(caller.spec.argnames)
         impls = list(reversed(caller.get_hookimpls()))
         if any(impl.wrapper or impl.hookwrapper for impl in impls):
-            return (("pluggy", lambda *args: caller(**dict(zip(given, args, strict=True)))),)
+            return ((_ALL_AT_ONCE, lambda *args: caller(**dict(zip(given, args, strict=True)))),)
         return tuple((impl.plugin_name, narrow(impl, given)) for impl in impls)
 
     def failed(self, hook: str, plugin: str) -> None:
@@ -142,6 +145,8 @@ class All(_Frozen):
             except Exception:
                 self.failed(self.name, name)
                 continue
-            if answer is not None:
+            if name == _ALL_AT_ONCE:
+                answers += [(name, each) for each in answer]
+            elif answer is not None:
                 answers.append((name, answer))
         return answers

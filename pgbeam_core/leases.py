@@ -38,6 +38,9 @@ class Relay(Protocol):
     def attach(self, server: Server) -> None:
         """The server whose login this is."""
 
+    def accepted(self) -> None:
+        """The server said AuthenticationOk; it may still refuse the login."""
+
     def detach(self) -> None:
         """The login is over, whichever way."""
 
@@ -97,8 +100,8 @@ class Server(Protocol):
     def settle(self, turn: Turn) -> None:
         """Let the turn say at once what is PgBeam's to say."""
 
-    def aside(self, sql: bytes, otherwise: str) -> Deferred[None]:
-        """Run SQL of PgBeam's own; the server is closed with `otherwise` if it fails."""
+    def aside(self, request: bytes, otherwise: str) -> Deferred[None]:
+        """Send a request of PgBeam's own, up to one Query or Sync; the server is closed with `otherwise` if it fails."""
 
     def cancel(self) -> None:
         """Ask PostgreSQL to cancel what it is doing."""

@@ -12,7 +12,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pgbeam_core.errors import PgBeamError, ProtocolViolation, ServerRefused
+from pgbeam_core.errors import AncientProtocol, PgBeamError, ProtocolViolation, ServerRefused
+from pgbeam_core.firing import PluginRaised
 from pgbeam_core.leases import Lease
 from pgbeam_core.net.login import RelayedLogin
 from pgbeam_core.query import Refusal
@@ -81,6 +82,9 @@ class ClientProtocol(Protocol):
         """Bytes from the client."""
         try:
             self._take(data)
+        except AncientProtocol as error:
+            # A client of protocol 2 knows no other form of error.
+            self.hang_up(error.message, b"EFATAL:  " + error.message.encode() + b"\n\x00")
         except ProtocolViolation as error:
             self.hang_up(error.message, backend.error_response("FATAL", error.sqlstate, error.message, None, error.hint))
 
@@ -127,7 +131,11 @@ class ClientProtocol(Protocol):
             self._refuse(Refusal(error.sqlstate, error.message, hint=error.hint))
             return
         beam.opened(session)
-        found = beam.hooks.connect(session)
+        try:
+            found = beam.hooks.connect(session)
+        except PluginRaised as error:
+            self._refuse(Refusal("XX000", str(error)))
+            return
         answer = found[1] if found is not None else None
         if isinstance(answer, Deferred):
             self._pending = answer
@@ -165,12 +173,15 @@ class ClientProtocol(Protocol):
             self.dataReceived(b"".join(early))
 
     def _authenticating(self, data: bytes) -> None:
-        frames = self._answers.feed(data)
-        for frame in frames:
+        assert self._relay is not None
+        if self._relay.over:
+            self._early.append(data)
+            return
+        for frame in self._answers.feed(data):
             if frame[0] == _TERMINATE:
                 self.hang_up("client left during login")
                 return
-            if frame[0] != _PASSWORD or self._relay is None or not self._relay.respond(frame):
+            if frame[0] != _PASSWORD or not self._relay.respond(frame):
                 raise ProtocolViolation(f"expected password response, got message type {frame[0]}")
 
     def _not_logged_in(self, failure: Failure) -> None:
@@ -208,7 +219,8 @@ class ClientProtocol(Protocol):
         self._take = conversation.received
         self._beam.hooks.authenticated(session)
         conversation.begin()
-        rest = self._answers.rest()
+        rest = self._answers.rest() + b"".join(self._early)
+        self._early.clear()
         if rest:
             self.dataReceived(rest)
 
@@ -221,7 +233,7 @@ class ClientProtocol(Protocol):
         session.parameter_status = told
         statuses = [backend.parameter_status(name, value) for name, value in told.items()]
         key = backend.BackendKeyData(*self._key).to_bytes()
-        return b"".join([backend.AUTHENTICATION_OK, *server.greeting, *statuses, key, backend.READY_IDLE])
+        return b"".join([*server.greeting, *statuses, key, backend.READY_IDLE])
 
     # The client, as its conversation sees it.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pgbeam_core.leases import Server
+from pgbeam_core.wire import backend
 from pgbeam_core.wire.authentication import AuthenticationSASL, auth_code
 from pgbeam_core.wire.tags import Auth
 
@@ -15,6 +16,8 @@ class RelayedLogin:
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self._write = write
         self._server: Server | None = None
+        self.over = False
+        """The client has been told that it is in; what it sends from now on is for later."""
 
     def attach(self, server: Server) -> None:
         """The server that asks."""
@@ -23,6 +26,11 @@ class RelayedLogin:
     def detach(self) -> None:
         """It has made up its mind."""
         self._server = None
+
+    def accepted(self) -> None:
+        """Tell the client that it is who it says; what the server finds wrong with the rest comes after that."""
+        self.over = True
+        self._write(backend.AUTHENTICATION_OK)
 
     def challenge(self, frame: bytes) -> None:
         """Pass the server's request on to the client."""

@@ -16,7 +16,7 @@ from pgbeam_core.errors import PgBeamError, ProtocolViolation, ServerRefused, Up
 from pgbeam_core.leases import Identity, Lease, Relay
 from pgbeam_core.query import Target
 from pgbeam_core.session.prepared import ServerStatements
-from pgbeam_core.session.replies import OutOfTurn, ReplyQueue
+from pgbeam_core.session.replies import ReplyQueue
 from pgbeam_core.session.turns import Turn
 from pgbeam_core.wire import backend, frontend
 from pgbeam_core.wire.authentication import auth_code
@@ -69,6 +69,7 @@ class Server(Protocol):
         self._cutter: FrameCutter | None = FrameCutter(max_length=1 << 20)
         self._replies = ReplyQueue(self)
         self._holder: Any = None
+        self._failed = False
         self._reason: str | None = None
 
     @property
@@ -101,14 +102,17 @@ class Server(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from PostgreSQL."""
+        if self._reason is not None and not self.alive:
+            return  # TLS may still hand over what came before it was closed
         try:
             if self._cutter is None:
                 self._replies.feed(data)
             else:
                 self._login(data)
-        except OutOfTurn as error:
-            self.quarantine(error.message)
         except ProtocolViolation as error:
+            if self.alive:
+                self.quarantine(error.message)
+                return
             self._end(UpstreamUnavailable(f"server broke the protocol: {error.message}"))
 
     def _login(self, data: bytes) -> None:
@@ -147,6 +151,8 @@ class Server(Protocol):
     def _authentication(self, frame: bytes) -> None:
         code = auth_code(frame)
         if code is Auth.OK:
+            if self._relay is not None:
+                self._relay.accepted()
             return
         # SASLFinal asks for nothing, but whoever gets it went through an exchange that only the client can repeat.
         self.reproducible = False
@@ -163,8 +169,7 @@ class Server(Protocol):
             self._relay.detach()
             self._relay = None
         self.transport.registerProducer(self, True)
-        ready, self.ready = self.ready, Deferred()
-        ready.callback(self)
+        self.ready.callback(self)
 
     # Turns.
 
@@ -183,15 +188,16 @@ class Server(Protocol):
         if self._replies.turns and self._replies.turns[0] is turn:
             turn.settle()
 
-    def aside(self, sql: bytes, otherwise: str) -> Deferred[None]:
-        """Run SQL of PgBeam's own whose result nobody wants; the server is closed with `otherwise` if it fails."""
+    def aside(self, request: bytes, otherwise: str) -> Deferred[None]:
+        """Send a request of PgBeam's own whose result nobody wants; the server is closed with `otherwise` if it fails."""
         owner = Aside(self, otherwise)
-        self.send(Turn(owner, simple=True), frontend.Query(sql).to_bytes())
+        self.statements.unnamed = None
+        self.send(Turn(owner, simple=True), request)
         return owner.done
 
     def reset(self) -> Deferred[None]:
         """Run DISCARD ALL and forget what clients left."""
-        done = self.aside(b"DISCARD ALL", "DISCARD ALL failed")
+        done = self.aside(frontend.Query(b"DISCARD ALL").to_bytes(), "DISCARD ALL failed")
         self.statements.clear()
         self.settings = {}
         if self._application_name is not None:
@@ -286,7 +292,7 @@ class Server(Protocol):
             if self.transport is not None:
                 self.transport.write(frontend.TERMINATE)
                 self.transport.loseConnection()
-            self._lost(reason)
+            self._lost(reason, expected=True)
 
     def failed(self, failure: Failure) -> None:
         """It could not be connected, or took too long."""
@@ -304,9 +310,9 @@ class Server(Protocol):
         if self._relay is not None:
             self._relay.detach()
             self._relay = None
-        ready, self.ready = self.ready, Deferred()
-        if not ready.called:
-            ready.errback(Failure(error))
+        if not self._failed:
+            self._failed = True
+            self.ready.errback(Failure(error))
 
     def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008 -- Twisted's signature
         """The socket is closed, by whichever side."""

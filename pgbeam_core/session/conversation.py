@@ -22,7 +22,7 @@ from twisted.internet.defer import CancelledError
 
 from pgbeam_core.errors import PgBeamError, ProtocolViolation, ServerRefused
 from pgbeam_core.firing import Hooks, PluginRaised
-from pgbeam_core.leases import Lease, Pool
+from pgbeam_core.leases import Lease, Pool, Server
 from pgbeam_core.query import Answer, Kind, Query, Refusal, Statement, Target
 from pgbeam_core.session import local, outcome
 from pgbeam_core.session.effects import Effects
@@ -117,8 +117,13 @@ class Conversation:
         self._turn: Turn | None = None
         self._sender = Sender(self)
         self._reading = True
+        self._advancing = False
         self._client_full = False
         self._server_full = False
+        self._fatal = False
+        """It was an error after which PostgreSQL itself ends the session, whatever the server's state."""
+        self._inspecting = 0
+        """Questions about the session's state that its server has not answered."""
         self._told = False
         """The server has said goodbye with an error that the client has got."""
 
@@ -129,7 +134,11 @@ class Conversation:
 
     def begin(self) -> None:
         """The client has been told that it is logged in; the server of the login goes where the pool mode says."""
-        self._let_go()
+        lease = self.session.lease
+        if lease is None or self.session.keeps_server:
+            return
+        # Not by `_let_go`: nobody has told this server the client's settings yet.
+        self._release(lease)
 
     # From the client.
 
@@ -151,17 +160,23 @@ class Conversation:
 
     def advance(self) -> None:
         """Take messages for as long as nothing is owed."""
-        while not self._client_full:
-            if self.phase is Phase.COPYING:
-                if not self._copy():
+        if self._advancing:
+            return  # what was waited for had come before the wait began: the loop that asked goes on
+        self._advancing = True
+        try:
+            while not self._client_full:
+                if self.phase is Phase.COPYING:
+                    if not self._copy():
+                        return
+                    continue
+                if self.phase is not Phase.IDLE and self.phase is not Phase.OPEN:
                     return
-                continue
-            if self.phase is not Phase.IDLE and self.phase is not Phase.OPEN:
-                return
-            frame = self._inbox.take()
-            if frame is None:
-                return
-            self._message(frame)
+                frame = self._inbox.take()
+                if frame is None:
+                    return
+                self._message(frame)
+        finally:
+            self._advancing = False
 
     def _message(self, frame: bytes) -> None:
         tag = frame[0]
@@ -184,14 +199,15 @@ class Conversation:
     # The simple protocol.
 
     def _simple(self, frame: bytes) -> None:
-        if frame[-1:] != b"\x00" or b"\x00" in frame[5:-1]:
-            raise ProtocolViolation("invalid string in message")
+        if frame[-1:] != b"\x00" or b"\x00" in frame[5:-1]:  # for the server to judge
+            self._lease_for([], lambda: self._sender.raw(frame, []))
+            return
         statement = self._world.statement(frame[5:-1])
         self.book.statements.pop(b"", None)
         if local.is_local(statement):
             self._simple_local(statement)
             return
-        query = self._query(statement, simple=True, answerable=True)
+        query = self._query(statement, simple=True, answerable=self.phase is Phase.IDLE)
         self._ask(query, lambda: self._sender.simple(frame, query), lambda answer: _whole(answer))
 
     def _simple_local(self, statement: Statement) -> None:
@@ -221,12 +237,17 @@ class Conversation:
             self._sender.more(plan, self._queries(plan))
             return
         ended = frames[-1][0] == _SYNC
-        if not plan.needs_server and (ended or not self.session.in_transaction):
+        if not plan.needs_server and not self.session.in_transaction:
             self._without_server(plan, ended=ended)
             return
         queries = self._queries(plan)
         if len(queries) == 1:
-            self._ask(queries[0], lambda: self._sender.extended(plan, queries), plan.reply)
+
+            def reply(answer: Answer) -> bytes:
+                self.book.statements.update({name: made for name, made in plan.new_statements.items() if made})
+                return plan.reply(answer)
+
+            self._ask(queries[0], lambda: self._sender.extended(plan, queries), reply)
         else:
             self._ask_all(queries, lambda: self._sender.extended(plan, queries))
 
@@ -316,10 +337,12 @@ class Conversation:
 
         def came(answer: Any) -> None:
             if self._resumed():
-                hooks = self._hooks
-                found = (plugin, answer) if answer is not None else hooks.execute.after(
-                    plugin, self.session, query, query.target
-                )
+                found: tuple[str, Any] | None = (plugin, answer)
+                if answer is None:
+                    try:
+                        found = self._hooks.execute.after(plugin, self.session, query, query.target)
+                    except PluginRaised as error:
+                        found = (error.plugin, _broken(error))
                 self._found(found, query, go, reply)
                 self._on()
 
@@ -346,7 +369,7 @@ class Conversation:
         self._pending = None
         if self.phase is Phase.GONE:
             return False
-        self.phase = Phase.IDLE
+        self.phase = Phase.IDLE if self._turn is None else Phase.OPEN
         return True
 
     def _on(self) -> None:
@@ -396,7 +419,7 @@ class Conversation:
             go()
             return
         target = queries[0].target if queries and queries[0].target is not None else session.project.primary
-        if session.project.pool_mode == "statement" and any(q.statement.kind is Kind.BEGIN for q in queries):
+        if session.project.pool_mode == "statement" and any(_begins(q.statement) for q in queries):
             self._refuse(queries, "pool", Refusal("0A000", "transaction blocks are not allowed in statement pool mode"))
             return
         got = self._world.pool(target).lease(session.identity, session.settings.now)
@@ -432,6 +455,8 @@ class Conversation:
         """The session has this server from now on."""
         self.session.lease = lease
         lease.server.attach(self)
+        if self._client_full:
+            lease.server.pause()
 
     def _no_server(self, queries: list[Query], error: BaseException) -> None:
         """No lease was to be had: the query fails, the session lives."""
@@ -466,7 +491,7 @@ class Conversation:
 
     def skips(self, turn: Turn) -> None:
         """An error before the end of the request: the client goes on to its Sync, and the server skips."""
-        if self.phase is Phase.BUSY:
+        if self.phase in (Phase.BUSY, Phase.COPYING):
             self.phase = Phase.OPEN
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
@@ -497,18 +522,42 @@ class Conversation:
     def _let_go(self) -> None:
         """Give the server back if nothing keeps it."""
         session, lease = self.session, self.session.lease
-        if lease is None or session.in_transaction or session.pins or session.keeps_server:
+        if lease is None or session.in_transaction or session.keeps_server:
             return
-        self._give_back(lease)
+        if self.effects.doubtful:
+            self.effects.doubtful = False
+            self._inspecting += 1
+            server = lease.server
+            self._sender.inspect(lambda values, pins: self._inspected(server, values, pins))
+        elif not session.pins and not self._inspecting:
+            self._give_back(lease)
+
+    def _inspected(self, server: Server, values: dict[str, str], pins: set[str]) -> None:
+        """The server has told what the session left on it."""
+        self._inspecting -= 1
+        lease = self.session.lease
+        if self.phase is Phase.GONE or lease is None or lease.server is not server:
+            return
+        self.effects.inspected(values, pins, server)
+        if self.phase is Phase.IDLE:
+            self._let_go()
 
     def _give_back(self, lease: Lease) -> None:
-        self.session.lease = None
+        # Whoever has it next cannot know that it was stopped for this client, nor will this one hear that it drained.
+        self._server_full = False
+        if self._client_full:
+            lease.server.resume()
         lease.server.settings = dict(self.session.settings.now)
+        self._release(lease)
+
+    def _release(self, lease: Lease) -> None:
+        self.session.lease = None
+        self._inspecting = 0
         lease.server.detach(self)
         lease.release()
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
-        """The server went away with the rest of the reply."""
+        """The server went away with the rest of the reply; `server_gone` follows."""
         if self.phase is Phase.GONE:
             return
         error = Refusal("08006", f"server connection was lost: {reason}")
@@ -517,18 +566,20 @@ class Conversation:
             self._report(query, outcome.refused(query, "server", error, now))
         self._turn = None
         self._told = turn.error is not None
-        self.server_gone(reason)
+        self._fatal = self._told and outcome.ends_the_session(turn.error or b"")
 
     def server_gone(self, reason: str) -> None:
         """The leased server is gone. Without state on it the session goes on."""
         session, told = self.session, self._told
         self._told = self._server_full = False
+        self._inspecting = 0
+        self._sender.forget()
         lost_state = session.in_transaction or session.pins or session.keeps_server
         lease, session.lease = session.lease, None
         if lease is not None:
             lease.release()
         message = f"server connection was lost: {reason}"
-        if lost_state or self.phase in (Phase.OPEN, Phase.COPYING):
+        if lost_state or self._fatal or self.phase in (Phase.OPEN, Phase.COPYING):
             farewell = b"" if told else backend.error_response("FATAL", "08006", message)
             self._client.hang_up(message, farewell)
         elif self.phase is Phase.BUSY:
@@ -603,8 +654,6 @@ class Conversation:
         lease = self.session.lease
         if lease is None:
             return
-        if self._client_full:
-            lease.server.resume()
         if not idle or self.session.in_transaction:
             lease.server.detach(self)
             lease.server.close(f"client left in the middle: {reason}")
@@ -612,6 +661,10 @@ class Conversation:
 
 
 _CANCELLED = Refusal("57014", "canceling statement due to user request")
+
+
+def _begins(statement: Statement) -> bool:
+    return any(part.kind is Kind.BEGIN for part in statement.parts or (statement,))
 
 
 def _whole(answer: Answer) -> bytes:

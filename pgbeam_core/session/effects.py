@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 from pgbeam_core.query import Kind, Statement
 from pgbeam_core.session.extended import Book
 from pgbeam_core.session.session import Session
+from pgbeam_core.session.settings import UNSEEN
 
 if TYPE_CHECKING:
     from pgbeam_core.leases import Server
 
+_DOUBTFUL = frozenset({"unknown", "function"})
+"""What a statement "makes" when only the server can tell."""
 _ROLLED_BACK = frozenset({"temp_table", "listen", "with_hold"})
 """Session state that a rollback takes back. Advisory locks, PREPARE and LOAD outlive it."""
 
@@ -18,12 +21,14 @@ _ROLLED_BACK = frozenset({"temp_table", "listen", "with_hold"})
 class Effects:
     """Follows one session through its statements."""
 
-    __slots__ = ("_book", "_new_pins", "_session", "over")
+    __slots__ = ("_book", "_new_pins", "_session", "doubtful", "over")
 
     def __init__(self, session: Session, book: Book) -> None:
         self._session = session
         self._book = book
         self._new_pins: set[str] = set()
+        self.doubtful = False
+        """Something has run whose effect on the session only the server knows."""
         self.over: list[bool] = []
         """For each explicit transaction that has ended since last asked: was it committed?"""
 
@@ -34,16 +39,34 @@ class Effects:
             session.settings.change(statement.settings)
             if any(change.name == "all" and change.action == "reset" for change in statement.settings):
                 session.variables.reset_all(in_transaction=session.in_transaction)
-            if session.settings.unknown:
-                self.pin("setting", server)
+            self.doubtful = self.doubtful or bool(session.settings.unknown)
         if statement.makes:
-            for reason in statement.makes:
-                self.pin(reason, server)
+            self._made(statement.makes, server)
         if statement.drops:
             self._unpin(statement.drops, server)
         follow = _FOLLOW.get(statement.kind)
         if follow is not None:
             follow(self, statement, tag, server)
+
+    def _made(self, reasons: frozenset[str], server: Server) -> None:
+        for reason in reasons:
+            if reason in _DOUBTFUL:
+                self.doubtful = True
+            else:
+                self.pin(reason, server)
+        if "unknown" in reasons:
+            server.state.add("unknown")  # it may have set parameters that no catalog shows: not for another client
+
+    def inspected(self, values: dict[str, str], pins: set[str], server: Server) -> None:
+        """The server was asked: these parameters are set in the session, and this state pins it."""
+        settings = self._session.settings
+        kept = {name: value for name, value in settings.now.items() if name in UNSEEN or "." in name}
+        settings.now = {**kept, **values}
+        settings.unknown = frozenset()
+        server.settings = dict(settings.now)
+        self._session.pins.clear()
+        self._session.pins.update(pins)
+        server.state.update(pins)
 
     def pin(self, reason: str, server: Server) -> None:
         """The session now has state on this server that cannot follow it to another."""
@@ -96,9 +119,16 @@ class Effects:
         server.settings.clear()
 
     def _deallocate(self, statement: Statement, _tag: bytes, server: Server) -> None:
-        if statement.subject is None:
-            self._book.statements = {name: kept for name, kept in self._book.statements.items() if not name}
-            server.statements.named.clear()
+        statements = self._book.statements
+        if statement.subject is not None:
+            name = statement.subject.encode("utf-8", "surrogateescape")
+            statements.pop(name, None)
+            server.statements.lent.pop(name, None)
+            return
+        for name in [name for name in statements if name]:
+            del statements[name]
+        server.statements.named.clear()
+        server.statements.lent.clear()
 
 
 _FOLLOW = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.query import Answer, Statement
 from pgbeam_core.session import local
 from pgbeam_core.session.prepared import Prepared
@@ -41,7 +42,7 @@ class Book:
 class Step:
     """One message of a request, with what it is about."""
 
-    __slots__ = ("frame", "kind", "local", "max_rows", "name", "portal", "prepared", "tag", "twice")
+    __slots__ = ("frame", "kind", "local", "malformed", "max_rows", "name", "portal", "prepared", "tag", "twice")
 
     def __init__(self, tag: int, frame: bytes) -> None:
         self.tag = tag
@@ -53,6 +54,7 @@ class Step:
         self.max_rows = 0
         self.local = False
         """About a statement that PgBeam answers itself."""
+        self.malformed = False
         self.twice = False
         """A Parse under a name that is taken."""
 
@@ -74,13 +76,16 @@ class Plan:
         self.new_portals: dict[bytes, Portal | None] = {}
 
     def read(self, frames: Sequence[bytes], book: Book, lookup: Lookup) -> Plan:
-        """Take in the messages of a request. Raises ProtocolViolation for a malformed one."""
+        """Take in the messages of a request. A malformed one is left for the server to judge."""
         for frame in frames:
             step = Step(frame[0], frame)
             self.steps.append(step)
             reader = _READERS.get(step.tag)
             if reader is not None:
-                reader(self, step, book, lookup)
+                try:
+                    reader(self, step, book, lookup)
+                except ProtocolViolation:
+                    step.malformed = True
         return self
 
     def _statement(self, name: bytes, book: Book) -> Prepared | None:
@@ -92,8 +97,9 @@ class Plan:
     def _parse(self, step: Step, book: Book, lookup: Lookup) -> None:
         name, text, types_at = frontend.parse_names(step.frame)
         step.name = name
-        step.twice = bool(name) and self._statement(name, book) is not None
-        step.prepared = Prepared(name, lookup(text), step.frame[types_at:])
+        there = self._statement(name, book) if name else None
+        step.twice = there is not None
+        step.prepared = there or Prepared(name, lookup(text), step.frame[types_at:])
         step.local = local.is_local(step.prepared.statement)
         if not step.twice:
             self.new_statements[name] = step.prepared
@@ -131,6 +137,7 @@ class Plan:
     def _close(self, step: Step, book: Book, _lookup: Lookup) -> None:
         step.kind, step.name = frontend.describe_target(step.frame)
         if step.kind == STATEMENT:
+            step.prepared = self._statement(step.name, book)
             self.new_statements[step.name] = None
         else:
             step.portal = self._portal(step.name, book)
@@ -156,7 +163,7 @@ class Plan:
             return False
         portal = self.executions[0].portal
         return all(
-            not step.local and not step.twice and _plain(step, portal) for step in self.steps
+            not (step.local or step.twice or step.malformed) and _plain(step, portal) for step in self.steps
         )
 
     @property

@@ -25,6 +25,12 @@ def error_of(frame: bytes) -> tuple[str, str]:
     return fields.get("C", "XX000"), fields.get("M", "")
 
 
+def ends_the_session(error: bytes) -> bool:
+    """Whether the error is the client's doing and the end of its session, not the going of one server."""
+    fields = backend.error_fields(error)
+    return fields.get("V", fields.get("S")) == "FATAL" and not fields.get("C", "").startswith("57P")
+
+
 def kept_answer(parts: Sequence[bytes]) -> Answer | None:
     """The kept bytes of a reply as an Answer, if they hold one result and nothing that would not be true again."""
     data = b"".join(parts)

@@ -45,12 +45,14 @@ class ServerStatements:
     when there is none.
     """
 
-    __slots__ = ("_made", "limit", "named", "unnamed")
+    __slots__ = ("_made", "lent", "limit", "named", "unnamed")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.named: OrderedDict[Key, bytes] = OrderedDict()
         self.unnamed: Key | None = None
+        self.lent: dict[bytes, Key] = {}
+        """Statements that stand under their client's own name, because its SQL speaks of them."""
         self._made = 0
 
     def new_name(self) -> bytes:
@@ -70,4 +72,5 @@ class ServerStatements:
     def clear(self) -> None:
         """The server has dropped them all (DISCARD ALL, DEALLOCATE ALL)."""
         self.named.clear()
+        self.lent.clear()
         self.unnamed = None

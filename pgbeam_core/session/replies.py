@@ -110,6 +110,9 @@ class ReplyQueue:
             position = end
         if start < position:
             self.turns[0].deliver(data[start:position])
+        if self.turns and self.turns[0].script:
+            # After a Flush there may be no frame for PgBeam's own words to go ahead of.
+            self.turns[0].settle()
         return position
 
     def _row(self, tag: int, length: int, data: bytes, start: int, position: int) -> int:
@@ -153,11 +156,11 @@ class ReplyQueue:
             self._raw(turn, tag, data, position, end)
         else:
             start = self._step(turn, tag, data, start, position, end)
-        if (tag == _COPY_IN or tag == _COPY_BOTH) and not turn.copying:
+        if tag == _COPY_IN or tag == _COPY_BOTH:
             turn.deliver(data[start:end])
             turn.copying = True
             # What follows an Execute that turned out to be a COPY, a Sync above all, the server has swallowed.
-            turn.ended = turn.simple
+            turn.ended = turn.simple or bool(turn.script and turn.script[-1] is TO_THE_END)
             turn.owner.copy_in(turn)
             return end
         return start
@@ -235,11 +238,14 @@ class ReplyQueue:
             if step.effect is not None:
                 step.effect(False)
             if step.instead_of_error is not None:
-                if start < position:
-                    turn.deliver(data[start:position])
                 turn.error = step.instead_of_error
-                turn.deliver(turn.error)
-                start = end
+        if turn.names:
+            turn.error = turn.in_clients_words(turn.error)
+        if turn.error != data[position:end]:
+            if start < position:
+                turn.deliver(data[start:position])
+            turn.deliver(turn.error)
+            start = end
         if turn.script and turn.script[-1] is TO_THE_END and turn.script[0] is not TO_THE_END:
             # The server skips the Query too: only a Sync will make it ready.
             turn.ended = False

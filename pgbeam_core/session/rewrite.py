@@ -45,6 +45,8 @@ class Rewriter:
         self._coming: dict[Key, bytes] = {}
         self._coming_unnamed: Key | None = None
         self._has_coming_unnamed = False
+        self.names: dict[bytes, bytes] = {}
+        """Server's name → client's name, where they differ."""
         self.out: list[bytes] = []
         self.script: list[Owed] = []
 
@@ -53,7 +55,10 @@ class Rewriter:
         self._evict(plan)
         for step in plan.steps:
             try:
-                (_LOCAL if step.local else _SERVER)[step.tag](self, step)
+                if step.malformed:
+                    self._send(step.frame, Owed(b"123TnCIs"))
+                else:
+                    (_LOCAL if step.local else _SERVER)[step.tag](self, step)
             except VariableError as error:
                 if self._refuse(backend.error_response("ERROR", error.sqlstate, error.message, None, error.hint)):
                     return
@@ -83,17 +88,32 @@ class Rewriter:
         prepared = step.prepared
         assert prepared is not None
         if step.twice:
-            name = step.name.decode("utf-8", "replace")
-            self._refuse(backend.error_response("ERROR", "42P05", f'prepared statement "{name}" already exists'))
+            self._parse_twice(step)
             return
         if self._name_of(prepared.key) is not None and not self._failed:
             self.script.append(say(backend.PARSE_COMPLETE, self._remembering(prepared)))
             return
         self._prepare(prepared, step.frame, forward=True)
 
+    def _parse_twice(self, step: Step) -> None:
+        """The client has a statement of that name: the server is made to say so."""
+        name = self._server_name(step) or self._named(step.prepared)
+        self.names[name] = step.name
+        self._send(frontend.Parse(name, b"", ()).to_bytes(), Owed(b"1"))
+
+    def _named(self, prepared: Prepared | None) -> bytes:
+        """Have the server parse a statement under a name, though it has it unnamed."""
+        assert prepared is not None
+        name = self._held.new_name()
+        self._prepare_as(name, prepared, None, forward=False)
+        return name
+
     def _prepare(self, prepared: Prepared, frame: bytes | None, *, forward: bool) -> None:
         """Have the server parse a statement that it lacks, under a name of its own or as the unnamed one."""
         name = self._held.new_name() if self._worth_a_name(prepared) else b""
+        self._prepare_as(name, prepared, frame, forward=forward)
+
+    def _prepare_as(self, name: bytes, prepared: Prepared, frame: bytes | None, *, forward: bool) -> None:
         if frame is None or name != prepared.name or len(frame) != prepared.parse_length(name):
             frame = prepared.parse_frame(name)
         key = prepared.key
@@ -122,6 +142,8 @@ class Rewriter:
 
     def _worth_a_name(self, prepared: Prepared) -> bool:
         """A name costs the server memory: it is for what will be bound again."""
+        if self._failed:
+            return False  # all that passes is the end of the transaction, however often it is parsed
         if prepared.name:
             return True
         prepared.statement.parses += 1
@@ -151,8 +173,8 @@ class Rewriter:
         """The name to use on the server for the statement of a Bind or Describe; it is prepared there if need be."""
         prepared = step.prepared
         if prepared is None:
-            if not step.name and (self._held.unnamed is not None or self._has_coming_unnamed):
-                # The unnamed statement is another client's: this one has none, and is to be told so.
+            if not step.name:
+                # The unnamed statement, if any, is another client's: this one has none, and is to be told so.
                 self._send(frontend.Close(extended.STATEMENT, b"").to_bytes(), turns.CLOSE_UNSEEN)
                 self._held.unnamed, self._has_coming_unnamed = None, False
             return step.name
@@ -165,6 +187,8 @@ class Rewriter:
 
     def _bind(self, step: Step) -> None:
         name = self._server_name(step)
+        if name != step.name:
+            self.names[name] = step.name
         frame = step.frame if name == step.name else frontend.rename_bind(step.frame, name)
         portal_name = frontend.bind_names(step.frame)[0]
         portals, portal = self._book.portals, step.portal
@@ -200,9 +224,14 @@ class Rewriter:
         self._send(step.frame, Owed(turns.EXECUTE.ends, turns.EXECUTE.within, effect=done))
 
     def _close(self, step: Step) -> None:
-        if step.kind == extended.STATEMENT:
+        if step.kind == extended.STATEMENT and step.prepared is not None and step.name not in self._held.lent:
             statements, name = self._book.statements, step.name
             self.script.append(say(backend.CLOSE_COMPLETE, lambda _ok: statements.pop(name, None) and None))
+            return
+        if step.kind == extended.STATEMENT:  # one of SQL's PREPARE, or lent to SQL, or none at all
+            self._book.statements.pop(step.name, None)
+            self._held.lent.pop(step.name, None)
+            self._send(step.frame, turns.CLOSE)
             return
         self._book.portals.pop(step.name, None)
         self._send(step.frame, turns.CLOSE)
@@ -214,6 +243,9 @@ class Rewriter:
 
     def _local_parse(self, step: Step) -> None:
         assert step.prepared is not None
+        if step.twice:
+            name = step.name.decode("utf-8", "replace")
+            raise VariableError(f'prepared statement "{name}" already exists', sqlstate="42P05")
         self.script.append(say(backend.PARSE_COMPLETE, self._remembering(step.prepared)))
 
     def _local_bind(self, step: Step) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pgbeam_core.query import Kind, Query, Statement
-from pgbeam_core.session import settings
+from pgbeam_core.session import inspection, settings
 from pgbeam_core.session.extended import SYNC, Plan
 from pgbeam_core.session.prepared import ServerStatements
 from pgbeam_core.session.rewrite import PROVOKE, Rewriter
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from pgbeam_core.session.conversation import Conversation
 
 _NONE_HELD = ServerStatements(0)
-_SYNC_FRAME = frontend.Sync().to_bytes()
-_CONTROL = frozenset({Kind.BEGIN, Kind.COMMIT, Kind.ROLLBACK, Kind.SAVEPOINT, Kind.RELEASE, Kind.ROLLBACK_TO})
+_SPEAKS_OF_STATEMENTS = frozenset({Kind.EXECUTE, Kind.DEALLOCATE, Kind.EXPLAIN, Kind.DDL})
 
 
 class Sender:
@@ -47,10 +47,12 @@ class Sender:
 
     def raw(self, frame: bytes, queries: list[Query]) -> None:
         """A Query or FunctionCall message; every byte of the reply is the client's."""
-        if self._turn is not None:
+        if self._turn is not None and not self._turn.ended:
             self._raw_behind(self._turn, frame, queries)
             return
         self._prepare_server()
+        for query in queries:
+            self._lend(query.statement)
         turn = self._new_turn(queries, simple=True, ended=True)
         self._server.statements.unnamed = None
         self._send(turn, frame)
@@ -69,8 +71,9 @@ class Sender:
         self._prepare_server()
         ended = plan.steps[-1].tag == SYNC
         turn = self._new_turn(queries, simple=False, ended=ended)
-        frames, script = self._write(plan)
+        frames, script, names = self._write(plan)
         turn.script = deque(script)
+        turn.names = names
         self._send(turn, b"".join(frames))
         self._server.settle(turn)
 
@@ -78,8 +81,9 @@ class Sender:
         """A further part of a request that is under way."""
         turn = self._turn
         assert turn is not None
-        frames, script = self._write(plan)
+        frames, script, names = self._write(plan)
         turn.add(script)
+        turn.names.update(names)
         turn.queries += queries
         turn.ended = plan.steps[-1].tag == SYNC
         self._server.write(b"".join(frames))
@@ -95,13 +99,15 @@ class Sender:
         turn = self._turn if self._turn is not None and not self._turn.ended else None
         step = Owed(b"2", instead_of_error=error)
         if turn is not None:
+            # Only a Query comes to this behind an unfinished pipeline, and it has its own ReadyForQuery.
             turn.add([step])
-            self._server.write(PROVOKE)
+            turn.ended = True
+            self._server.write(PROVOKE + frontend.SYNC)
             self._conversation.sent(turn)
             return
         turn = self._new_turn([], simple=False, ended=True)
         turn.script = deque([step])
-        self._send(turn, PROVOKE + _SYNC_FRAME)
+        self._send(turn, PROVOKE + frontend.SYNC)
 
     def alone(self, plan: Plan) -> tuple[bytes, bool]:
         """The reply to a request that no server has to see, and whether it ended in an error."""
@@ -114,20 +120,31 @@ class Sender:
                 step.effect(True)
         return b"".join(said), bool(said) and said[-1].startswith(b"E")
 
+    def forget(self) -> None:
+        """The server is gone, and what it owed with it."""
+        self._turn = None
+
+    def inspect(self, told: Callable[[dict[str, str], set[str]], None]) -> None:
+        """Ask the server what state the session has left on it."""
+        sql = inspection.question(self._conversation.session.settings.unknown)
+        self._server.send(Turn(inspection.Inspection(told), simple=True), frontend.Query(sql).to_bytes())
+
     def settle(self, turn: Turn) -> None:
         """A turn has ended: statements of the simple protocol have their effects now."""
         self._turn = None
-        if not turn.simple or not turn.queries:
+        if not turn.queries or not turn.queries[-1].simple:
             return
-        statement, server = turn.queries[0].statement, self._server
+        statement, server = turn.queries[-1].statement, self._server
+        if not turn.simple:  # a Query behind messages of the extended protocol
+            server.statements.unnamed = None
         if not statement.has_effects:
             return
         effects = self._conversation.effects
         parts = statement.parts or (statement,)
-        for part, tag in zip(parts, turn.tags, strict=False):
+        # Behind others, nothing of it was done unless all was: an error on the way leaves the tags of those others.
+        done = turn.tags if turn.simple else turn.tags[-len(parts) :] if turn.error is None else []
+        for part, tag in zip(parts, done, strict=False):
             effects.succeeded(part, tag, server)
-        if turn.error is not None and statement.parts and any(part.kind in _CONTROL for part in parts):
-            effects.pin("unknown", server)
 
     def _new_turn(self, queries: list[Query], *, simple: bool, ended: bool) -> Turn:
         turn = Turn(self._conversation, simple=simple, ended=ended)
@@ -148,13 +165,30 @@ class Sender:
             return
         sql = settings.difference(server.settings, session.settings.now)
         if sql is not None and not session.pins:
-            server.aside(sql, "its settings could not be made those of the client")
+            server.aside(frontend.Query(sql).to_bytes(), "its settings could not be made those of the client")
         server.settings = dict(session.settings.now)
 
-    def _write(self, plan: Plan) -> tuple[list[bytes], list[Owed]]:
+    def _write(self, plan: Plan) -> tuple[list[bytes], list[Owed], dict[bytes, bytes]]:
+        for step in plan.executions:
+            assert step.prepared is not None
+            self._lend(step.prepared.statement)
         writer = self._rewriter(self._server.statements, alone=False)
         writer.write(plan)
-        return writer.out, writer.script
+        return writer.out, writer.script, writer.names
+
+    def _lend(self, statement: Statement) -> None:
+        """SQL that speaks of a statement which the client prepared by the protocol finds it under that name."""
+        session, server, statements = self._conversation.session, self._server, self._conversation.book.statements
+        for part in statement.parts or (statement,):
+            if part.kind not in _SPEAKS_OF_STATEMENTS or part.subject is None or session.status == b"E":
+                continue
+            name = part.subject.encode("utf-8", "surrogateescape")
+            prepared = statements.get(name)
+            if prepared is not None and server.statements.lent.get(name) != prepared.key:
+                frames = [frontend.Close(frontend.STATEMENT, name).to_bytes(), prepared.parse_frame(name), frontend.SYNC]
+                server.aside(b"".join(frames), "a statement could not be prepared under its own name")
+                server.statements.lent[name] = prepared.key
+                server.state.add("prepare")
 
     def _rewriter(self, held: ServerStatements, *, alone: bool) -> Rewriter:
         conversation = self._conversation

@@ -14,6 +14,8 @@ Values = dict[str, str]
 
 _AUTHORIZATION = ("session_authorization", "role")
 """Told last and in this order: each decides what may still be set."""
+UNSEEN = frozenset(_AUTHORIZATION)
+"""Parameters that pg_settings does not show."""
 
 
 class Settings:

@@ -86,6 +86,7 @@ class Turn:
         "ended",
         "error",
         "keep",
+        "names",
         "kept",
         "owner",
         "queries",
@@ -115,6 +116,8 @@ class Turn:
         """The command tags of the statements completed so far."""
         self.error: bytes | None = None
         """The last ErrorResponse."""
+        self.names: dict[bytes, bytes] = {}
+        """What PgBeam calls a statement on the server → what the client calls it, for error messages."""
         self.keep = 0
         self.kept: list[bytes] | None = None
 
@@ -140,6 +143,12 @@ class Turn:
             raise AssertionError("an unscripted turn takes no steps")
         if not self.skipping:
             self.script.extend(steps)
+
+    def in_clients_words(self, error: bytes) -> bytes:
+        """An ErrorResponse with the names of statements that the client knows."""
+        for ours, theirs in self.names.items():
+            error = error.replace(b'"' + ours + b'"', b'"' + theirs + b'"')
+        return error[:1] + (len(error) - 1).to_bytes(4) + error[5:]
 
     def settle(self) -> None:
         """Say what is PgBeam's to say before the server's next frame."""

@@ -20,6 +20,10 @@ _OWN_WORDS = ("SET", "RESET", "DISCARD", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOI
 _STATUS_AFTER = {"BEGIN": b"T", "COMMIT": b"I", "ROLLBACK": b"I"}
 
 
+def _first_word(sql: str) -> str:
+    return next(iter(sql.split()), "").upper()
+
+
 class FakePostgres(Factory):
     """A scripted server: give it to a `Rehearsal`, or to `reactor.listenTCP` for drivers.
 
@@ -29,7 +33,9 @@ class FakePostgres(Factory):
 
     noisy = False
 
-    def __init__(self, answers: Mapping[str, Told] | None = None, *, passwords: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, answers: Mapping[str, Told] | None = None, *, passwords: Mapping[str, str] | None = None
+    ) -> None:
         self.answers: dict[str, Told] = dict(answers or {})
         self.passwords = dict(passwords or {})
         self.down = False
@@ -39,7 +45,7 @@ class FakePostgres(Factory):
         self.logins = 0
         self.connections: set[_Backend] = set()
 
-    def buildProtocol(self, addr: object) -> _Backend:  # type: ignore[override]
+    def buildProtocol(self, addr: object) -> _Backend:
         """A connection."""
         return _Backend(self)
 
@@ -57,7 +63,7 @@ class FakePostgres(Factory):
             return told(sql)
         if told is not None:
             return told
-        word = sql.split()[0].upper() if sql.split() else ""
+        word = _first_word(sql)
         return done(word) if word in _OWN_WORDS else error("XX000", f"FakePostgres was not told what to say to: {sql}")
 
 
@@ -155,9 +161,7 @@ class _Backend(Protocol):
             self._statements[parse.name] = parse.sql.decode()
             self._write(backend.PARSE_COMPLETE)
         elif tag == "B":
-            bind = frontend.Bind.from_bytes(frame)
-            self._portals[bind.portal] = self._statements[bind.statement]
-            self._write(backend.BIND_COMPLETE)
+            self._bind(frontend.Bind.from_bytes(frame))
         elif tag == "D":
             self._describe(*frontend.describe_target(frame))
         elif tag == "E":
@@ -165,6 +169,15 @@ class _Backend(Protocol):
             self._say(b"".join(reply[start:end] for kind, start, end in split(reply) if kind != ord("T")))
         elif tag == "C":
             self._write(backend.CLOSE_COMPLETE)
+
+    def _bind(self, bind: frontend.Bind) -> None:
+        sql = self._statements.get(bind.statement)
+        if sql is None:
+            self._status = b"I" if self._status == b"I" else b"E"
+            self._say(error("26000", f'prepared statement "{bind.statement.decode()}" does not exist'))
+            return
+        self._portals[bind.portal] = sql
+        self._write(backend.BIND_COMPLETE)
 
     def _describe(self, kind: int, name: bytes) -> None:
         sql = (self._portals if kind == frontend.PORTAL else self._statements)[name]
@@ -180,8 +193,7 @@ class _Backend(Protocol):
         if failed and self._status == b"T":
             self._status = b"E"
         if not failed:
-            word = sql.split()[0].upper() if sql.split() else ""
-            self._status = _STATUS_AFTER.get(word, self._status)
+            self._status = _STATUS_AFTER.get(_first_word(sql), self._status)
         return reply
 
     def _say(self, reply: bytes) -> None:

@@ -23,7 +23,7 @@ from pgbeam_core.testing.chunks import Chunks, whole
 from pgbeam_core.testing.clients import Client
 from pgbeam_core.testing.fake_postgres import FakePostgres
 from pgbeam_core.testing.frames import startup
-from pgbeam_core.testing.servers import FreshServers, MemoryOpener
+from pgbeam_core.testing.servers import SimplePools, MemoryOpener
 from pgbeam_core.testing.wires import Wires
 
 PRIMARY = "primary:5432"
@@ -33,7 +33,7 @@ PROJECT = "shop"
 class Rehearsal:
     """A PgBeam that stands still between two calls.
 
-    plugins: by name, first to be asked first; without one that gives pools, each lease opens a server. settings: by
+    plugins: by name, first to be asked first; without one that gives pools, a simple one does. settings: by
     plugin, as `[plugins.<name>]` would have them. project: what `[projects.shop]` may hold beside `upstream`.
     servers: by host:port; "primary:5432" is there anyway. Use it as a context, or call `close`.
     """
@@ -52,7 +52,7 @@ class Rehearsal:
         self.results: list[tuple[Query, Result]] = []
         """Every execution and how it ended, oldest first."""
         self._wires = Wires(chunks)
-        manager = assemble([("rehearsal", _Recorder(self.results)), *plugins.items(), ("servers", FreshServers())])
+        manager = assemble([("rehearsal", _Recorder(self.results)), *plugins.items(), ("servers", SimplePools())])
         merged = Merged()
         shop = {"upstream": f"postgresql://{PRIMARY}?sslmode=disable", **(project or {})}
         tables = {"plugins": {"order": [*plugins], **(settings or {})}, "projects": {PROJECT: shop}}
@@ -77,7 +77,13 @@ class Rehearsal:
         return self.servers[PRIMARY]
 
     def login(
-        self, user: str = "app", database: str = "shop", *, peer: str = "192.0.2.1", password: str | None = None, **more: str
+        self,
+        user: str = "app",
+        database: str = "shop",
+        *,
+        peer: str = "192.0.2.1",
+        password: str | None = None,
+        **more: str,
     ) -> Client:
         """A client of that address, logged in or refused (`Client.refusal`). `more` are startup parameters.
 
@@ -112,6 +118,8 @@ class Rehearsal:
         """Send all clients away and shut the plugins down."""
         for client in list(self.beam.clients):
             client.hang_up("the rehearsal is over")
+        for pool in self.beam.pools.values():
+            pool.close("the rehearsal is over")
         self.pump()
         for _, call in reversed(self.hooks.freeze("shutdown")):
             _must_be_done(call(self.beam))

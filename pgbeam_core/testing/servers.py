@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -45,30 +45,35 @@ class MemoryOpener:
         return opened
 
 
-class FreshServers:
-    """A plugin whose pools open a server for every lease and close it after. For tests that are not about pooling."""
+class SimplePools:
+    """A plugin that gives pools without limits, queues and timeouts. For tests that are not about pooling."""
 
     @hookimpl
-    def pool(self, beam: Any, target: Target) -> FreshPool:
+    def pool(self, beam: Any, target: Target) -> SimplePool:
         """The pool of a target."""
-        return FreshPool(beam.opener(target), beam.now)
+        return SimplePool(beam.opener(target), beam.now)
 
 
-class FreshPool:
-    """See `leases.Pool`."""
+class SimplePool:
+    """See `leases.Pool`. A server that is clean when it comes back is used again; any other is closed."""
 
     available = True
 
-    def __init__(self, opener: Opener, now: Any) -> None:
+    def __init__(self, opener: Opener, now: Callable[[], float]) -> None:
         self._opener = opener
         self._now = now
+        self._idle: list[Server] = []
 
     def login(self, session: Session, relay: Relay) -> Deferred[Lease]:
-        """A server on which the client logs in."""
+        """A fresh server on which the client logs in."""
         return self._opener(session.identity, session.application_name, relay).addCallback(self._leased)
 
-    def lease(self, identity: Identity, settings: Mapping[str, str], *, shared: bool = False) -> Deferred[Lease]:
-        """A server of one's own."""
+    def lease(self, identity: Identity, settings: Mapping[str, str], *, shared: bool = False) -> Lease | Deferred[Lease]:
+        """An idle server of that identity, or a new one."""
+        for server in self._idle:
+            if server.identity == identity and server.alive:
+                self._idle.remove(server)
+                return self._leased(server)
         return self._opener(identity, None, None).addCallback(self._leased)
 
     def _leased(self, server: Server) -> Lease:
@@ -76,10 +81,17 @@ class FreshPool:
         return server.lease
 
     def give_back(self, lease: Lease) -> None:
-        """Close it."""
-        lease.server.lease = None
-        if lease.server.alive:
-            lease.server.close("given back")
+        """Keep it if it is clean."""
+        server = lease.server
+        server.lease = None
+        if server.alive and (server.status != b"I" or server.owed or server.state):
+            server.close("given back with something left on it")
+        elif server.alive:
+            self._idle.append(server)
 
     def close(self, reason: str) -> None:
-        """Nothing is kept."""
+        """Close what is idle."""
+        for server in self._idle:
+            if server.alive:
+                server.close(reason)
+        self._idle.clear()

@@ -94,5 +94,8 @@ class Wires:
 
     def pump(self) -> None:
         """Move everything until nothing moves."""
-        while any([end.move(self._chunks) for end in list(self._ends)]):
+        moving = True
+        while moving:
+            moved = [end.move(self._chunks) for end in list(self._ends)]
+            moving = any(moved)
             self._ends = [end for end in self._ends if not end.closed]

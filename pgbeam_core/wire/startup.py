@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from pgbeam_core.errors import ProtocolViolation
+from pgbeam_core.errors import AncientProtocol, ProtocolViolation
 from pgbeam_core.wire.backend import NegotiateProtocolVersion
 from pgbeam_core.wire.message import INT32, INVALID_FORMAT, UINT32, cstring, raw, text
 from pgbeam_core.wire.options import options_to_settings, without_options
@@ -76,7 +76,7 @@ class StartupMessage:
         version, body = _opened(data)
         major, minor = version >> 16, version & 0xFFFF
         if major != MAJOR:
-            raise ProtocolViolation(
+            raise (AncientProtocol if major < MAJOR else ProtocolViolation)(
                 f"unsupported frontend protocol {major}.{minor}: server supports 3.0 to {MAJOR}.{NEWEST_MINOR}",
                 sqlstate="0A000",
             )

@@ -82,6 +82,8 @@ def test_a_server_that_is_down_or_crashes(rehearse):
     rehearsal = rehearse({})
     client = rehearsal.login()
     rehearsal.primary.down = True
+    rehearsal.primary.crash()
+    rehearsal.pump()
     assert client.query("SELECT 1").error[0] == "08006"
     rehearsal.primary.down = False
     client.query("BEGIN")
@@ -104,4 +106,5 @@ def test_a_client_that_leaves_leaves_nothing_behind(rehearsal):
     rehearsal.call().vanish()
     assert not rehearsal.beam.sessions
     assert not rehearsal.beam.clients
+    rehearsal.close()
     assert not rehearsal.primary.connections

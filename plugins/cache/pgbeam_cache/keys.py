@@ -56,7 +56,7 @@ class Scope:
         """A backslash is an escape in its plain strings."""
 
     def of(self, role: str) -> bytes:
-        """32 bytes for reads from that role of server: what a lagging replica gave is not for readers of the primary."""
+        """32 bytes for reads from that role of server: readers of the primary get nothing that a replica gave."""
         found = self._digests.get(role)
         if found is None:
             found = self._digests[role] = blake2b(role.encode() + b"\x00" + self._of, digest_size=32).digest()
@@ -83,10 +83,13 @@ def _bound(query: Query) -> bytes:
     if query.simple:
         return b""
     given = query.parameters
-    results = given.result_formats if any(given.result_formats) else ()
-    if not given.values and not results and not given.formats and query.types in _NO_TYPES:
+    formats = _all_text(given.formats, len(given.values))
+    results = _all_text(given.result_formats, 1)
+    if not given.values and not formats and not results and query.types in _NO_TYPES:
         return b""
-    formats = given.formats
-    if len(formats) == len(given.values) and not any(formats):
-        formats = ()
     return repr((given.values, formats, results, query.types)).encode()
+
+
+def _all_text(formats: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """Formats, none for one or `count` times text. A number of them that the server would refuse stays as it is."""
+    return () if not any(formats) and (len(formats) <= 1 or len(formats) == count) else formats

@@ -21,9 +21,7 @@ class CacheSettings:
     max_entry_bytes: int = field(
         default=1024 * 1024, metadata={"help": "larger replies are not kept", "min": 1, "unit": "bytes"}
     )
-    l1_bytes: int = field(
-        default=64 * 1024 * 1024, metadata={"help": "memory for replies", "min": 1, "unit": "bytes"}
-    )
+    l1_bytes: int = field(default=64 * 1024 * 1024, metadata={"help": "memory for replies", "min": 1, "unit": "bytes"})
     invalidate: str = field(
         default="tables",
         metadata={

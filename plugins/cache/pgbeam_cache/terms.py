@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from pgbeam_cache.notes import Note
 from pgbeam_cache.settings import CacheSettings
-
 from pgbeam_core import Session
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from pgbeam_cache.settings import CacheSettings
-
 from pgbeam_core import Refusal
 
 LONGEST = 2_147_483_647
@@ -41,7 +40,5 @@ def _seconds(name: str, value: str) -> str | Refusal:
         return Refusal("22023", f'invalid value for parameter "pgbeam.{name}": "{value}"')
     seconds = int(match[1])
     if not 0 <= seconds <= LONGEST:
-        return Refusal(
-            "22023", f'{seconds} is outside the valid range for parameter "pgbeam.{name}" (0 .. {LONGEST})'
-        )
+        return Refusal("22023", f'{seconds} is outside the valid range for parameter "pgbeam.{name}" (0 .. {LONGEST})')
     return str(seconds)

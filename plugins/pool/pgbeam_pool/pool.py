@@ -97,14 +97,15 @@ class TargetPool:
         return waiter.deferred
 
     def _too_long(self, waiter: Waiter) -> None:
-        self._budget.forget(waiter)
         waiter.fail(PoolExhausted(WAITED_TOO_LONG))
+        self.cancelled(waiter)
 
     def cancelled(self, waiter: Waiter) -> None:
         """Its client has left. A login cannot go on without; a server opened for anybody may still come."""
         self._budget.forget(waiter)
         if waiter.relay is not None and waiter.opening is not None:
             waiter.opening.cancel()
+        self._budget.pump()
 
     # Serving who waits. Called by the budget, for each waiter in order.
 
@@ -299,10 +300,10 @@ class TargetPool:
     def close(self, reason: str) -> None:
         """Close all servers, the leased ones when they come back; nobody gets a server any more."""
         self._closed = reason
+        self._budget.leave(self, reason)
         for opening in list(self._opening):
             opening.cancel()
         self.close_all_idle(reason)
         for server in list(self.servers):
             if server.lease is None:
                 server.close(reason)
-        self._budget.leave(self, reason)

@@ -68,7 +68,8 @@ class Conversation:
     script: Callable[..., Script]
     doc: str
     pins: bool = False
-    """It keeps session state over a wait, so two interleaved clients need two servers."""
+    """It keeps session state over a wait, or runs code of which only the server knows whether it does, so two
+    interleaved clients need two servers."""
     interleaves: bool = True
     """False where two clients would rightly block or disturb each other."""
     user: str = "app"

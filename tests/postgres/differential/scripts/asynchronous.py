@@ -6,7 +6,7 @@ from ...frames import execute, extended, flush, query, sync
 from ..dsl import Cancel, Elsewhere, Quiet, Script, Working, ask, conversation, read, say
 
 
-@conversation(masks=(r"process \d+",))
+@conversation(pins=True, masks=(r"process \d+",))
 def notices_in_place() -> Script:
     """Notices of every level stand where they were raised, with their fields."""
     yield ask("SET client_min_messages = debug1")

@@ -65,7 +65,7 @@ def one_parameter_of_8_megabytes() -> Script:
     yield say(extended("SELECT length($1::text), md5($1::text)", value), sync())
 
 
-@conversation()
+@conversation(pins=True)
 def one_text_of_4_megabytes() -> Script:
     """A query text far larger than any buffer, simple and extended."""
     text = "SELECT length('" + "x" * (4 << 20) + "')"
@@ -88,7 +88,7 @@ def many_columns() -> Script:
     yield ask("SELECT " + ", ".join(f"{number} AS c{number}" for number in range(1600)))
 
 
-@conversation()
+@conversation(pins=True)
 def many_parameters() -> Script:
     """A statement with 2,000 parameters."""
     values = [str(number).encode() for number in range(2000)]

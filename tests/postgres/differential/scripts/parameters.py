@@ -117,7 +117,7 @@ def set_in_a_failed_pipeline() -> Script:
     yield ask("SHOW application_name")
 
 
-@conversation()
+@conversation(pins=True)
 def set_config_function() -> Script:
     """set_config() sets for the session or the transaction, by either protocol."""
     yield ask("SELECT set_config('application_name', 'by function', false)")
@@ -130,7 +130,7 @@ def set_config_function() -> Script:
     yield ask("SELECT current_setting('myapp.user')")
 
 
-@conversation()
+@conversation(pins=True)
 def set_inside_a_function(me: str) -> Script:
     """A SET that a function makes, or an UPDATE of pg_settings, counts as well."""
     yield ask(
@@ -143,7 +143,7 @@ def set_inside_a_function(me: str) -> Script:
     yield ask("SHOW application_name")
 
 
-@conversation()
+@conversation(pins=True)
 def set_inside_do() -> Script:
     """A SET inside DO counts as well, also for a setting that is not reported."""
     yield ask("DO $$ BEGIN SET work_mem = '11MB'; SET myapp.inside = 'do'; END $$")
@@ -263,7 +263,7 @@ def search_path_changes_meaning(me: str) -> Script:
     yield ask(f"DROP SCHEMA other_{me} CASCADE")
 
 
-@conversation()
+@conversation(pins=True)
 def random_seed_in_a_transaction() -> Script:
     """setseed() and random() in one transaction give what they give direct."""
     yield ask("BEGIN; SELECT setseed(0.5)")

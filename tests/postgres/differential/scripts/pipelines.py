@@ -103,7 +103,7 @@ def pipeline_simple_and_extended_mixed() -> Script:
     )
 
 
-@conversation()
+@conversation(pins=True)
 def pipeline_with_notices() -> Script:
     """Notices stand exactly where they were raised."""
     raising = "DO $$ BEGIN RAISE NOTICE 'here'; RAISE WARNING 'and here'; END $$"

@@ -213,7 +213,7 @@ def explain_and_show() -> Script:
     yield ask("SHOW server_encoding; SELECT 1")
 
 
-@conversation()
+@conversation(pins=True)
 def procedures_that_commit(me: str) -> Script:
     """CALL of a procedure that commits works outside a transaction and fails inside one."""
     yield ask(

@@ -1,0 +1,1 @@
+"""PgBeam beside a direct connection, PgBouncer and pgpool-II, on one machine in one run: `python -m bench`."""

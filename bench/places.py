@@ -1,0 +1,175 @@
+"""Where clients connect: PostgreSQL itself, or one of the proxies in front of it. Configurations are written here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.guard import Guard
+from bench.processes import running, wait_ready
+from bench.programs import require, version_of
+from pgbeam_core.embedded import EmbeddedPostgres
+from pgbeam_core.embedded.postgres import HOST, free_port
+
+DATABASE = "bench"
+USER = "postgres"
+PREPARED_SINCE = (1, 21)
+"""The first PgBouncer with prepared statements in transaction mode."""
+PGPOOL_CHILDREN = 80
+"""pgpool-II serves one client per process: more than the most clients of the work it is compared in."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One way to reach the database. `pid` is the proxy's, None without one."""
+
+    way: str
+    port: int
+    pid: int | None = None
+    version: str = ""
+    prepares: bool = True
+
+    @property
+    def arguments(self) -> list[str]:
+        """Where to connect, in the words of libpq's programs."""
+        return ["-h", HOST, "-p", str(self.port), "-U", USER]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the proxies need to know."""
+
+    postgres: EmbeddedPostgres
+    folder: Path
+    guard: Guard
+    servers: int
+    """Connections to PostgreSQL that each pool may have."""
+    clients: int
+    """The most clients at once."""
+    install: bool
+    pgbeam: tuple[str, ...] = ()
+    """More settings of PgBeam, KEY=VALUE."""
+
+    def home(self, name: str) -> Path:
+        """A fresh folder that belongs to whoever runs the servers."""
+        number = len(list(self.folder.glob(f"{name}-*")))
+        path = self.folder / f"{name}-{number}"
+        path.mkdir(mode=0o755)
+        if self.postgres.account is not None:
+            self.postgres.account.own(path)
+        return path
+
+    def psql(self, port: int) -> list[str]:
+        """psql at a port of ours, quiet, its first error its end."""
+        place = ["-h", HOST, "-p", str(port), "-U", USER, "-d", DATABASE]
+        return [str(self.postgres.programs / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", *place]
+
+
+@contextmanager
+def pgbouncer(setup: Setup) -> Iterator[Place]:
+    """PgBouncer in transaction mode."""
+    program = require("pgbouncer", "pgbouncer", install=setup.install)
+    version = version_of([program, "--version"])
+    prepares = tuple(map(int, version.split(".")[:2])) >= PREPARED_SINCE
+    home, port = setup.home("pgbouncer"), free_port()
+    (home / "users.txt").write_text(f'"{USER}" ""\n')
+    (home / "pgbouncer.ini").write_text(
+        f"""[databases]
+{DATABASE} = host={HOST} port={setup.postgres.port} dbname={DATABASE}
+[pgbouncer]
+listen_addr = {HOST}
+listen_port = {port}
+unix_socket_dir =
+auth_type = trust
+auth_file = {home}/users.txt
+pool_mode = transaction
+default_pool_size = {setup.servers}
+max_client_conn = {setup.clients + 100}
+ignore_startup_parameters = extra_float_digits
+log_connections = 0
+log_disconnections = 0
+log_stats = 0
+{"max_prepared_statements = 200" if prepares else ""}
+"""
+    )
+    command = [program, "-q", str(home / "pgbouncer.ini")]
+    with running(command, home, setup.guard, setup.postgres.account) as process:
+        wait_ready(process, setup.psql(port), home)
+        yield Place("pgbouncer", port, process.pid, version, prepares)
+
+
+@contextmanager
+def pgpool(setup: Setup) -> Iterator[Place]:
+    """pgpool-II with its query cache in shared memory."""
+    program = require("pgpool", "pgpool2", install=setup.install)
+    home, port = setup.home("pgpool"), free_port()
+    for name in ("pcp.conf", "pool_hba.conf"):
+        (home / name).touch()
+    (home / "pgpool.conf").write_text(
+        f"""backend_clustering_mode = 'streaming_replication'
+sr_check_period = 0
+load_balance_mode = off
+listen_addresses = '{HOST}'
+port = {port}
+pcp_port = {free_port()}
+socket_dir = '{home}'
+pcp_socket_dir = '{home}'
+wd_ipc_socket_dir = '{home}'
+pid_file_name = '{home}/pgpool.pid'
+logdir = '{home}'
+work_dir = '{home}'
+backend_hostname0 = '{HOST}'
+backend_port0 = {setup.postgres.port}
+backend_weight0 = 1
+backend_flag0 = 'ALWAYS_PRIMARY'
+enable_pool_hba = off
+num_init_children = {PGPOOL_CHILDREN}
+max_pool = 1
+connection_cache = on
+memory_cache_enabled = on
+memqcache_method = 'shmem'
+memqcache_total_size = 64MB
+memqcache_max_num_cache = 100000
+memqcache_expire = 0
+memqcache_oiddir = '{home}/oids'
+"""
+    )
+    files = ["-f", str(home / "pgpool.conf"), "-F", str(home / "pcp.conf"), "-a", str(home / "pool_hba.conf")]
+    with running([program, "-n", *files], home, setup.guard, setup.postgres.account) as process:
+        wait_ready(process, setup.psql(port), home)
+        yield Place("pgpool", port, process.pid, version_of([program, "--version"]))
+
+
+@contextmanager
+def pgbeam(setup: Setup) -> Iterator[Place]:
+    """PgBeam with all its plugins, in transaction mode."""
+    home, port = setup.home("pgbeam"), free_port()
+    (home / "settings.toml").write_text(
+        f"""listen = ["{HOST}:{port}"]
+state_dir = "{home}/state"
+log_level = "warn"
+[projects.bench]
+upstream = "postgresql://{HOST}:{setup.postgres.port}/{DATABASE}?sslmode=disable"
+auth = "trust"
+pool_mode = "transaction"
+[plugins.pool]
+max_active = {setup.servers}
+"""
+    )
+    more = [word for setting in setup.pgbeam for word in ("--set", setting)]
+    command = [sys.executable, "-m", "pgbeam_core", "run", "--config", str(home / "settings.toml"), *more]
+    with running(command, home, setup.guard) as process:
+        wait_ready(process, setup.psql(port), home)
+        yield Place("pgbeam", port, process.pid, version_of([sys.executable, "-m", "pgbeam_core", "--version"]))
+
+
+PROXIES: dict[str, Callable[[Setup], AbstractContextManager[Place]]] = {
+    "pgbouncer": pgbouncer,
+    "pgpool": pgpool,
+    "pgbeam": pgbeam,
+}
+NAMES = {"direct": "direct", "pgbouncer": "PgBouncer", "pgpool": "pgpool-II", "pgbeam": "PgBeam"}
+"""Ways in the order of the tables, with their names."""

@@ -1,0 +1,94 @@
+"""What is measured: every row of the tables, with what is wanted of PgBeam in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from bench.figures import Goal, Sample
+from bench.places import Place
+from bench.stage import Stage
+from bench.work_copy import CopyWork
+from bench.work_idle import IdleWork
+from bench.work_pgbench import PROTOCOLS, PgbenchWork
+
+GROUPS = ("select", "cached", "tpcb", "connect", "copy", "idle")
+THREE = ("direct", "pgbouncer", "pgbeam")
+IDLE_BYTES = 25_000
+
+_SELECT_GOALS: dict[int, tuple[Goal, ...]] = {
+    1: (Goal(0.85, "pgbouncer"),),
+    16: (Goal(1.0, "pgbouncer"),),
+    64: (Goal(1.5, "pgbouncer"), Goal(1.4, "direct"), Goal(1.0, "pgbouncer", "spread")),
+    256: (),
+}
+
+
+class Work(Protocol):
+    """One row of the tables."""
+
+    @property
+    def name(self) -> str:
+        """How tables call it."""
+
+    @property
+    def group(self) -> str:
+        """One of GROUPS."""
+
+    @property
+    def unit(self) -> str:
+        """What its figures are per."""
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """Which places are compared."""
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """What is wanted of PgBeam."""
+
+    def prepare(self, stage: Stage, place: Place) -> None:
+        """Done once for each place, unmeasured. RunFailed: there is nothing to measure there."""
+
+    def once(self, stage: Stage, place: Place) -> Sample:
+        """One run. RunFailed says what went wrong."""
+
+
+def all_works(
+    *,
+    select_clients: Sequence[int] = (1, 16, 64, 256),
+    cached_clients: Sequence[int] = (16, 64),
+    idle_clients: int = 10_000,
+) -> list[Work]:
+    """The rows of all groups, in the order of the tables."""
+    works: list[Work] = [_select(clients, protocol) for protocol in PROTOCOLS for clients in select_clients]
+    works += [_cached(clients, protocol) for protocol in PROTOCOLS[:2] for clients in cached_clients]
+    works += [
+        PgbenchWork("tpcb", "tpcb-like", 16, "simple", THREE, "TPC-B", (Goal(0.85, "pgbouncer"),), logged=1.0),
+        PgbenchWork(
+            "connect",
+            "select-only",
+            16,
+            "simple",
+            THREE,
+            "connect per transaction",
+            (Goal(0.7, "pgbouncer"),),
+            reconnect=True,
+            logged=1.0,
+        ),
+    ]
+    works += [CopyWork(direction, THREE, (Goal(0.95, "pgbouncer"),)) for direction in ("out", "in")]
+    works.append(IdleWork(idle_clients, THREE[1:], (Goal(IDLE_BYTES, None, "bytes_each"),)))
+    return works
+
+
+def _select(clients: int, protocol: str) -> PgbenchWork:
+    goals = _SELECT_GOALS.get(clients, ())
+    if protocol == "prepared":
+        goals = (Goal(1.3, "direct"),) if clients == 64 else ()
+    return PgbenchWork("select", "select-only", clients, protocol, THREE, "select by key", goals)
+
+
+def _cached(clients: int, protocol: str) -> PgbenchWork:
+    goals = (Goal(3.0, "pgbouncer"), Goal(2.0, "pgpool"))
+    return PgbenchWork("cached", "cached", clients, protocol, (*THREE[:2], "pgpool", "pgbeam"), "cached select", goals)

@@ -1,0 +1,22 @@
+"""A token bucket."""
+
+from __future__ import annotations
+
+
+class Bucket:
+    """Holds up to `size` tokens, fills at `rate` tokens a second, and starts full. Times are seconds."""
+
+    __slots__ = ("_at", "tokens")
+
+    def __init__(self, size: float, now: float) -> None:
+        self.tokens = size
+        self._at = now
+
+    def take(self, rate: float, size: float, now: float) -> bool:
+        """Take one token; False when there is none."""
+        self.tokens = min(size, self.tokens + (now - self._at) * rate)
+        self._at = now
+        if self.tokens < 1.0:
+            return False
+        self.tokens -= 1.0
+        return True

@@ -1,0 +1,174 @@
+"""Read replicas: which reads may leave the primary, and where they go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pgbeam_replica.health import TURNED_AWAY_S, Health
+from pgbeam_replica.positions import Writes
+from pgbeam_replica.reading import Reading, reading
+from pgbeam_replica.settings import ReplicaSettings
+from pgbeam_replica.watch import Watch
+
+from pgbeam_core import (
+    Beam,
+    PasswordNeeded,
+    Project,
+    Query,
+    Result,
+    ServerRefused,
+    Session,
+    Statement,
+    Table,
+    Target,
+    hookimpl,
+)
+
+_UNAVAILABLE = "08006"
+_ISOLATION = "default_transaction_isolation"
+
+
+class Replicas:
+    """The replicas of all projects of one PgBeam."""
+
+    def __init__(self) -> None:
+        self._beam: Beam
+        self._watches: dict[str, Watch] = {}
+
+    @hookimpl
+    def settings_spec(self) -> type:
+        """Probes, lag, and reading one's own writes."""
+        return ReplicaSettings
+
+    @hookimpl
+    def startup(self, beam: Beam) -> None:
+        """Begin to watch."""
+        self._beam = beam
+        self._watches.clear()
+        for project in beam.settings.projects.values():
+            self._watch(project).wake()
+
+    @hookimpl
+    def shutdown(self, beam: Beam) -> None:
+        """Watch no more."""
+        for watch in self._watches.values():
+            watch.stop()
+
+    @hookimpl
+    def authenticated(self, session: Session) -> None:
+        """Its writes will be remembered."""
+        session.notes["replica"] = Writes()
+        self._watch(session.project).came()
+
+    @hookimpl
+    def disconnect(self, session: Session) -> None:
+        """One client less."""
+        if session.notes.pop("replica", None) is not None:
+            self._watch(session.project).left()
+
+    @hookimpl
+    def parse(self, statement: Statement) -> None:
+        """Judge it once."""
+        statement.notes["replica"] = reading(statement)
+
+    @hookimpl
+    def route(self, session: Session, query: Query) -> Target | None:
+        """A replica, for a read that asks for one, or that may go there because the project says so."""
+        project = session.project
+        judged: Reading = query.statement.notes["replica"]
+        if not (judged.asked or (judged.plain and project.auto_read_routing)) or not project.replicas:
+            return None
+        if session.lease is not None or _is_serializable(session):
+            return None
+        health = self._watch(project).choose(session, self._writes_of(session))
+        if health is None:
+            return None
+        query.notes["replica"] = health
+        query.explain(replica="true")
+        return health.target
+
+    @hookimpl
+    def result(self, session: Session, query: Query, result: Result) -> None:
+        """See what was written, and which replica was of no use."""
+        health: Health | None = query.notes.get("replica")
+        if health is not None:
+            self._came_back(session, query, result, health)
+        judged: Reading = query.statement.notes["replica"]
+        if judged.writes:
+            writes = self._writes_of(session)
+            if writes is not None:
+                writes.wrote(self._beam.now(), committed=result.committed)
+
+    @hookimpl
+    def transaction_over(self, session: Session) -> None:
+        """What it wrote counts from now on."""
+        writes = self._writes_of(session)
+        if writes is not None:
+            writes.transaction_over(self._beam.now())
+
+    @hookimpl
+    def stats(self) -> Mapping[str, Mapping[str, int]]:
+        """Replicas by state, and how many queries went to one, per project."""
+        return {name: _counts(watch) for name, watch in self._watches.items() if watch.replicas}
+
+    @hookimpl
+    def console(self) -> Mapping[str, Table]:
+        """SHOW REPLICAS."""
+        rows = [_row(name, health) for name, watch in self._watches.items() for health in watch.replicas]
+        return {"REPLICAS": Table(("project", "address", "state", "lag_s", "failures", "reason"), rows)}
+
+    def _watch(self, project: Project) -> Watch:
+        """The watch over a project as it is set now: a reload gives projects anew."""
+        watch = self._watches.get(project.name)
+        if watch is None or (watch.project is not project and self._beam.settings.projects.get(project.name) is project):
+            fresh = Watch(self._beam, project)
+            if watch is not None:
+                watch.stop()
+                fresh.clients = watch.clients
+            watch = self._watches[project.name] = fresh
+        return watch
+
+    def _writes_of(self, session: Session) -> Writes | None:
+        """Its writes, where they matter."""
+        settings: ReplicaSettings = self._beam.settings_of("replica")
+        if not (settings.read_your_writes and session.project.auto_read_routing):
+            return None
+        writes: Writes | None = session.notes.get("replica")
+        return writes
+
+    def _came_back(self, session: Session, query: Query, result: Result, health: Health) -> None:
+        error = query.fell_back
+        if error is None:
+            if result.error is not None and result.error[0] == _UNAVAILABLE:
+                health.failed(result.error[1])
+            return
+        self._watch(session.project).fell_back += 1
+        query.facts.pop("replica", None)
+        if isinstance(error, PasswordNeeded | ServerRefused):
+            health.turned_away(session.identity, self._beam.now() + TURNED_AWAY_S)
+        else:
+            health.failed(error.message)
+
+
+def _is_serializable(session: Session) -> bool:
+    """A hot standby refuses such transactions."""
+    wanted = session.settings.now.get(_ISOLATION) or session.base.get(_ISOLATION, "")
+    return wanted.lower() == "serializable"
+
+
+def _counts(watch: Watch) -> dict[str, int]:
+    return {
+        "replicas": len(watch.replicas),
+        "replicas_up": sum(health.up for health in watch.replicas),
+        "replicas_lagging": sum(health.up and health.lagging for health in watch.replicas),
+        "queries_routed": watch.routed,
+        "queries_fell_back": watch.fell_back,
+    }
+
+
+def _row(project: str, health: Health) -> tuple[object, ...]:
+    state = "out" if not health.up else "lagging" if health.lagging else "up"
+    return (project, health.target.address, state, health.lag_s, health.failures, health.reason or None)
+
+
+plugin = Replicas()

@@ -1,0 +1,32 @@
+"""What `[plugins.replica]` may hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class ReplicaSettings:
+    """How replicas are watched and when they may answer. Times are seconds."""
+
+    probe_interval_s: float = field(default=5.0, metadata={"help": "each replica is asked this often", "min": 0.1})
+    probe_timeout_s: float = field(
+        default=5.0, metadata={"help": "a probe that takes longer has failed, connecting included", "min": 0.1}
+    )
+    max_lag_s: float = field(
+        default=0.0, metadata={"help": "a replica further behind than this is not used; 0: never mind", "min": 0, "max": 600}
+    )
+    read_your_writes: bool = field(
+        default=True,
+        metadata={"help": "with auto_read_routing, a session that wrote reads from replicas that have replayed its write"},
+    )
+    health_user: str | None = field(default=None, metadata={"help": "who asks; else the user in the URL"})
+    health_password: str | None = field(default=None, metadata={"help": "the password of health_user", "secret": True})
+    park_after_s: float = field(
+        default=300.0, metadata={"help": "stop asking for a project without clients for this long; 0: never stop", "min": 0}
+    )
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two probes: often enough to see a lag of `max_lag_s`."""
+        return min(self.probe_interval_s, self.max_lag_s / 2) if self.max_lag_s else self.probe_interval_s

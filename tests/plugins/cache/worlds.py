@@ -1,0 +1,151 @@
+"""The cache among fakes: a clock, a pool that may be out of reach, sessions and queries made by hand."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from pgbeam_cache import Caching
+from pgbeam_cache.settings import CacheSettings
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from pgbeam_core import Answer, Project, Query, Result, Session, SettingChange, Target
+from pgbeam_core.sql.statements import Statements
+from pgbeam_core.wire import backend, frontend
+
+PRIMARY = Target("shop", "primary", "db.example.com", 5432)
+REPLICA = Target("shop", "replica", "replica-host", 5432)
+SHOP = Project("shop", PRIMARY, (REPLICA,))
+
+
+def reply(text: str = "1", *, described: bool = True) -> Answer:
+    """A reply of one row with one column."""
+    description = backend.row_description([("column", 25, -1)]) if described else None
+    return Answer(description, backend.data_row([text.encode()]), backend.command_complete("SELECT 1"))
+
+
+class FakeBeam:
+    """What the cache needs of a Beam."""
+
+    def __init__(self, settings: CacheSettings) -> None:
+        self.reactor = Clock()
+        self.settings = settings
+        self.available = True
+        self.reruns: list[Deferred[Result]] = []
+
+    def now(self) -> float:
+        """The clock's seconds."""
+        return float(self.reactor.seconds())
+
+    def settings_of(self, plugin: str) -> CacheSettings:
+        """The cache's."""
+        assert plugin == "cache"
+        return self.settings
+
+    def pool(self, target: Target) -> Any:
+        """Tells whether the target is within reach."""
+        return SimpleNamespace(available=self.available)
+
+    def rerun(self, query: Query, max_bytes: int) -> Deferred[Result]:
+        """A refresh that ends when the test says so."""
+        self.reruns.append(Deferred())
+        return self.reruns[-1]
+
+
+class World:
+    """A cache with its hooks, and everything around it."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.beam = FakeBeam(CacheSettings(**{"enabled": True, **settings}))
+        self.statements = Statements()
+        self.plugin = Caching()
+        self.plugin.startup(self.beam)  # type: ignore[arg-type]
+
+    @property
+    def clock(self) -> Clock:
+        """Time."""
+        return self.beam.reactor
+
+    @property
+    def stats(self) -> Any:
+        """What the plugin has counted."""
+        return self.plugin.stats()
+
+    def session(self, project: Project = SHOP, **startup: str) -> Session:
+        """A client that has logged in."""
+        given = {"user": "app", "database": "shop", **startup}
+        return Session(project, "127.0.0.1", given, hostname=None, ask=self.plugin.variable)
+
+    def query(
+        self,
+        session: Session,
+        sql: str,
+        *,
+        values: tuple[bytes | None, ...] | None = None,
+        types: bytes = b"\x00\x00",
+        formats: tuple[int, ...] = (),
+        result_formats: tuple[int, ...] = (),
+        described: bool = True,
+        in_transaction: bool = False,
+        answerable: bool = True,
+    ) -> Query:
+        """One execution; in the extended protocol when there are values, an empty tuple included."""
+        query = Query(
+            session,
+            self.statements.statement(sql.encode()),
+            simple=values is None,
+            in_transaction=in_transaction,
+            answerable=answerable,
+            arrived=self.beam.now(),
+        )
+        if values is not None:
+            bind = frontend.Bind(b"", b"", values=values, formats=formats, result_formats=result_formats).to_bytes()
+            query.bound(bind, types, described=described)
+        return query
+
+    def execute(self, query: Query, target: Target = PRIMARY) -> Any:
+        """What the cache says to it: an Answer, a Deferred, or None for the server."""
+        query.target = target
+        return self.plugin.execute(query.session, query, target)
+
+    def finish(
+        self,
+        query: Query,
+        kept: Answer | None = None,
+        *,
+        error: tuple[str, str] | None = None,
+        committed: bool = True,
+        took: float = 0.0,
+        source: str = "server",
+    ) -> None:
+        """The server's reply to a query is complete."""
+        result = Result(
+            source, "SELECT 1", 1, error=error, server_time=took, kept=kept, committed=committed, duration=took
+        )
+        self.plugin.result(query.session, query, result)
+
+    def run(self, session: Session, sql: str, text: str = "1", **how: Any) -> str:
+        """Execute, have the server reply with one row if it is asked, and give the value of the fact `cache`."""
+        query = self.query(session, sql, **how)
+        answer = self.execute(query)
+        if answer is None:
+            self.finish(query, reply(text, described=query.needs_description) if query.keep else None)
+        return query.facts["cache"]
+
+    def write(self, session: Session, sql: str, *, committed: bool = True) -> None:
+        """A statement that the server executes, not a read."""
+        query = self.query(session, sql, in_transaction=not committed)
+        assert self.execute(query) is None
+        self.finish(query, committed=committed)
+
+
+def set_to(session: Session, name: str, value: str) -> None:
+    """SET, as if the server had said that it went well."""
+    session.settings.change([SettingChange("set", name, value)])
+    session.settings.over(committed=True)
+
+
+def say(session: Session, name: str, value: str | None) -> None:
+    """SET pgbeam.<name>."""
+    session.variables.set(name, value, local=False, in_transaction=False)

@@ -1,0 +1,206 @@
+"""Limits, as clients meet them."""
+
+from __future__ import annotations
+
+import pytest
+from pgbeam_limits import Limits
+
+from pgbeam_core import Answer, SettingsError, hookimpl
+from pgbeam_core.testing import FakePostgres, answer, table
+
+pytest_plugins = ["pgbeam_core.testing.fixtures"]
+
+NUMBERS = table(["n"], [("1",)])
+CACHED = "SELECT n FROM cached"
+
+
+class Cache:
+    """Answers one query."""
+
+    @hookimpl
+    def execute(self, query) -> Answer | None:
+        """As a cache with that one entry would."""
+        return answer(["n"], [("1",)]) if query.statement.text == CACHED.encode() else None
+
+
+@pytest.fixture
+def limited(rehearse):
+    """limited(max_connections=2, …) gives a PgBeam with limits first and a cache second, as by default."""
+
+    def limited(**settings):
+        server = FakePostgres({"SELECT 1": NUMBERS, CACHED: NUMBERS}, passwords={"app": "right"})
+        plugins = {"limits": Limits(), "cache": Cache()}
+        return rehearse(plugins, settings={"limits": settings}, servers={"primary:5432": server})
+
+    return limited
+
+
+def enter(rehearsal, peer="192.0.2.1", password="right"):
+    return rehearsal.login("app", peer=peer, password=password)
+
+
+def test_nothing_is_limited_by_default(limited):
+    """Without settings any number of clients asks any number of queries."""
+    rehearsal = limited()
+    clients = [enter(rehearsal) for _ in range(50)]
+    assert all(client.query("SELECT 1").error is None for client in clients for _ in range(20))
+
+
+# The allowlist.
+
+
+def test_an_address_outside_the_allowlist_is_rejected_before_authentication(limited):
+    """Who is not in a listed network gets 08004 and never sees a password prompt."""
+    rehearsal = limited(allowed_cidrs=["10.0.0.0/8 office", "2001:db8::/32"])
+    assert enter(rehearsal, "192.0.2.1").refusal == ("08004", "connection rejected: IP not in allowlist")
+    assert not rehearsal.primary.connections
+    assert enter(rehearsal, "10.1.2.3").refusal is None
+    assert enter(rehearsal, "2001:db8::7").refusal is None
+
+
+def test_ipv4_over_ipv6_is_ipv4(limited):
+    """A listener for both families sees IPv4 clients as ::ffff:a.b.c.d; the allowlist knows them."""
+    rehearsal = limited(allowed_cidrs=["10.0.0.0/8"])
+    assert enter(rehearsal, "::ffff:10.1.2.3").refusal is None
+    assert enter(rehearsal, "::ffff:192.0.2.1").refusal[0] == "08004"
+
+
+def test_a_rejected_address_counts_for_nothing_else(limited):
+    """Rejections use up neither connections nor authentication attempts."""
+    rehearsal = limited(allowed_cidrs=["10.0.0.0/8"], max_connections=1, auth_attempts=1)
+    for _ in range(5):
+        enter(rehearsal, "192.0.2.1", "wrong")
+    assert enter(rehearsal, "10.0.0.1").refusal is None
+    counts = rehearsal.stats()["limits"]["shop"]
+    assert (counts["refused_by_allowlist"], counts["logins_failed"], counts["connections"]) == (5, 0, 1)
+
+
+@pytest.mark.parametrize("entry", ["10.0.0.0/33", "10.0.0.1/8 office", "office", "", "10.0.0"])
+def test_a_bad_network_is_an_error_of_the_settings(limited, entry):
+    """What is no network stops the start with a message that names it."""
+    with pytest.raises(SettingsError, match="allowed_cidrs"):
+        limited(allowed_cidrs=[entry])
+
+
+def test_there_are_at_most_50_networks(limited):
+    """A longer allowlist is refused at start."""
+    networks = [f"10.0.{number}.0/24" for number in range(51)]
+    limited(allowed_cidrs=networks[:50])
+    with pytest.raises(SettingsError, match="at most 50 entries"):
+        limited(allowed_cidrs=networks)
+
+
+# Failed logins.
+
+
+def test_after_ten_failed_logins_an_address_has_to_wait(limited):
+    """The eleventh attempt within a minute is refused, the right password notwithstanding; others are not affected."""
+    rehearsal = limited()
+    for _ in range(10):
+        assert enter(rehearsal, password="wrong").refusal[0] == "28P01"
+        rehearsal.advance(1, step=1)
+    assert enter(rehearsal).refusal == ("08004", "too many authentication attempts")
+    assert enter(rehearsal, "192.0.2.2").refusal is None
+    rehearsal.advance(51, step=1)
+    assert enter(rehearsal).refusal is None
+
+
+def test_successes_scans_and_clients_that_leave_do_not_count(limited):
+    """Only a refusal of the credentials is a failed login."""
+    rehearsal = limited(auth_attempts=1)
+    for _ in range(3):
+        rehearsal.call().vanish()
+        rehearsal.login("app").vanish()
+        rehearsal.login("app").leave()
+        enter(rehearsal).leave()
+    rehearsal.primary.down = True
+    assert enter(rehearsal).refusal[0] == "08006"
+    rehearsal.primary.down = False
+    assert enter(rehearsal).refusal is None
+
+
+def test_neighbours_in_an_ipv6_network_count_as_one(limited):
+    """Who has a /64 does not get an attempt for each of its addresses."""
+    rehearsal = limited(auth_attempts=2)
+    for last in (1, 2):
+        enter(rehearsal, f"2001:db8:0:1::{last}", "wrong")
+    assert enter(rehearsal, "2001:db8:0:1::3").refusal == ("08004", "too many authentication attempts")
+    assert enter(rehearsal, "2001:db8:0:2::3").refusal is None
+
+
+# Connections.
+
+
+def test_one_client_too_many_is_refused_until_another_leaves(limited):
+    """`max_connections` clients get in; the next gets 53300; a place that was left is free, however it was left."""
+    rehearsal = limited(max_connections=3)
+    clients = [enter(rehearsal) for _ in range(3)]
+    assert enter(rehearsal).refusal == ("53300", "too many connections for project")
+    clients[0].leave()
+    clients[1].vanish()
+    assert [enter(rehearsal).refusal is None for _ in range(3)] == [True, True, False]
+    counts = rehearsal.stats()["limits"]["shop"]
+    assert (counts["connections"], counts["refused_by_max_connections"]) == (3, 2)
+
+
+def test_a_failed_login_gives_its_place_back(limited):
+    """Places are for clients that are there, not for those that were."""
+    rehearsal = limited(max_connections=1)
+    enter(rehearsal, password="wrong")
+    rehearsal.call().vanish()
+    assert enter(rehearsal).refusal is None
+
+
+# Queries per second.
+
+
+def test_queries_above_the_rate_are_refused_and_the_session_goes_on(limited):
+    """An empty bucket gives 53400; time fills it again."""
+    rehearsal = limited(queries_per_second=2, burst=3)
+    client = enter(rehearsal)
+    assert [client.query("SELECT 1").error for _ in range(4)] == [None] * 3 + [("53400", "query rate limit exceeded")]
+    assert client.execute("SELECT 1").error == ("53400", "query rate limit exceeded")
+    rehearsal.advance(0.5)
+    assert client.execute("SELECT 1").rows == (("1",),)
+    assert client.query("SELECT 1").error is not None
+    assert rehearsal.stats()["limits"]["shop"]["refused_by_queries_per_second"] == 3
+
+
+def test_the_bucket_is_the_projects_and_holds_one_second_unless_told_otherwise(limited):
+    """All clients of a project draw on one bucket; it does not fill beyond its size."""
+    rehearsal = limited(queries_per_second=2)
+    clients = [enter(rehearsal) for _ in range(2)]
+    rehearsal.advance(60, step=30)
+    refused = [clients[turn % 2].query("SELECT 1").error is not None for turn in range(4)]
+    assert refused == [False, False, True, True]
+
+
+def test_cache_hits_are_free_at_an_empty_bucket(limited):
+    """What another plugin answers takes no token and needs none, though limits stand first in the order."""
+    rehearsal = limited(queries_per_second=1)
+    client = enter(rehearsal)
+    assert all(client.query(CACHED).rows == (("1",),) for _ in range(20))
+    assert client.query("SELECT 1").error is None
+    assert client.query("SELECT 1").error is not None
+    assert client.execute(CACHED).rows == (("1",),)
+
+
+def test_a_transaction_may_always_end(limited):
+    """At an empty bucket COMMIT goes through, so that locks and server come free; other queries fail the transaction."""
+    rehearsal = limited(queries_per_second=1)
+    client = enter(rehearsal)
+    client.query("BEGIN")
+    assert client.query("COMMIT").error is None
+    assert client.query("COMMIT").error is not None  # there is no transaction to end
+    rehearsal.advance(1)
+    client.query("BEGIN")
+    assert client.query("SELECT 1").error == ("53400", "query rate limit exceeded")
+    assert client.query("ROLLBACK").error is None
+
+
+def test_an_error_of_the_plugin_itself_refuses_the_query(limited, monkeypatch):
+    """A limit that cannot be checked is not a limit that is not there."""
+    rehearsal = limited()
+    client = enter(rehearsal)
+    monkeypatch.setattr(rehearsal.beam, "settings_of", lambda name: None)
+    assert client.query("SELECT 1").error[0] == "XX000"

@@ -1,0 +1,30 @@
+"""A service with counters to look at, and nothing behind them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from pgbeam_core.stats import ProjectStats
+
+
+class FakeService:
+    """Has what `Watched` asks for; tests change `stats_of` and `plugins`."""
+
+    def __init__(self, clock: Any, *projects: str) -> None:
+        self.stats_of = {name: ProjectStats() for name in projects}
+        self.plugins: dict[str, Any] = {}
+        self.panels: list[tuple[str, Any]] = []
+        self.addresses = [("127.0.0.1", 6432)]
+        self.hooks: Any = SimpleNamespace(panel=lambda: self.panels)
+        self.beam: Any = SimpleNamespace(
+            now=clock.seconds,
+            reactor=clock,
+            project_stats=self.stats_of,
+            settings=SimpleNamespace(projects=dict.fromkeys(projects), log_level="info"),
+        )
+
+    def stats(self) -> dict[str, Any]:
+        """As PgBeamService gives them."""
+        projects = {name: stats.as_dict() for name, stats in self.stats_of.items()}
+        return {"projects": projects, "plugin_errors": {"cache.execute": 2}, **self.plugins}
