@@ -12,6 +12,8 @@ from bench.places import NAMES
 
 COLOURS = {"pgbouncer": "#8aa1b1", "pgpool": "#c9b18a", "pgbeam": "#d1495b"}
 INCH_PER_WORK = 0.55
+LONGEST = 4.0
+"""Bars end there: PgBouncer's kept connections are many times faster than new ones, and all else would vanish."""
 
 
 def draw(results: Sequence[Result], path: Path) -> None:
@@ -32,12 +34,15 @@ def draw(results: Sequence[Result], path: Path) -> None:
     for number, way in enumerate(ways):
         ratios = [result.ratio(way, "direct") or 0 for result in shown]
         places = [place + (number - (len(ways) - 1) / 2) * height for place in range(len(shown))]
-        bars = axes.barh(places, ratios, height, label=NAMES[way], color=COLOURS[way])
+        bars = axes.barh(
+            places, [min(ratio, LONGEST) for ratio in ratios], height, label=NAMES[way], color=COLOURS[way]
+        )
         axes.bar_label(bars, labels=[f"{ratio:.2f}" if ratio else "" for ratio in ratios], padding=2, fontsize=7)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_yticks(range(len(shown)), [result.work for result in shown])
     axes.invert_yaxis()
-    axes.set_xlabel("rate, direct connection = 1")
+    axes.margins(x=0.08, y=0.01)
+    axes.set_xlabel(f"rate, direct connection = 1 (bars end at {LONGEST:g})")
     axes.legend(loc="lower right")
     figure.savefig(path, dpi=130)
     pyplot.close(figure)

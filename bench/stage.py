@@ -20,6 +20,7 @@ from bench.places import DATABASE, PROXIES, Place, Setup
 from bench.proc import cpu_s
 from bench.processes import run
 from pgbeam_core.embedded import EmbeddedPostgres
+from pgbeam_core.embedded.postgres import HOST
 
 SETTLE_S = 0.15
 """Servers notice that clients have left, and parents that children ended, a moment later."""
@@ -127,6 +128,6 @@ def tell(text: str) -> None:
 def _fill(postgres: EmbeddedPostgres, scale: int) -> None:
     tell(f"Filling it (scale {scale})")
     postgres.psql(f"CREATE DATABASE {DATABASE}")
-    place = ["-h", "127.0.0.1", "-p", str(postgres.port), "-U", postgres.user, DATABASE]
+    place = ["-h", HOST, "-p", str(postgres.port), "-U", postgres.user, DATABASE]
     run([str(postgres.programs / "pgbench"), "-i", "-q", "-s", str(scale), *place], timeout_s=600)
     postgres.psql("CHECKPOINT", DATABASE)

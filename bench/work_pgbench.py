@@ -16,7 +16,6 @@ from bench.processes import run
 from bench.stage import Stage
 
 PATIENCE_S = 60
-WARM_UP_S = 1
 KEYS = 1_000
 """Different queries of the cached select."""
 CACHED = f"""\\set aid random(1, {KEYS})
@@ -44,6 +43,8 @@ class PgbenchWork:
     reconnect: bool = False
     logged: float = 0.1
     """Share of the transactions whose latency is written down: writing costs the client time."""
+    warm_up: int = 2_000
+    """Transactions before the measured ones, of all clients together."""
     unit: str = "transaction"
 
     @property
@@ -56,19 +57,22 @@ class PgbenchWork:
         """Open the pools, fill the caches, and let PgBeam learn what the queries are like."""
         if self.protocol == "prepared" and not place.prepares:
             raise RunFailed(f"{place.version} has no prepared statements in transaction mode")
-        self._pgbench(stage, place, WARM_UP_S)
+        each = max(1, self.warm_up // self.clients)
+        self._pgbench(stage, place, ["-t", str(each)], PATIENCE_S)
 
     def once(self, stage: Stage, place: Place) -> Sample:
         """One run."""
         if self.script == "tpcb-like":
             # Else each run leaves the next one more dead rows to walk over.
             stage.postgres.psql("VACUUM pgbench_branches, pgbench_tellers; TRUNCATE pgbench_history", DATABASE)
-        return stage.measured(place, lambda: self._pgbench(stage, place, stage.seconds))
+        return stage.measured(
+            place, lambda: self._pgbench(stage, place, ["-T", str(stage.seconds)], stage.seconds + PATIENCE_S)
+        )
 
-    def _pgbench(self, stage: Stage, place: Place, seconds: int) -> tuple[Sample, int]:
+    def _pgbench(self, stage: Stage, place: Place, length: list[str], timeout_s: float) -> tuple[Sample, int]:
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=stage.setup.folder))
         try:
-            said = run(self._command(stage, place, seconds, folder), timeout_s=seconds + PATIENCE_S, cwd=folder)
+            said = run(self._command(stage, place, length, folder), timeout_s=timeout_s, cwd=folder)
             latencies = [ms for log in folder.glob("latency.*") for ms in read_log(log.read_text())]
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -78,9 +82,9 @@ class PgbenchWork:
             sample.p50_ms, sample.p99_ms = percentile(latencies, 0.5), percentile(latencies, 0.99)
         return sample, count
 
-    def _command(self, stage: Stage, place: Place, seconds: int, folder: Path) -> list[str]:
+    def _command(self, stage: Stage, place: Place, length: list[str], folder: Path) -> list[str]:
         threads = min(self.clients, len(os.sched_getaffinity(0)))
-        command = [stage.program("pgbench"), "-n", "-c", str(self.clients), "-j", str(threads), "-T", str(seconds)]
+        command = [stage.program("pgbench"), "-n", "-c", str(self.clients), "-j", str(threads), *length]
         command += ["-M", self.protocol, "-l", "--log-prefix=latency", f"--sampling-rate={self.logged}"]
         if self.reconnect:
             command.append("-C")

@@ -10,7 +10,7 @@ from bench.places import Place
 from bench.stage import Stage
 from bench.work_copy import CopyWork
 from bench.work_idle import IdleWork
-from bench.work_pgbench import PROTOCOLS, PgbenchWork
+from bench.work_pgbench import KEYS, PROTOCOLS, PgbenchWork
 
 GROUPS = ("select", "cached", "tpcb", "connect", "copy", "idle")
 THREE = ("direct", "pgbouncer", "pgbeam")
@@ -64,7 +64,9 @@ def all_works(
     works: list[Work] = [_select(clients, protocol) for protocol in PROTOCOLS for clients in select_clients]
     works += [_cached(clients, protocol) for protocol in PROTOCOLS[:2] for clients in cached_clients]
     works += [
-        PgbenchWork("tpcb", "tpcb-like", 16, "simple", THREE, "TPC-B", (Goal(0.85, "pgbouncer"),), logged=1.0),
+        PgbenchWork(
+            "tpcb", "tpcb-like", 16, "simple", THREE, "TPC-B", (Goal(0.85, "pgbouncer"),), logged=1.0, warm_up=200
+        ),
         PgbenchWork(
             "connect",
             "select-only",
@@ -75,6 +77,7 @@ def all_works(
             (Goal(0.7, "pgbouncer"),),
             reconnect=True,
             logged=1.0,
+            warm_up=50,
         ),
     ]
     works += [CopyWork(direction, THREE, (Goal(0.95, "pgbouncer"),)) for direction in ("out", "in")]
@@ -86,9 +89,11 @@ def _select(clients: int, protocol: str) -> PgbenchWork:
     goals = _SELECT_GOALS.get(clients, ())
     if protocol == "prepared":
         goals = (Goal(1.3, "direct"),) if clients == 64 else ()
-    return PgbenchWork("select", "select-only", clients, protocol, THREE, "select by key", goals)
+    warm_up = 500 if clients == 1 else 2_000
+    return PgbenchWork("select", "select-only", clients, protocol, THREE, "select by key", goals, warm_up=warm_up)
 
 
 def _cached(clients: int, protocol: str) -> PgbenchWork:
     goals = (Goal(3.0, "pgbouncer"), Goal(2.0, "pgpool"))
-    return PgbenchWork("cached", "cached", clients, protocol, (*THREE[:2], "pgpool", "pgbeam"), "cached select", goals)
+    ways = (*THREE[:2], "pgpool", "pgbeam")
+    return PgbenchWork("cached", "cached", clients, protocol, ways, "cached select", goals, warm_up=10 * KEYS)

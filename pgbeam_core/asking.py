@@ -65,6 +65,7 @@ class Question:
             self._opening.addErrback(lambda _: None)
             self._opening.cancel()
         elif self._server is not None:
+            self._server.cancel()  # a busy server does not notice that it was left
             self._server.close("nobody waits for the answer")
 
     def deliver(self, data: bytes) -> None:

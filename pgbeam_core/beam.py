@@ -40,6 +40,7 @@ class Beam:
         self.reactor = reactor
         self.random = random
         """That many unguessable bytes."""
+        self.epoch = 0
         self.sessions: dict[int, Session] = {}
         """The clients that have got past their startup packet, by session id."""
         self.clients: set[ClientProtocol] = set()
@@ -66,6 +67,11 @@ class Beam:
             self.hooks.parse(statement)
         return statement
 
+    def tables_changed(self, statement: Statement) -> None:
+        """A statement that defines tables, or may have, was completed somewhere."""
+        if "temp_table" not in statement.makes:
+            self.epoch += 1
+
     def stats(self, session: Session) -> ProjectStats:
         """Where to count what a session does."""
         return self._stats(session.project.name)
@@ -80,6 +86,12 @@ class Beam:
                 raise PluginError("no plugin provides pools: add `pool` to the plugins")
             pool = self._pools[target] = found[1]
         return pool
+
+    def leave(self, session: Session, database: str) -> None:
+        """Close the idle servers in a database of the session's project."""
+        for target in session.project.targets:
+            if target in self._pools:
+                self._pools[target].leave(database)
 
     def opened(self, session: Session) -> None:
         """A client has sent its startup packet."""

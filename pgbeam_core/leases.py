@@ -165,6 +165,9 @@ class Pool(Protocol):
     def give_back(self, lease: Lease) -> None:
         """Called by `Lease.release`."""
 
+    def leave(self, database: str) -> None:
+        """Close the idle servers in that database."""
+
     @property
     def available(self) -> bool:
         """Whether the target counts as reachable: its circuit breaker is closed."""

@@ -64,6 +64,9 @@ _EFFECTS = frozenset(
         Kind.ROLLBACK_TO,
         Kind.DISCARD,
         Kind.DEALLOCATE,
+        Kind.DDL,
+        Kind.DO,
+        Kind.CALL,
         Kind.MULTI,
         Kind.UNKNOWN,
     }
@@ -224,13 +227,6 @@ class Parameters:
     result_formats: tuple[int, ...] = ()
     """As Bind has them: none is all text, one counts for every column."""
 
-    @property
-    def mention_clock(self) -> bool:
-        """Whether a value might mean now, today, tomorrow or yesterday when it becomes a date or a time."""
-        from pgbeam_core.sql.clock import mentions_clock
-
-        return any(value is not None and mentions_clock(value) for value in self.values)
-
 
 NO_PARAMETERS = Parameters()
 
@@ -360,6 +356,26 @@ class Query:
         """Its Bind message, for the unnamed statement and portal."""
         assert self._bind is not None
         return _unnamed(self._bind)
+
+    @property
+    def bound_bytes(self) -> bytes:
+        """What Bind has behind its names, as sent: formats, values, result formats. Empty in the simple protocol."""
+        if self._bind is None:
+            return b""
+        from pgbeam_core.wire.frontend import bind_names
+
+        return self._bind[bind_names(self._bind)[2] :]
+
+    @property
+    def mentions_clock(self) -> bool:
+        """Whether a parameter might mean now, today, tomorrow or yesterday when it becomes a date or a time."""
+        if self._bind is None:
+            return False
+        from pgbeam_core.sql.clock import may_mention_clock, mentions_clock
+
+        return may_mention_clock(self._bind) and any(
+            value is not None and mentions_clock(value) for value in self.parameters.values
+        )
 
     @property
     def parameters(self) -> Parameters:

@@ -216,11 +216,15 @@ class Server(Protocol):
 
     # What nobody asked for.
 
-    def parameter_status(self, frame: bytes) -> bool:
+    def parameter_status(self, frame: bytes) -> bytes | None:
         """A parameter changed; only the conversation that holds the server may hear of it, in its own turn."""
         message = backend.ParameterStatus.from_bytes(frame)
         self.parameters[message.name] = message.value
-        return bool(self._holder is not None and self._replies.turns and self._replies.turns[0].owner is self._holder)
+        turns = self._replies.turns
+        if self._holder is None or (turns and turns[0].owner is not self._holder):
+            return None
+        told: bytes | None = self._holder.parameter_status(message, frame)
+        return told
 
     def unasked(self, tag: int, frame: bytes) -> None:
         """A frame outside any turn."""

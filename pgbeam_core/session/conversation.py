@@ -25,7 +25,8 @@ from pgbeam_core.firing import Hooks, PluginRaised
 from pgbeam_core.leases import Lease, Pool, Server
 from pgbeam_core.query import Answer, Kind, Query, Refusal, Statement, Target
 from pgbeam_core.session import local, outcome
-from pgbeam_core.session.effects import Effects
+from pgbeam_core.session.databases import to_be_left
+from pgbeam_core.session.effects import Effects, resets_name
 from pgbeam_core.session.extended import Book, Plan
 from pgbeam_core.session.requests import Inbox
 from pgbeam_core.session.sending import Sender
@@ -82,6 +83,8 @@ class World(Protocol):
 
     hooks: Hooks
     settings: Settings
+    epoch: int
+    """Counts the statements that changed tables, or may have."""
 
     def now(self) -> float:
         """Monotonic seconds."""
@@ -95,6 +98,12 @@ class World(Protocol):
     def stats(self, session: Session) -> ProjectStats:
         """Where to count."""
 
+    def tables_changed(self, statement: Statement) -> None:
+        """A statement that defines tables, or may have, was completed."""
+
+    def leave(self, session: Session, database: str) -> None:
+        """PostgreSQL wants nobody in that database: close the idle servers there."""
+
 
 class Conversation:
     """One client that has logged in."""
@@ -103,7 +112,7 @@ class Conversation:
         self.session = session
         self.phase = Phase.IDLE
         self.book = Book()
-        self.effects = Effects(session, self.book)
+        self.effects = Effects(session, self.book, world.tables_changed)
         self.prepare_once = world.settings.prepare_once
         self._client = client
         self._world = world
@@ -126,6 +135,11 @@ class Conversation:
         """Questions about the session's state that its server has not answered."""
         self._told = False
         """The server has said goodbye with an error that the client has got."""
+
+    @property
+    def epoch(self) -> int:
+        """The state of the tables, as far as PgBeam has seen them change."""
+        return self._world.epoch
 
     @property
     def busy(self) -> bool:
@@ -474,6 +488,11 @@ class Conversation:
 
     # From the server. The conversation owns its turns.
 
+    def leave_databases(self, statement: Statement) -> None:
+        """Close PgBeam's own idle servers where they would make a statement fail."""
+        for name in to_be_left(statement):
+            self._world.leave(self.session, name)
+
     def sent(self, turn: Turn) -> None:
         """A request has gone out."""
         self._turn = turn
@@ -498,10 +517,15 @@ class Conversation:
         """The reply is complete."""
         if self.phase is Phase.GONE:
             return
+        if turn.stale and turn.again is not None:
+            turn.again()
+            return
         session = self.session
         was, status = session.status, ready[5:6]
         self._sender.settle(turn)
         self.effects.ready(was, status, failed=turn.error is not None)
+        if session.lease is not None:
+            self.effects.tell(session.lease.server)
         session.status = status
         self._turn = None
         notices = b""
@@ -547,7 +571,6 @@ class Conversation:
         self._server_full = False
         if self._client_full:
             lease.server.resume()
-        lease.server.settings = dict(self.session.settings.now)
         self._release(lease)
 
     def _release(self, lease: Lease) -> None:
@@ -614,6 +637,17 @@ class Conversation:
         """The server reads again."""
         self._server_full = False
         self._mind_the_inbox()
+
+    def parameter_status(self, message: backend.ParameterStatus, frame: bytes) -> bytes | None:
+        """A parameter changed on the leased server. Gives what the client is told of that."""
+        name = self.session.application_name
+        turn = self._turn
+        if message.name == "application_name" and name and not message.value and turn is not None:
+            parts = [part for query in turn.queries for part in query.statement.parts or (query.statement,)]
+            if any(resets_name(part) for part in parts):
+                # The server knows no other startup value than its own; the client's is put back behind its back.
+                frame = backend.parameter_status("application_name", name)
+        return frame
 
     def unasked(self, frame: bytes) -> None:
         """The leased server sent something outside any turn: a notification, a parameter, its goodbye."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pgbeam_core.query import Kind, Statement
@@ -12,6 +13,7 @@ from pgbeam_core.session.settings import UNSEEN
 if TYPE_CHECKING:
     from pgbeam_core.leases import Server
 
+_DEFINES = frozenset({Kind.DDL, Kind.DO, Kind.CALL, Kind.UNKNOWN})
 _DOUBTFUL = frozenset({"unknown", "function"})
 """What a statement "makes" when only the server can tell."""
 _ROLLED_BACK = frozenset({"temp_table", "listen", "with_hold"})
@@ -21,12 +23,16 @@ _ROLLED_BACK = frozenset({"temp_table", "listen", "with_hold"})
 class Effects:
     """Follows one session through its statements."""
 
-    __slots__ = ("_book", "_new_pins", "_session", "doubtful", "over")
+    __slots__ = ("_at_startup", "_book", "_new_pins", "_session", "_tables_changed", "_touched", "doubtful", "over")
 
-    def __init__(self, session: Session, book: Book) -> None:
+    def __init__(self, session: Session, book: Book, tables_changed: Callable[[Statement], None]) -> None:
         self._session = session
+        self._tables_changed = tables_changed
         self._book = book
         self._new_pins: set[str] = set()
+        self._touched = False
+        self._at_startup = False
+        """The server has gone back to its own startup parameters, the application_name of this client not among them."""
         self.doubtful = False
         """Something has run whose effect on the session only the server knows."""
         self.over: list[bool] = []
@@ -36,6 +42,8 @@ class Effects:
         """One statement was completed with that command tag."""
         session = self._session
         if statement.settings:
+            self._touched = True
+            self._at_startup = self._at_startup or resets_name(statement)
             session.settings.change(statement.settings)
             if any(change.name == "all" and change.action == "reset" for change in statement.settings):
                 session.variables.reset_all(in_transaction=session.in_transaction)
@@ -44,6 +52,8 @@ class Effects:
             self._made(statement.makes, server)
         if statement.drops:
             self._unpin(statement.drops, server)
+        if statement.kind in _DEFINES:
+            self._tables_changed(statement)
         follow = _FOLLOW.get(statement.kind)
         if follow is not None:
             follow(self, statement, tag, server)
@@ -67,6 +77,15 @@ class Effects:
         self._session.pins.clear()
         self._session.pins.update(pins)
         server.state.update(pins)
+
+    def tell(self, server: Server) -> None:
+        """The transaction is over: this server now has the parameters that the client has set."""
+        if not self._touched:
+            return
+        server.settings = dict(self._session.settings.now)
+        if self._at_startup and not self._session.keeps_server:
+            server.settings.pop("application_name", None)
+        self._touched = self._at_startup = False
 
     def pin(self, reason: str, server: Server) -> None:
         """The session now has state on this server that cannot follow it to another."""
@@ -111,6 +130,7 @@ class Effects:
     def _discard(self, statement: Statement, _tag: bytes, server: Server) -> None:
         if "all" not in statement.drops:
             return
+        self._touched = self._at_startup = True
         self._session.settings.discard_all()
         self._session.variables.reset_all(in_transaction=False)
         self._book.statements.clear()
@@ -129,6 +149,15 @@ class Effects:
             del statements[name]
         server.statements.named.clear()
         server.statements.lent.clear()
+
+
+def resets_name(statement: Statement) -> bool:
+    """Whether a statement sets application_name back to what it was at startup."""
+    if statement.kind is Kind.DISCARD:
+        return "all" in statement.drops
+    return any(
+        change.action == "reset" and change.name in ("all", "application_name") for change in statement.settings
+    )
 
 
 _FOLLOW = {

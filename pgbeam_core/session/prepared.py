@@ -45,7 +45,7 @@ class ServerStatements:
     when there is none.
     """
 
-    __slots__ = ("_made", "lent", "limit", "named", "unnamed")
+    __slots__ = ("_made", "epoch", "lent", "limit", "named", "unnamed")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -53,6 +53,8 @@ class ServerStatements:
         self.unnamed: Key | None = None
         self.lent: dict[bytes, Key] = {}
         """Statements that stand under their client's own name, because its SQL speaks of them."""
+        self.epoch = 0
+        """Which state of the tables they were prepared for."""
         self._made = 0
 
     def new_name(self) -> bytes:
@@ -67,6 +69,12 @@ class ServerStatements:
         if excess > 0:
             for key in [key for key in self.named if key not in needed][:excess]:
                 names.append(self.named.pop(key))
+        return names
+
+    def forget(self) -> list[bytes]:
+        """Forget all that have a name; give the names, to be closed."""
+        names = list(self.named.values())
+        self.named.clear()
         return names
 
     def clear(self) -> None:

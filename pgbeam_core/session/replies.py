@@ -19,7 +19,7 @@ from struct import Struct
 from typing import Protocol
 
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.session.turns import TO_THE_END, Turn
+from pgbeam_core.session.turns import BIND, TO_THE_END, Turn
 
 _HEADER = Struct("!BI")
 _MAX_LENGTH = 0x3FFFFFFF
@@ -29,7 +29,7 @@ _COMPLETE, _ERROR, _READY, _NOTICE, _STATUS, _NOTIFICATION = b"CEZNSA"
 _COPY_IN, _COPY_BOTH = b"GW"
 _RAW = frozenset(b"TtnI123sVHcC")
 """What may come in a turn without a script, apart from the tags above."""
-_READY_FRAME = b"Z\x00\x00\x00\x05"
+_STALE_PLAN = b"\x00C0A000\x00Mcached plan must not change result type\x00"
 
 
 class OutOfTurn(ProtocolViolation):
@@ -39,8 +39,8 @@ class OutOfTurn(ProtocolViolation):
 class Asynchronous(Protocol):
     """Takes what a server sends without being asked."""
 
-    def parameter_status(self, frame: bytes) -> bool:
-        """A parameter changed. True if the owner of the turn at the head may see the frame."""
+    def parameter_status(self, frame: bytes) -> bytes | None:
+        """A parameter changed. What the owner of the turn at the head may see of that: the frame, another, or None."""
 
     def unasked(self, tag: int, frame: bytes) -> None:
         """A frame outside any turn: S, A or N, or the E with which a server says goodbye."""
@@ -173,10 +173,14 @@ class ReplyQueue:
         self._aside.unasked(tag, frame)
 
     def _parameter(self, turn: Turn, data: bytes, start: int, position: int, end: int) -> int:
-        if self._aside.parameter_status(data[position:end]):
+        frame = data[position:end]
+        shown = self._aside.parameter_status(frame)
+        if shown == frame:
             return start
         if start < position:
             turn.deliver(data[start:position])
+        if shown is not None:
+            turn.deliver(shown)
         return end
 
     def _finish(self, turn: Turn, data: bytes, start: int, position: int, end: int) -> None:
@@ -232,6 +236,12 @@ class ReplyQueue:
     def _failed(self, turn: Turn, data: bytes, start: int, position: int, end: int) -> int:
         """The server skips to the next Sync: of the script nothing is owed any more."""
         assert turn.script is not None
+        if turn.again is not None:
+            if _STALE_PLAN in data[position:end] and turn.script and turn.script[0].ends == BIND.ends:
+                turn.script.clear()
+                turn.stale = True
+                return end
+            turn.again = None
         turn.error = data[position:end]
         if turn.script:
             step = turn.script[0]

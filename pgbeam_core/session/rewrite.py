@@ -32,7 +32,7 @@ class Rewriter:
     """
 
     def __init__(
-        self, book: Book, held: ServerStatements, *, executed: Executed, perform: Perform, failed: bool, alone: bool, once: bool
+        self, book: Book, held: ServerStatements, *, executed: Executed, perform: Perform, failed: bool, alone: bool, once: bool, epoch: int
     ) -> None:
         self._book = book
         self._held = held
@@ -42,9 +42,12 @@ class Rewriter:
         self._alone = alone
         """No server is asked: errors are said, not provoked."""
         self._once = once
+        self._epoch = epoch
         self._coming: dict[Key, bytes] = {}
         self._coming_unnamed: Key | None = None
         self._has_coming_unnamed = False
+        self.parses_said = False
+        """The client has been told that its statements are parsed."""
         self.names: dict[bytes, bytes] = {}
         """Server's name → client's name, where they differ."""
         self.out: list[bytes] = []
@@ -77,6 +80,11 @@ class Rewriter:
 
     def _evict(self, plan: Plan) -> None:
         held = self._held
+        if held.named and held.epoch != self._epoch:
+            # Tables have changed: what was planned before may have another result now.
+            for name in held.forget():
+                self._send(frontend.Close(extended.STATEMENT, name).to_bytes(), turns.CLOSE_UNSEEN)
+        held.epoch = self._epoch
         if len(held.named) > held.limit:
             needed = {step.prepared.key for step in plan.steps if step.prepared is not None}
             for name in held.surplus(needed):
@@ -89,6 +97,9 @@ class Rewriter:
         assert prepared is not None
         if step.twice:
             self._parse_twice(step)
+            return
+        if self.parses_said:
+            self._prepare(prepared, step.frame, forward=False)
             return
         if self._name_of(prepared.key) is not None and not self._failed:
             self.script.append(say(backend.PARSE_COMPLETE, self._remembering(prepared)))

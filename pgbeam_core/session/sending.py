@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pgbeam_core.query import Kind, Query, Statement
-from pgbeam_core.session import inspection, settings
+from pgbeam_core.session import inspection, settings, turns
 from pgbeam_core.session.extended import SYNC, Plan
 from pgbeam_core.session.prepared import ServerStatements
 from pgbeam_core.session.rewrite import PROVOKE, Rewriter
@@ -53,6 +53,7 @@ class Sender:
         self._prepare_server()
         for query in queries:
             self._lend(query.statement)
+            self._conversation.leave_databases(query.statement)
         turn = self._new_turn(queries, simple=True, ended=True)
         self._server.statements.unnamed = None
         self._send(turn, frame)
@@ -74,8 +75,23 @@ class Sender:
         frames, script, names = self._write(plan)
         turn.script = deque(script)
         turn.names = names
+        if ended and len(plan.executions) == 1 and not self._conversation.session.in_transaction:
+            turn.again = partial(self._again, plan, turn)
         self._send(turn, b"".join(frames))
         self._server.settle(turn)
+
+    def _again(self, plan: Plan, turn: Turn) -> None:
+        """Tables changed behind the server's back: have it plan the statements anew. The client has seen no byte
+        but ParseComplete."""
+        closing = [frontend.Close(frontend.STATEMENT, name).to_bytes() for name in self._server.statements.forget()]
+        self._server.statements.unnamed = None
+        writer = self._rewriter(self._server.statements, alone=False)
+        writer.parses_said = True
+        writer.write(plan)
+        turn.again, turn.stale, turn.error = None, False, None
+        turn.script = deque([turns.CLOSE_UNSEEN] * len(closing) + writer.script)
+        turn.names = writer.names
+        self._send(turn, b"".join(closing + writer.out))
 
     def more(self, plan: Plan, queries: list[Query]) -> None:
         """A further part of a request that is under way."""
@@ -127,6 +143,7 @@ class Sender:
     def inspect(self, told: Callable[[dict[str, str], set[str]], None]) -> None:
         """Ask the server what state the session has left on it."""
         sql = inspection.question(self._conversation.session.settings.unknown)
+        self._server.statements.unnamed = None
         self._server.send(Turn(inspection.Inspection(told), simple=True), frontend.Query(sql).to_bytes())
 
     def settle(self, turn: Turn) -> None:
@@ -164,7 +181,7 @@ class Sender:
         if session.in_transaction or server.settings == session.settings.now:
             return
         sql = settings.difference(server.settings, session.settings.now)
-        if sql is not None and not session.pins:
+        if sql is not None:
             server.aside(frontend.Query(sql).to_bytes(), "its settings could not be made those of the client")
         server.settings = dict(session.settings.now)
 
@@ -172,6 +189,7 @@ class Sender:
         for step in plan.executions:
             assert step.prepared is not None
             self._lend(step.prepared.statement)
+            self._conversation.leave_databases(step.prepared.statement)
         writer = self._rewriter(self._server.statements, alone=False)
         writer.write(plan)
         return writer.out, writer.script, writer.names
@@ -200,6 +218,7 @@ class Sender:
             failed=conversation.session.status == b"E",
             alone=alone,
             once=conversation.prepare_once,
+            epoch=conversation.epoch,
         )
 
     def _executed(self, statement: Statement) -> None:

@@ -88,6 +88,7 @@ class Turn:
         "keep",
         "names",
         "kept",
+        "again",
         "owner",
         "queries",
         "script",
@@ -95,6 +96,7 @@ class Turn:
         "simple",
         "size",
         "skipping",
+        "stale",
         "tags",
     )
 
@@ -116,6 +118,10 @@ class Turn:
         """The command tags of the statements completed so far."""
         self.error: bytes | None = None
         """The last ErrorResponse."""
+        self.again: Callable[[], None] | None = None
+        """Sends the request anew, if all that went wrong is that the server's plan of a statement was out of date."""
+        self.stale = False
+        """That has happened; the client has not been told, and `again` is to be called at ReadyForQuery."""
         self.names: dict[bytes, bytes] = {}
         """What PgBeam calls a statement on the server → what the client calls it, for error messages."""
         self.keep = 0

@@ -23,7 +23,7 @@ from pgbeam_core.testing.chunks import Chunks, whole
 from pgbeam_core.testing.clients import Client
 from pgbeam_core.testing.fake_postgres import FakePostgres
 from pgbeam_core.testing.frames import startup
-from pgbeam_core.testing.servers import SimplePools, MemoryOpener
+from pgbeam_core.testing.servers import MemoryOpener, SimplePools
 from pgbeam_core.testing.wires import Wires
 
 PRIMARY = "primary:5432"

@@ -68,7 +68,9 @@ class SimplePool:
         """A fresh server on which the client logs in."""
         return self._opener(session.identity, session.application_name, relay).addCallback(self._leased)
 
-    def lease(self, identity: Identity, settings: Mapping[str, str], *, shared: bool = False) -> Lease | Deferred[Lease]:
+    def lease(
+        self, identity: Identity, settings: Mapping[str, str], *, shared: bool = False
+    ) -> Lease | Deferred[Lease]:
         """An idle server of that identity, or a new one."""
         for server in self._idle:
             if server.identity == identity and server.alive:
@@ -88,6 +90,12 @@ class SimplePool:
             server.close("given back with something left on it")
         elif server.alive:
             self._idle.append(server)
+
+    def leave(self, database: str) -> None:
+        """Close what is idle in that database."""
+        for server in [server for server in self._idle if server.identity.database == database]:
+            self._idle.remove(server)
+            server.close("its database is about to change")
 
     def close(self, reason: str) -> None:
         """Close what is idle."""

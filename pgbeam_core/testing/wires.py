@@ -12,6 +12,12 @@ from twisted.python.failure import Failure
 from pgbeam_core.testing.chunks import Chunks
 
 
+def _done() -> Failure:
+    failure: Any = Failure
+    done: Failure = failure(ConnectionDone())
+    return done
+
+
 class End:
     """The transport of one end."""
 
@@ -73,7 +79,7 @@ class End:
         for end in (self, self.peer):
             if not end.closed:
                 end.closed = end.disconnecting = True
-                end.protocol.connectionLost(Failure(ConnectionDone()))
+                end.protocol.connectionLost(_done())
 
 
 class Wires:
@@ -89,8 +95,8 @@ class Wires:
         near.peer, far.peer = far, near
         self._ends += [near, far]
         for end in (far, near):
-            transport: Any = end
-            end.protocol.makeConnection(transport)
+            protocol: Any = end.protocol
+            protocol.makeConnection(end)
 
     def pump(self) -> None:
         """Move everything until nothing moves."""

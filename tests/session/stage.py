@@ -157,7 +157,9 @@ class FakePool:
         self.waiting: list[Deferred[Lease]] = []
         self.leases = 0
 
-    def lease(self, identity: Identity, settings: Mapping[str, str], *, shared: bool = False) -> Lease | Deferred[Lease]:
+    def lease(
+        self, identity: Identity, settings: Mapping[str, str], *, shared: bool = False
+    ) -> Lease | Deferred[Lease]:
         """One that is idle, or a Deferred that nobody fires but `serve`."""
         if self.idle:
             return self._lease(self.idle.pop(0))
@@ -307,9 +309,9 @@ class Stage:
 
     def turn(self, request: bytes, reply: bytes, server: Server | None = None) -> bytes:
         """A request, the server's reply to it, and what the client gets in the end."""
-        self.send(request)
+        at_once = self.send(request)
         self.say(reply, server)
-        return self.client.take()
+        return at_once + self.client.take()
 
     def lose(self, server: Server | None = None) -> None:
         """A server's connection breaks."""

@@ -1,6 +1,6 @@
 """The plugin of docs/write-a-plugin.md: what stands between the markers here stands there, word for word."""
 
-# ruff: noqa: E402, I001 -- the page shows two files, each with its imports
+# ruff: noqa: E402 -- the page shows two files, each with its imports
 
 from __future__ import annotations
 
@@ -95,6 +95,8 @@ def test_who_means_it_takes_it_off(rehearsal):
     client.query("SET pgbeam.seatbelt = off")
     assert client.query("DELETE FROM users").tags == ("DELETE 1000",)
     assert rehearsal.primary.asked == ["DELETE FROM users"]
+
+
 # -- end tests --
 
 
@@ -107,7 +109,8 @@ PAGE = (Path(__file__).parents[2] / "docs" / "write-a-plugin.md").read_text("utf
 
 def cut(name: str) -> str:
     text = Path(__file__).read_text("utf-8")
-    return text.partition(f"# -- start {name} --\n")[2].partition(f"# -- end {name} --\n")[0]
+    found = text.partition(f"# -- start {name} --\n")[2].partition(f"# -- end {name} --\n")[0]
+    return found.rstrip() + "\n"
 
 
 def blocks(language: str) -> list[str]:

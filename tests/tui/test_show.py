@@ -180,6 +180,32 @@ def test_a_real_run(tmp_path: Path, free_port: int, how: str):
         os.close(fd)
 
 
+def test_a_plugin_of_ones_own_has_its_panel(tmp_path: Path, free_port: int):
+    """What a third party's plugin gives rich to print is on the screen of a real run."""
+    (tmp_path / "weather.py").write_text(
+        "from pgbeam_core import hookimpl\n@hookimpl\ndef panel():\n    return 'sunny [all day]'\n"
+    )
+    info = tmp_path / "pgbeam_weather-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pgbeam-weather\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[pgbeam]\nweather = weather\n")
+    person, fd = pty.openpty()
+    fcntl.ioctl(person, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    run = [sys.executable, "-m", "pgbeam_core", "run", "--tui", "--plugins", "pool,weather"]
+    where = ["--upstream", "postgresql://127.0.0.1:1/x?sslmode=disable", "--listen", f"127.0.0.1:{free_port}"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+    process = subprocess.Popen([*run, *where], cwd=tmp_path, stdin=fd, stdout=fd, stderr=fd, env=environment)
+    try:
+        read_until(person, b"sunny [all day]")
+        os.write(person, b"q")
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(person)
+        os.close(fd)
+
+
 def read_until(fd: int, wanted: bytes) -> bytes:
     """All that is said up to and including those bytes."""
     seen = b""

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from pgbeam_audit.writer import LineWriter
-
 from pgbeam_core import Beam, Query, Result, Session, Statement, hookimpl
 
 _CONSTANT = re.compile(r"'.*'|\$\w*\$.*\$\w*\$|(?<![\w$.\"])\d[\w.]*", re.DOTALL)

@@ -136,5 +136,3 @@ def test_a_full_disk_costs_lines_and_nothing_else():
     writer.put({"n": 1})
     writer.close()
     assert (writer.written, writer.failed) == (0, 1)
-
-

@@ -15,26 +15,11 @@ from pgbeam_cache.settings import CacheSettings
 from pgbeam_cache.store import Entry, Store
 from pgbeam_cache.terms import Terms, terms
 from pgbeam_cache.visits import Visit
+from pgbeam_cache.wishes import Wish, obstacle
 from pgbeam_cache.writes import Writes
 from pgbeam_core import Answer, Beam, Query, Result, Session, Statement, Target
 
 NAME = "cache"
-
-
-class Wish:
-    """What one query wants of the cache; it goes with the query until its result has come."""
-
-    __slots__ = ("flight", "key", "note", "query", "taken", "terms", "visit")
-
-    def __init__(self, query: Query, visit: Visit, note: Note, key: bytes, agreed: Terms) -> None:
-        self.query = query
-        self.visit = visit
-        self.note = note
-        self.key = key
-        self.terms = agreed
-        self.taken = visit.writes.place
-        """The place in the sequence of writes before its query went to the server."""
-        self.flight: Flight | None = None
 
 
 class Cache:
@@ -70,7 +55,7 @@ class Cache:
         statement = query.statement
         note = noted(statement)
         if note.effect is not None or note.ends:
-            self.visit(session).under_way = note
+            self.visit(session).sent(note)
         agreed = self._agreed(session, query, note)
         if isinstance(agreed, str):
             self._bypass(query, agreed)
@@ -88,7 +73,7 @@ class Cache:
         agreed = terms(note, session, self.settings)
         if isinstance(agreed, str):
             return agreed
-        return _obstacle(self.visit(session), query, note) or agreed
+        return obstacle(self.visit(session), query, note) or agreed
 
     def _answer(self, wish: Wish, settings: CacheSettings, target: Target) -> Answer | Deferred[Answer | None] | None:
         entry = self.store.get(wish.key)
@@ -117,7 +102,7 @@ class Cache:
     def _serve(self, entry: Entry, wish: Wish, word: str, age: float) -> Answer:
         self.store.used(entry)
         entry.useful_for(sum(wish.terms))
-        _explain(wish, word, age)
+        wish.explain(word, age)
         return entry.answer
 
     def _miss(self, wish: Wish, settings: CacheSettings) -> Deferred[Answer | None] | None:
@@ -131,7 +116,7 @@ class Cache:
             def landing() -> None:
                 del wish.query.notes[NAME]
                 self.counts.coalesced += 1
-                _explain(wish, "hit", 0.0)
+                wish.explain("hit", 0.0)
                 wish.query.explain(coalesced="true")
 
             return self.flights.follow(flight, wish.query, settings.wait_s, landing)
@@ -159,6 +144,8 @@ class Cache:
 
     def result(self, session: Session, query: Query, result: Result) -> None:
         """Keep and share a reply that was waited for; book what a statement wrote."""
+        if NAME not in query.facts and result.source == "server":
+            self._bypass(query, "pipeline")  # it was never asked about: it came behind a Flush
         if query.notes:
             wish: Wish | None = query.notes.pop(NAME, None)
             if wish is not None:
@@ -172,7 +159,7 @@ class Cache:
         if error is not None and error[0].startswith("08") and result.source == "server":
             visit.interrupted()
             return
-        visit.under_way = None
+        visit.heard()
         effect = note.effect
         if error is None:
             if effect is not None:
@@ -277,24 +264,3 @@ def noted(statement: Statement) -> Note:
     if note is None:
         note = statement.notes[NAME] = Note(statement)
     return note
-
-
-def _obstacle(visit: Visit, query: Query, note: Note) -> str | None:
-    """Why this execution cannot share, though its text could."""
-    if not query.answerable:
-        return "pipeline"
-    if visit.special:
-        return "state"
-    scope = visit.scope
-    if scope.odd_encoding:
-        return "encoding"
-    if scope.odd_strings and note.awkward:
-        return "unknown"
-    if not query.simple and query.parameters.mention_clock:
-        return "volatile"
-    return None
-
-
-def _explain(wish: Wish, word: str, age: float) -> None:
-    ttl, swr = wish.terms
-    wish.query.facts.update(cache=word, age=f"{int(age)}s", ttl=f"{ttl}s", swr=f"{swr}s")

@@ -32,6 +32,8 @@ _ALIASES = {"shiftjis": "sjis", "mskanji": "sjis", "win932": "sjis", "windows932
 }
 _FALSE = frozenset({"off", "of", "false", "fals", "fal", "fa", "f", "no", "n", "0"})
 _NO_TYPES = (b"", b"\x00\x00")
+_NOTHING_BOUND = (b"\x00" * 6, b"\x00\x00\x00\x00\x00\x01\x00\x00")
+"""No parameters and no result formats, or text for all columns."""
 
 
 class Scope:
@@ -82,14 +84,7 @@ def _bound(query: Query) -> bytes:
     """Parameters, their types and formats, and the formats of the result. Nothing for what the simple protocol does."""
     if query.simple:
         return b""
-    given = query.parameters
-    formats = _all_text(given.formats, len(given.values))
-    results = _all_text(given.result_formats, 1)
-    if not given.values and not formats and not results and query.types in _NO_TYPES:
+    bound = query.bound_bytes
+    if bound in _NOTHING_BOUND and query.types in _NO_TYPES:
         return b""
-    return repr((given.values, formats, results, query.types)).encode()
-
-
-def _all_text(formats: tuple[int, ...], count: int) -> tuple[int, ...]:
-    """Formats, none for one or `count` times text. A number of them that the server would refuse stays as it is."""
-    return () if not any(formats) and (len(formats) <= 1 or len(formats) == count) else formats
+    return len(bound).to_bytes(8) + bound + query.types

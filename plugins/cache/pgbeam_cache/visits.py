@@ -15,7 +15,7 @@ _POLLUTING = frozenset({"temp_table", "setting", "load", "unknown"})
 class Visit:
     """One session: whom it may share with, what it wrote, and what it has under way."""
 
-    __slots__ = ("_pending", "_scope", "_tainted", "leading", "own", "session", "under_way", "writes")
+    __slots__ = ("_pending", "_scope", "_tainted", "_under_way", "leading", "own", "session", "writes")
 
     def __init__(self, session: Session, writes: Writes) -> None:
         self.session = session
@@ -25,8 +25,8 @@ class Visit:
         """Its own among them, and calls of functions that may have written."""
         self.leading: Flight | None = None
         """The flight that waits for its query."""
-        self.under_way: Note | None = None
-        """A statement that may commit something has been sent, and its result has not come."""
+        self._under_way: list[Note] = []
+        """Statements that may commit something, on their way: their results have not come."""
         self._pending: list[Effect] = []
         """Of statements in the open transaction."""
         self._scope: Scope | None = None
@@ -50,6 +50,15 @@ class Visit:
     def unchanged(self, tables: tuple[str, ...], since: int, *, by_others: bool) -> bool:
         """Whether what was read at that place is still what this session has to see."""
         return self.own.unchanged(tables, since) and (not by_others or self.writes.unchanged(tables, since))
+
+    def sent(self, note: Note) -> None:
+        """A statement goes to the server; until `heard`, nobody knows what became of it."""
+        if note.ends or not self.session.in_transaction:
+            self._under_way.append(note)
+
+    def heard(self) -> None:
+        """The reply has come."""
+        self._under_way.clear()
 
     def wrote(self, effect: Effect, *, committed: bool) -> None:
         """A statement with that effect has succeeded; unless `committed`, its transaction goes on."""
@@ -75,9 +84,10 @@ class Visit:
 
     def interrupted(self) -> None:
         """A connection was lost while something was under way that may commit: it may have."""
-        note, self.under_way = self.under_way, None
-        if note is not None:
+        notes, self._under_way = self._under_way, []
+        if notes:
             self.over(committed=True)
+        for note in notes:
             if note.effect is not None:
                 self._apply(note.effect)
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pgbeam_core import Beam, Kind, Query, Refusal, Session, hookimpl
 from pgbeam_limits.attempts import FailedLogins
 from pgbeam_limits.bucket import Bucket
 from pgbeam_limits.counts import Counts
 from pgbeam_limits.networks import address_of, neighbourhood
 from pgbeam_limits.settings import LimitsSettings
-
-from pgbeam_core import Beam, Kind, Query, Refusal, Session, hookimpl
 
 NOT_ALLOWED = Refusal("08004", "connection rejected: IP not in allowlist")
 TOO_MANY_ATTEMPTS = Refusal("08004", "too many authentication attempts")

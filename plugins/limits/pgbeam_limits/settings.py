@@ -14,12 +14,14 @@ class LimitsSettings:
 
     max_connections: int = field(default=0, metadata={"help": "clients of a project at once; 0: no limit", "min": 0})
     queries_per_second: float = field(
-        default=0.0, metadata={"help": "queries of a project; 0: no limit; replies from the cache do not count", "min": 0}
+        default=0.0, metadata={"help": "queries of a project; 0: no limit; cached replies do not count", "min": 0}
     )
     burst: int = field(
         default=0, metadata={"help": "queries that may come at once; 0: as many as in one second", "min": 0}
     )
-    auth_attempts: int = field(default=10, metadata={"help": "failed logins per address and minute; 0: no limit", "min": 0})
+    auth_attempts: int = field(
+        default=10, metadata={"help": "failed logins per address and minute; 0: no limit", "min": 0}
+    )
     allowed_cidrs: tuple[str, ...] = field(
         default=(),
         metadata={"help": 'networks that may connect, "CIDR" or "CIDR label"; all of them when empty', "max": 50},

@@ -291,6 +291,13 @@ class TargetPool:
             oldest.close(reason)
         return oldest is not None
 
+    def leave(self, database: str) -> None:
+        """Close the idle servers in that database."""
+        for identity, idle in list(self.idle.items()):
+            if identity.database == database:
+                for server in list(idle):
+                    server.close(f'nobody may be in database "{database}"')
+
     def close_all_idle(self, reason: str) -> None:
         """Close every idle server."""
         for idle in list(self.idle.values()):

@@ -4,12 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pgbeam_replica.health import TURNED_AWAY_S, Health
-from pgbeam_replica.positions import Writes
-from pgbeam_replica.reading import Reading, reading
-from pgbeam_replica.settings import ReplicaSettings
-from pgbeam_replica.watch import Watch
-
 from pgbeam_core import (
     Beam,
     PasswordNeeded,
@@ -23,6 +17,11 @@ from pgbeam_core import (
     Target,
     hookimpl,
 )
+from pgbeam_replica.health import TURNED_AWAY_S, Health
+from pgbeam_replica.positions import Writes
+from pgbeam_replica.reading import Reading, reading
+from pgbeam_replica.settings import ReplicaSettings
+from pgbeam_replica.watch import Watch
 
 _UNAVAILABLE = "08006"
 _ISOLATION = "default_transaction_isolation"
@@ -120,7 +119,8 @@ class Replicas:
     def _watch(self, project: Project) -> Watch:
         """The watch over a project as it is set now: a reload gives projects anew."""
         watch = self._watches.get(project.name)
-        if watch is None or (watch.project is not project and self._beam.settings.projects.get(project.name) is project):
+        is_current = self._beam.settings.projects.get(project.name) is project
+        if watch is None or (watch.project is not project and is_current):
             fresh = Watch(self._beam, project)
             if watch is not None:
                 watch.stop()

@@ -59,7 +59,7 @@ class Positions:
         return 0.0
 
     def covering(self, written: float) -> int | None:
-        """A position that lies behind everything that was committed by that time; None: the primary was not asked yet."""
+        """A position behind everything that was committed by that time; None: the primary was not asked since."""
         for position in self._told:
             if position.asked > written:
                 return position.inserted

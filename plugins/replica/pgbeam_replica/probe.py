@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pgbeam_replica.settings import ReplicaSettings
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from pgbeam_core import Beam, Identity, PasswordNeeded, Project, ServerRefused, Target
+from pgbeam_replica.settings import ReplicaSettings
 
 Rows = list[tuple[str | None, ...]]
 _ANSWERED = ("28", "3D", "42")

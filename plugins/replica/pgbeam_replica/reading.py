@@ -28,6 +28,9 @@ _HARMLESS = frozenset(
 )
 """Kinds that change no data; COMMIT only makes the writes before it count."""
 
+_PERHAPS = frozenset({"function"})
+"""What a call of the user's own function makes: state, perhaps."""
+
 
 def _load() -> frozenset[str]:
     lines = files("pgbeam_replica").joinpath("functions.txt").read_text("utf-8").splitlines()
@@ -52,7 +55,8 @@ class Reading:
 
 def reading(statement: Statement) -> Reading:
     """Judge a statement. A function that is not known to only read may write; who annotates vouches for it."""
-    reads = statement.kind is Kind.SELECT and statement.reads and not statement.has_effects
+    leaves_state = statement.settings or statement.drops or statement.makes - _PERHAPS
+    reads = statement.kind is Kind.SELECT and statement.reads and not leaves_state
     only_reads = reads and all(_only_reads(name) for name in statement.functions)
     return Reading(
         asked=reads and statement.annotation("replica") is not None,

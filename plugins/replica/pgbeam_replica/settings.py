@@ -14,16 +14,16 @@ class ReplicaSettings:
         default=5.0, metadata={"help": "a probe that takes longer has failed, connecting included", "min": 0.1}
     )
     max_lag_s: float = field(
-        default=0.0, metadata={"help": "a replica further behind than this is not used; 0: never mind", "min": 0, "max": 600}
+        default=0.0, metadata={"help": "a replica further behind is not used; 0: never mind", "min": 0, "max": 600}
     )
     read_your_writes: bool = field(
         default=True,
-        metadata={"help": "with auto_read_routing, a session that wrote reads from replicas that have replayed its write"},
+        metadata={"help": "with auto_read_routing, sessions see their own writes on replicas too"},
     )
     health_user: str | None = field(default=None, metadata={"help": "who asks; else the user in the URL"})
     health_password: str | None = field(default=None, metadata={"help": "the password of health_user", "secret": True})
     park_after_s: float = field(
-        default=300.0, metadata={"help": "stop asking for a project without clients for this long; 0: never stop", "min": 0}
+        default=300.0, metadata={"help": "a project without clients for this long is not probed; 0: always", "min": 0}
     )
 
     @property

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from twisted.logger import Logger
+
+from pgbeam_core import Beam, Project, Session, Target
 from pgbeam_replica.health import Health
 from pgbeam_replica.positions import Position, Positions, Writes, lsn
 from pgbeam_replica.probe import Probe, Rows
 from pgbeam_replica.settings import ReplicaSettings
-from twisted.logger import Logger
-
-from pgbeam_core import Beam, Project, Session, Target
 
 log = Logger()
 
@@ -125,9 +125,9 @@ class Watch:
     def _warn(self) -> None:
         if not self._warned:
             self._warned = True
-            log.warn(
-                "project {project}: PgBeam cannot log in to see how far replicas are, so reads stay on the primary where "
-                "that matters; set plugins.replica.health_user and health_password",
+            log.warn(  # noqa: G010 -- the name that twisted.logger has for it
+                "project {project}: PgBeam cannot log in to see how far replicas are, so reads stay on the primary "
+                "where that matters; set plugins.replica.health_user and health_password",
                 project=self.project.name,
             )
 

@@ -76,7 +76,8 @@ def test_every_query_gives_a_line(installed, cluster, tmp_path, monkeypatch):
     """With `--plugins audit,pool` a driver's queries stand in the file, without their values."""
     monkeypatch.setattr(beams, "PGBEAM", installed / "pgbeam")
     path = tmp_path / "queries.jsonl"
-    beam = Beam(cluster, "transaction", tmp_path, plugins="audit,pool", settings={"plugins": {"audit": {"path": str(path)}}})
+    settings = {"plugins": {"audit": {"path": str(path)}}}
+    beam = Beam(cluster, "transaction", tmp_path, plugins="audit,pool", settings=settings)
     try:
         with psycopg.connect(beam.url(), autocommit=True) as client:
             assert client.execute("SELECT name FROM products WHERE id = %s", [3]).fetchall() == [("product 3",)]

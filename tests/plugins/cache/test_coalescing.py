@@ -17,7 +17,8 @@ def _crowd(world: World, count: int) -> tuple[Query, list[tuple[Query, list[obje
     assert world.execute(leader) is None
     followers: list[tuple[Query, list[object]]] = []
     for _ in range(count):
-        query, given = world.query(world.session(), SQL), []
+        query = world.query(world.session(), SQL)
+        given: list[object] = []
         world.execute(query).addBoth(given.append)
         followers.append((query, given))
     return leader, followers

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pgbeam_core import Project, Session, Target
 from tests.plugins.cache.worlds import PRIMARY, REPLICA, SHOP, World, reply, set_to
 
-SQL = "SELECT name, 'Tea  -- \"x\"', 1.50 FROM \"Products\" AS p WHERE id IN (1, 2) AND price > 3 ORDER BY name"
+SQL = 'SELECT name, \'Tea  -- "x"\', 1.50 FROM "Products" AS p WHERE id IN (1, 2) AND price > 3 ORDER BY name'
 
 _SETTINGS = (
     "search_path",
@@ -37,7 +37,10 @@ _sessions = st.fixed_dictionaries(
         "database": st.sampled_from(["shop", "archive"]),
         "startup": st.fixed_dictionaries(
             {},
-            optional={"TimeZone": st.sampled_from(["UTC", "Asia/Tokyo"]), "options": st.sampled_from(["-c a=b", "-c a=c"])},
+            optional={
+                "TimeZone": st.sampled_from(["UTC", "Asia/Tokyo"]),
+                "options": st.sampled_from(["-c a=b", "-c a=c"]),
+            },
         ),
         "set": st.dictionaries(st.sampled_from(_SETTINGS), _values, max_size=3),
         "application": st.sampled_from(["psql", "worker"]),
@@ -46,7 +49,7 @@ _sessions = st.fixed_dictionaries(
 
 
 def _session(world: World, what: dict[str, Any]) -> Session:
-    project = SHOP if what["project"] == "shop" else Project("other", Target("other", "primary", "db.example.com", 5432))
+    project = SHOP if what["project"] == "shop" else Project("other", Target("other", "primary", "db2", 5432))
     session = world.session(
         project,
         user=what["user"],
@@ -98,17 +101,18 @@ _parameters = st.fixed_dictionaries(
 )
 
 
-def _meaning(given: dict[str, Any]) -> dict[str, Any]:
-    return {**given, **{name: given[name] if any(given[name]) else () for name in ("formats", "result_formats")}}
-
-
 @given(one=_parameters, other=_parameters)
 def test_executions_share_only_what_they_bind_alike(one: dict[str, Any], other: dict[str, Any]) -> None:
     """Parameter values, their types and formats, and the formats of the result."""
     world = World()
     world.run(world.session(), SQL, **one)
     shared = world.run(world.session(), SQL, **other) == "hit"
-    assert shared is (_meaning(one) == _meaning(other))
+    assert shared is (one == other or (_like_simple(one) and _like_simple(other)))
+
+
+def _like_simple(given: dict[str, Any]) -> bool:
+    nothing = {"values": (), "types": b"\x00\x00", "formats": ()}
+    return {**given, **nothing} == given and not any(given["result_formats"])
 
 
 def test_the_simple_protocol_shares_with_an_execution_without_parameters(world: World) -> None:
@@ -140,9 +144,7 @@ def test_white_space_comments_and_case_of_keywords_do_not_matter(data: st.DataOb
     for place in range(0, len(parts), 2):
         words = parts[place].split(" ")
         cased = [data.draw(st.sampled_from([word, word.upper(), word.lower()])) for word in words]
-        parts[place] = "".join(
-            word + data.draw(_gaps) for word in cased[:-1]
-        ) + cased[-1]
+        parts[place] = "".join(word + data.draw(_gaps) for word in cased[:-1]) + cased[-1]
     edges = data.draw(_gaps), data.draw(_gaps)
     assert world.run(world.session(), edges[0] + "".join(parts) + edges[1]) == "hit"
 

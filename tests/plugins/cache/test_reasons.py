@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pgbeam_core import SettingChange
-from tests.plugins.cache.worlds import World, say, set_to
+from pgbeam_core import Project, SettingChange
+from tests.plugins.cache.worlds import PRIMARY, World, say, set_to
 
 SQL = "SELECT * FROM products"
 
@@ -101,8 +101,7 @@ def test_a_session_with_a_setting_that_nobody_knows_is_not_cached(world: World) 
 
 def test_a_session_that_keeps_its_server_and_calls_unknown_functions_is_not_cached(world: World) -> None:
     """The function may have made a temporary table; DISCARD ALL drops that."""
-    session = world.session()
-    object.__setattr__(session, "project", session.project.__class__("shop", session.project.primary, pool_mode="session"))
+    session = world.session(Project("shop", PRIMARY, pool_mode="session"))
     world.write(session, "SELECT make_report()")
     query = world.query(session, SQL)
     world.execute(query)

@@ -88,8 +88,10 @@ def test_a_connection_lost_over_a_write_may_have_committed(world: World, sql: st
     """The server may have done it before it went; so nothing from before is served."""
     world.run(world.session(), SQL)
     writer = world.session()
-    world.write(writer, "UPDATE products SET price = 1", committed=False)
-    query = world.query(writer, sql, in_transaction=True)
+    if sql == "COMMIT":
+        world.write(writer, "UPDATE products SET price = 1", committed=False)
+        writer.status = b"T"
+    query = world.query(writer, sql, in_transaction=writer.in_transaction)
     world.execute(query)
     world.finish(query, error=("08006", "server connection was lost"))
     assert world.run(world.session(), SQL) == "miss"
@@ -101,6 +103,29 @@ def test_a_client_that_leaves_over_its_write_may_have_committed(world: World) ->
     query = world.query(world.session(), "UPDATE products SET price = 1")
     world.execute(query)
     world.plugin.disconnect(query.session)
+    assert world.run(world.session(), SQL) == "miss"
+
+
+def test_a_connection_lost_over_a_statement_of_a_transaction_has_rolled_back(world: World) -> None:
+    """Without a COMMIT on its way nothing can have been committed."""
+    world.run(world.session(), SQL)
+    writer = world.session()
+    writer.status = b"T"
+    query = world.query(writer, "UPDATE products SET price = 1", in_transaction=True)
+    world.execute(query)
+    world.plugin.disconnect(writer)
+    assert world.run(world.session(), SQL) == "hit"
+
+
+def test_every_write_of_a_lost_pipeline_may_have_committed(world: World) -> None:
+    """Not only its last one."""
+    world.run(world.session(), SQL)
+    writer = world.session()
+    pipeline = [world.query(writer, f"UPDATE {table} SET x = 1", values=()) for table in ("products", "users")]
+    for query in pipeline:
+        world.execute(query)
+    for query in pipeline:
+        world.finish(query, error=("08006", "server connection was lost"))
     assert world.run(world.session(), SQL) == "miss"
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from pgbeam_cache import Caching
-from pgbeam_cache.settings import CacheSettings
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from pgbeam_cache import Caching
+from pgbeam_cache.settings import CacheSettings
 from pgbeam_core import Answer, Project, Query, Result, Session, SettingChange, Target
 from pgbeam_core.sql.statements import Statements
 from pgbeam_core.wire import backend, frontend

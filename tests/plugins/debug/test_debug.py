@@ -6,10 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pgbeam_debug import plugin
 
 from pgbeam_core import Notice, Project, Query, Refusal, Result, Session, Target
 from pgbeam_core.sql.statements import Statements
+from pgbeam_debug import plugin
 
 PRIMARY = Target("shop", "primary", "db.example.com", 5432)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from pgbeam_limits import Limits
+from twisted.internet.defer import Deferred
 
 from pgbeam_core import Answer, SettingsError, hookimpl
 from pgbeam_core.testing import FakePostgres, answer, table
+from pgbeam_limits import Limits
 
 pytest_plugins = ["pgbeam_core.testing.fixtures"]
 
@@ -185,8 +186,37 @@ def test_cache_hits_are_free_at_an_empty_bucket(limited):
     assert client.execute(CACHED).rows == (("1",),)
 
 
+def test_a_plugin_that_thinks_first_does_not_lift_the_limit(rehearse):
+    """A query that another plugin looked up in vain, taking its time, is limited like any other."""
+
+    class Slow:
+        """Finds nothing, after a while."""
+
+        def __init__(self) -> None:
+            self.waiting: list[Deferred[None]] = []
+
+        @hookimpl
+        def execute(self) -> Deferred[None]:
+            """Wait."""
+            self.waiting.append(Deferred())
+            return self.waiting[-1]
+
+    slow = Slow()
+    server = FakePostgres({"SELECT 1": NUMBERS})
+    plugins = {"limits": Limits(), "slow": slow}
+    rehearsal = rehearse(plugins, settings={"limits": {"queries_per_second": 1}}, servers={"primary:5432": server})
+    client = rehearsal.login()
+    replies = []
+    for _ in range(2):
+        assert client.query("SELECT 1").frames == ()
+        slow.waiting.pop().callback(None)
+        rehearsal.pump()
+        replies.append(client.collect().error)
+    assert replies == [None, ("53400", "query rate limit exceeded")]
+
+
 def test_a_transaction_may_always_end(limited):
-    """At an empty bucket COMMIT goes through, so that locks and server come free; other queries fail the transaction."""
+    """At an empty bucket COMMIT goes through, so that locks and server come free; others fail the transaction."""
     rehearsal = limited(queries_per_second=1)
     client = enter(rehearsal)
     client.query("BEGIN")

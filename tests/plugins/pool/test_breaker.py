@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from pgbeam_pool.breaker import Breaker
 from twisted.internet.task import Clock
+
+from pgbeam_pool.breaker import Breaker
 
 
 @pytest.fixture

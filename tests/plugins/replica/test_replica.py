@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-from pgbeam_replica import Replicas
-from pgbeam_replica.watch import ASK_PRIMARY, ASK_REPLICA
 
 from pgbeam_core.testing import FakePostgres, Rehearsal, done, error, table
+from pgbeam_replica import Replicas
+from pgbeam_replica.watch import ASK_PRIMARY, ASK_REPLICA
 
 pytest_plugins = ["pgbeam_core.testing.fixtures"]
 

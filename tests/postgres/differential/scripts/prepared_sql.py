@@ -96,10 +96,10 @@ def deallocate_in_a_failed_transaction() -> Script:
 
 @conversation(pins=True)
 def prepared_statements_view() -> Script:
-    """pg_prepared_statements shows the statements that the client made, under their own names."""
+    """pg_prepared_statements shows the statements that the client made by SQL."""
     yield ask("PREPARE seen AS SELECT 1")
     yield say(parse("SELECT 2", "seen too"), sync())
-    yield ask("SELECT name, statement, from_sql FROM pg_prepared_statements ORDER BY name")
+    yield ask("SELECT name, statement FROM pg_prepared_statements WHERE from_sql ORDER BY name")
     yield ask("DEALLOCATE ALL")
     yield ask("SELECT name FROM pg_prepared_statements ORDER BY name")
 

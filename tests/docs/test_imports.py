@@ -1,0 +1,99 @@
+"""Who imports whom, as docs/architecture.md has it: the shape of the house is kept by a test, not by memory."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pgbeam_core
+
+ROOT = Path(__file__).parents[2]
+CORE = ROOT / "pgbeam_core"
+PLUGIN_FILES = sorted(ROOT.glob("plugins/*/pgbeam_*/**/*.py"))
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "commands": set(),
+    "console": set(),
+    "hookspecs": {"pluggy"},
+    "wire": {"errors"},
+    "query": {"sql", "wire"},  # inside functions only
+    "sql": {"postgast", "sqlparse", "query"},
+    "leases": {"query"},
+    "stats": {"query"},
+    "firing": {"pluggy", "twisted"},
+    "session": {"twisted", "errors", "firing", "leases", "query", "wire"},
+    "settings": {"dynaconf", "errors", "query"},
+    "net": {"twisted", "zope", "errors", "firing", "leases", "query", "session", "wire"},
+    "logs": {"twisted", "zope"},
+    "embedded": {"errors"},
+    "tui": {"rich", "twisted", "zope", "beam", "errors", "firing", "logs", "stats"},
+}
+"""Part of the core → other parts and third parties that it may import. What is missing here may import anything."""
+
+
+def imports(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(module, names taken from it) for each import that runs; those for type checkers do not."""
+
+    def walk(node: ast.AST) -> Iterator[tuple[str, tuple[str, ...]]]:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            return
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, ()) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or "", tuple(alias.name for alias in node.names)
+        for child in ast.iter_child_nodes(node):
+            yield from walk(child)
+
+    return walk(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def parts(path: Path) -> Iterator[str]:
+    """The parts of the core, and the third parties, that a file imports."""
+    for module, names in imports(path):
+        top, _, rest = module.partition(".")
+        if top == "pgbeam_core":
+            yield from (rest.partition(".")[0],) if rest else names
+        elif top not in sys.stdlib_module_names:
+            yield top
+
+
+@pytest.mark.parametrize("part", MAY_IMPORT)
+def test_each_part_imports_only_what_it_may(part):
+    """A part of the core that reaches for another one it has no business with is noticed."""
+    files = sorted((CORE / part).rglob("*.py")) or [CORE / f"{part}.py"]
+    for path in files:
+        assert set(parts(path)) - {part} <= MAY_IMPORT[part], path.relative_to(ROOT)
+
+
+@pytest.mark.parametrize("name", ["query", "errors", "leases"])
+def test_the_contract_needs_nothing_at_import(name):
+    """What hooks pass around can be imported without a parser or a reactor."""
+    tree = ast.parse((CORE / f"{name}.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pgbeam_core"):
+            assert node.module == "pgbeam_core.query"
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            module = node.names[0].name if isinstance(node, ast.Import) else node.module or ""
+            assert module.partition(".")[0] in sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("path", PLUGIN_FILES, ids=lambda path: "/".join(path.parts[-2:]))
+def test_built_in_plugins_use_the_public_names_only(path):
+    """A built-in plugin has no right that a stranger's has not: it imports `pgbeam_core.__all__` and its own."""
+    own = path.relative_to(ROOT / "plugins").parts[1]
+    for module, names in imports(path):
+        if module == "pgbeam_core":
+            assert set(names) <= set(pgbeam_core.__all__)
+        else:
+            assert not module.startswith("pgbeam_") or module.partition(".")[0] == own, module
+
+
+def test_the_core_imports_no_plugin():
+    """The core knows its plugins by their entry points only."""
+    built_in = {path.name for path in ROOT.glob("plugins/*/pgbeam_*")}
+    for path in CORE.rglob("*.py"):
+        assert not built_in & {module.partition(".")[0] for module, _ in imports(path)}, path.relative_to(ROOT)
