@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.errors import Skipped
@@ -36,6 +36,32 @@ CONFIG = (
 
 
 @dataclass(frozen=True)
+class Spent:
+    """Seconds of CPU of proxy, PostgreSQL and all clients that have ended, and the units of work done in them."""
+
+    proxy_s: float = 0.0
+    postgres_s: float = 0.0
+    client_s: float = 0.0
+    units: int = 0
+
+    def less(self, other: Spent) -> Spent:
+        """What is left without the other; no less than nothing, as CPU time is counted in hundredths of a second."""
+        return Spent(
+            max(0.0, self.proxy_s - other.proxy_s),
+            max(0.0, self.postgres_s - other.postgres_s),
+            max(0.0, self.client_s - other.client_s),
+            self.units,
+        )
+
+    def per(self, units: int) -> Spent:
+        """The share of each unit."""
+        return Spent(self.proxy_s / units, self.postgres_s / units, self.client_s / units, 1)
+
+
+NOTHING = Spent()
+
+
+@dataclass(frozen=True)
 class Stage:
     """A running PostgreSQL, the places that lead to it, and how long to measure. Times are seconds."""
 
@@ -46,6 +72,8 @@ class Stage:
     seconds: int
     rows: int
     """Rows that a copy moves."""
+    connecting: dict[tuple[str, str], Spent] = field(default_factory=dict)
+    """(work, way) → what its clients spend on coming and going, with one transaction each."""
 
     @property
     def postgres(self) -> EmbeddedPostgres:
@@ -56,26 +84,30 @@ class Stage:
         """The path of one of PostgreSQL's programs."""
         return str(self.postgres.programs / name)
 
-    def measured(self, place: Place, action: Callable[[], tuple[Sample, int]]) -> Sample:
-        """Run the action, which gives its figures and how many units of work they took; add the CPU time per unit."""
-        postmaster = self.postgres.pid or 0
-        time.sleep(SETTLE_S)
-        before = _cpu(place, postmaster)
-        sample, units = action()
-        time.sleep(SETTLE_S)
-        used = [
-            (after - start) * 1e6 / max(units, 1) for start, after in zip(before, _cpu(place, postmaster), strict=True)
-        ]
-        sample.proxy_us = used[0] if place.pid is not None else None
-        sample.postgres_us, sample.client_us = used[1], used[2]
+    def measured(self, place: Place, action: Callable[[], tuple[Sample, int]], beside: Spent = NOTHING) -> Sample:
+        """Run the action, which gives its figures and how many units of work they took; add the CPU time per unit.
+
+        `beside` is what it spends on other things than units.
+        """
+        sample, spent = self.spent(place, action)
+        share = spent.less(beside).per(max(spent.units - beside.units, 1))
+        sample.proxy_us = share.proxy_s * 1e6 if place.pid is not None else None
+        sample.postgres_us, sample.client_us = share.postgres_s * 1e6, share.client_s * 1e6
         return sample
 
+    def spent(self, place: Place, action: Callable[[], tuple[Sample, int]]) -> tuple[Sample, Spent]:
+        """The same without the division."""
+        time.sleep(SETTLE_S)
+        before = self._until_now(place)
+        sample, units = action()
+        time.sleep(SETTLE_S)
+        spent = self._until_now(place).less(before)
+        return sample, replace(spent, units=units)
 
-def _cpu(place: Place, postmaster: int) -> tuple[float, float, float]:
-    """Seconds used so far by proxy, PostgreSQL and all clients that have ended."""
-    clients = resource.getrusage(resource.RUSAGE_CHILDREN)
-    proxy = cpu_s(place.pid) if place.pid is not None else 0.0
-    return proxy, cpu_s(postmaster), clients.ru_utime + clients.ru_stime
+    def _until_now(self, place: Place) -> Spent:
+        clients = resource.getrusage(resource.RUSAGE_CHILDREN)
+        proxy = cpu_s(place.pid) if place.pid is not None else 0.0
+        return Spent(proxy, cpu_s(self.postgres.pid or 0), clients.ru_utime + clients.ru_stime)
 
 
 @dataclass(frozen=True)

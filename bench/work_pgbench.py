@@ -13,7 +13,7 @@ from bench.errors import RunFailed
 from bench.figures import Goal, Sample, percentile
 from bench.places import DATABASE, Place
 from bench.processes import run
-from bench.stage import Stage
+from bench.stage import NOTHING, Stage
 
 PATIENCE_S = 60
 KEYS = 1_000
@@ -59,15 +59,18 @@ class PgbenchWork:
             raise RunFailed(f"{place.version} has no prepared statements in transaction mode")
         each = max(1, self.warm_up // self.clients)
         self._pgbench(stage, place, ["-t", str(each)], PATIENCE_S)
+        if not self.reconnect:
+            shortest = stage.spent(place, lambda: self._pgbench(stage, place, ["-t", "1"], PATIENCE_S))
+            stage.connecting[self.name, place.way] = shortest[1]
 
     def once(self, stage: Stage, place: Place) -> Sample:
         """One run."""
         if self.script == "tpcb-like":
             # Else each run leaves the next one more dead rows to walk over.
             stage.postgres.psql("VACUUM pgbench_branches, pgbench_tellers; TRUNCATE pgbench_history", DATABASE)
-        return stage.measured(
-            place, lambda: self._pgbench(stage, place, ["-T", str(stage.seconds)], stage.seconds + PATIENCE_S)
-        )
+        length, timeout_s = ["-T", str(stage.seconds)], stage.seconds + PATIENCE_S
+        beside = stage.connecting.get((self.name, place.way), NOTHING)
+        return stage.measured(place, lambda: self._pgbench(stage, place, length, timeout_s), beside)
 
     def _pgbench(self, stage: Stage, place: Place, length: list[str], timeout_s: float) -> tuple[Sample, int]:
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=stage.setup.folder))

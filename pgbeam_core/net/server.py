@@ -223,7 +223,7 @@ class Server(Protocol):
         turns = self._replies.turns
         if self._holder is None or (turns and turns[0].owner is not self._holder):
             return None
-        told: bytes | None = self._holder.parameter_status(message, frame)
+        told: bytes | None = self._holder.parameter_status(message)
         return told
 
     def unasked(self, tag: int, frame: bytes) -> None:

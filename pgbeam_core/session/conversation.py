@@ -246,7 +246,8 @@ class Conversation:
         frames, self._batch, self._batch_size = self._batch, [], 0
         if not frames:
             return
-        plan = Plan().read(frames, self.book, self._world.statement)
+        earlier = self._sender.plan if self.phase is Phase.OPEN else None
+        plan = Plan(earlier).read(frames, self.book, self._world.statement)
         if self.phase is Phase.OPEN:
             self._sender.more(plan, self._queries(plan))
             return
@@ -638,7 +639,7 @@ class Conversation:
         self._server_full = False
         self._mind_the_inbox()
 
-    def parameter_status(self, message: backend.ParameterStatus, frame: bytes) -> bytes | None:
+    def parameter_status(self, message: backend.ParameterStatus) -> bytes | None:
         """A parameter changed on the leased server. Gives what the client is told of that."""
         name = self.session.application_name
         turn = self._turn
@@ -646,8 +647,12 @@ class Conversation:
             parts = [part for query in turn.queries for part in query.statement.parts or (query.statement,)]
             if any(resets_name(part) for part in parts):
                 # The server knows no other startup value than its own; the client's is put back behind its back.
-                frame = backend.parameter_status("application_name", name)
-        return frame
+                message = backend.ParameterStatus("application_name", name)
+        told = self.session.parameter_status
+        if told.get(message.name) == message.value:
+            return None
+        told[message.name] = message.value
+        return message.to_bytes()
 
     def unasked(self, frame: bytes) -> None:
         """The leased server sent something outside any turn: a notification, a parameter, its goodbye."""

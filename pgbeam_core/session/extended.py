@@ -64,16 +64,16 @@ STATEMENT, PORTAL = b"SP"
 
 
 class Plan:
-    """A request of the extended protocol, read."""
+    """A request of the extended protocol, or a part of one, read. `earlier` is the part before."""
 
     __slots__ = ("executions", "new_portals", "new_statements", "steps")
 
-    def __init__(self) -> None:
+    def __init__(self, earlier: Plan | None = None) -> None:
         self.steps: list[Step] = []
         self.executions: list[Step] = []
         """The Executes that start a statement of the server."""
-        self.new_statements: dict[bytes, Prepared | None] = {}
-        self.new_portals: dict[bytes, Portal | None] = {}
+        self.new_statements: dict[bytes, Prepared | None] = {} if earlier is None else dict(earlier.new_statements)
+        self.new_portals: dict[bytes, Portal | None] = {} if earlier is None else dict(earlier.new_portals)
 
     def read(self, frames: Sequence[bytes], book: Book, lookup: Lookup) -> Plan:
         """Take in the messages of a request. A malformed one is left for the server to judge."""

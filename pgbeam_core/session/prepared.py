@@ -45,12 +45,14 @@ class ServerStatements:
     when there is none.
     """
 
-    __slots__ = ("_made", "epoch", "lent", "limit", "named", "unnamed")
+    __slots__ = ("_made", "epoch", "lent", "limit", "named", "stale", "unnamed")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.named: OrderedDict[Key, bytes] = OrderedDict()
         self.unnamed: Key | None = None
+        self.stale: list[bytes] = []
+        """Names that stand for nothing any more, to be closed."""
         self.lent: dict[bytes, Key] = {}
         """Statements that stand under their client's own name, because its SQL speaks of them."""
         self.epoch = 0
@@ -80,5 +82,6 @@ class ServerStatements:
     def clear(self) -> None:
         """The server has dropped them all (DISCARD ALL, DEALLOCATE ALL)."""
         self.named.clear()
+        self.stale.clear()
         self.lent.clear()
         self.unnamed = None

@@ -32,7 +32,7 @@ class Rewriter:
     """
 
     def __init__(
-        self, book: Book, held: ServerStatements, *, executed: Executed, perform: Perform, failed: bool, alone: bool, once: bool, epoch: int
+        self, book: Book, held: ServerStatements, *, executed: Executed, perform: Perform, failed: bool, alone: bool, once: bool, epoch: int, in_transaction: bool
     ) -> None:
         self._book = book
         self._held = held
@@ -43,6 +43,7 @@ class Rewriter:
         """No server is asked: errors are said, not provoked."""
         self._once = once
         self._epoch = epoch
+        self._in_transaction = in_transaction
         self._coming: dict[Key, bytes] = {}
         self._coming_unnamed: Key | None = None
         self._has_coming_unnamed = False
@@ -54,7 +55,8 @@ class Rewriter:
         self.script: list[Owed] = []
 
     def write(self, plan: Plan) -> None:
-        """Fill `out` and `script`."""
+        """Fill `out` and `script`; again for the next part of the request."""
+        self.out, self.script = [], []
         self._evict(plan)
         for step in plan.steps:
             try:
@@ -80,11 +82,14 @@ class Rewriter:
 
     def _evict(self, plan: Plan) -> None:
         held = self._held
-        if held.named and held.epoch != self._epoch:
-            # Tables have changed: what was planned before may have another result now.
+        if held.epoch != self._epoch and not self._in_transaction:
+            # Tables have changed: what was planned before may have another result now. Inside a transaction that is
+            # the client's to hear.
             for name in held.forget():
                 self._send(frontend.Close(extended.STATEMENT, name).to_bytes(), turns.CLOSE_UNSEEN)
-        held.epoch = self._epoch
+            held.epoch = self._epoch
+        while held.stale:
+            self._send(frontend.Close(extended.STATEMENT, held.stale.pop()).to_bytes(), turns.CLOSE_UNSEEN)
         if len(held.named) > held.limit:
             needed = {step.prepared.key for step in plan.steps if step.prepared is not None}
             for name in held.surplus(needed):
@@ -101,7 +106,8 @@ class Rewriter:
         if self.parses_said:
             self._prepare(prepared, step.frame, forward=False)
             return
-        if self._name_of(prepared.key) is not None and not self._failed:
+        agreed = self._held.epoch == self._epoch and not self._failed
+        if agreed and self._name_of(prepared.key) is not None:
             self.script.append(say(backend.PARSE_COMPLETE, self._remembering(prepared)))
             return
         self._prepare(prepared, step.frame, forward=True)
@@ -143,6 +149,9 @@ class Rewriter:
                     book.statements.pop(b"", None)
                 return
             if name:
+                stale = held.named.pop(key, None)
+                if stale is not None:
+                    held.stale.append(stale)
                 held.named[key] = name
             else:
                 held.unnamed = key

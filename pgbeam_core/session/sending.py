@@ -26,11 +26,14 @@ _SPEAKS_OF_STATEMENTS = frozenset({Kind.EXECUTE, Kind.DEALLOCATE, Kind.EXPLAIN, 
 class Sender:
     """Writes a conversation's requests, and tells its effects what came of them."""
 
-    __slots__ = ("_conversation", "_turn")
+    __slots__ = ("_conversation", "_turn", "_writer", "plan")
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
         self._turn: Turn | None = None
+        self._writer: Rewriter | None = None
+        self.plan: Plan | None = None
+        """The last part of the request that is under way."""
 
     @property
     def _server(self) -> Server:
@@ -61,6 +64,8 @@ class Sender:
     def _raw_behind(self, turn: Turn, frame: bytes, queries: list[Query]) -> None:
         """Messages of the extended protocol without a Sync came before it: its ReadyForQuery ends them all."""
         skipped = turn.skipping
+        # PostgreSQL 18 may be left in a state in which the next statement fails: not for another client.
+        self._server.state.add("unfinished_pipeline")
         turn.add([TO_THE_END])
         turn.queries += queries
         turn.ended = not skipped
@@ -138,7 +143,7 @@ class Sender:
 
     def forget(self) -> None:
         """The server is gone, and what it owed with it."""
-        self._turn = None
+        self._turn = self._writer = self.plan = None
 
     def inspect(self, told: Callable[[dict[str, str], set[str]], None]) -> None:
         """Ask the server what state the session has left on it."""
@@ -148,7 +153,7 @@ class Sender:
 
     def settle(self, turn: Turn) -> None:
         """A turn has ended: statements of the simple protocol have their effects now."""
-        self._turn = None
+        self._turn = self._writer = self.plan = None
         if not turn.queries or not turn.queries[-1].simple:
             return
         statement, server = turn.queries[-1].statement, self._server
@@ -190,9 +195,11 @@ class Sender:
             assert step.prepared is not None
             self._lend(step.prepared.statement)
             self._conversation.leave_databases(step.prepared.statement)
-        writer = self._rewriter(self._server.statements, alone=False)
-        writer.write(plan)
-        return writer.out, writer.script, writer.names
+        self.plan = plan
+        if self._writer is None:
+            self._writer = self._rewriter(self._server.statements, alone=False)
+        self._writer.write(plan)
+        return self._writer.out, self._writer.script, self._writer.names
 
     def _lend(self, statement: Statement) -> None:
         """SQL that speaks of a statement which the client prepared by the protocol finds it under that name."""
@@ -219,6 +226,7 @@ class Sender:
             alone=alone,
             once=conversation.prepare_once,
             epoch=conversation.epoch,
+            in_transaction=conversation.session.in_transaction,
         )
 
     def _executed(self, statement: Statement) -> None:

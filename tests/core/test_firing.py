@@ -17,7 +17,7 @@ def hooks(plugins: Mapping[str, object], refusing: tuple[str, ...] = ()) -> Hook
     """As `--plugins` with those names in that order."""
     manager = pluggy.PluginManager("pgbeam")
     manager.add_hookspecs(hookspecs)
-    for name, plugin in reversed(plugins.items()):
+    for name, plugin in reversed(list(plugins.items())):
         manager.register(plugin, name=name)
     return Hooks(manager, refusing)
 

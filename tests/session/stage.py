@@ -204,10 +204,12 @@ class Stage:
         application_name: str | None = None,
     ) -> None:
         self.clock = Clock()
+        self.epoch = 0
+        self.left: list[str] = []
         self.settings = SimpleNamespace(prepare_once=prepare_once)
         manager = pluggy.PluginManager("pgbeam")
         manager.add_hookspecs(hookspecs)
-        for name, plugin in reversed((plugins or {}).items()):
+        for name, plugin in reversed(list((plugins or {}).items())):
             manager.register(plugin, name=name)
         self.hooks = Hooks(manager, refusing)
         self._pool = FakePool()
@@ -258,6 +260,14 @@ class Stage:
     def stats(self, _session: Session) -> ProjectStats:
         """See World."""
         return self._stats
+
+    def tables_changed(self, _statement: Statement) -> None:
+        """See World."""
+        self.epoch += 1
+
+    def leave(self, _session: Session, database: str) -> None:
+        """See World."""
+        self.left.append(database)
 
     # What a test needs.
 

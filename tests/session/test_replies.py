@@ -79,9 +79,9 @@ class Aside:
         self.frames: list[bytes] = []
         self.statuses: list[bytes] = []
 
-    def parameter_status(self, frame: bytes) -> bool:
+    def parameter_status(self, frame: bytes) -> bytes | None:
         self.statuses.append(frame)
-        return self.shows
+        return frame if self.shows else None
 
     def unasked(self, tag: int, frame: bytes) -> None:
         self.frames.append(frame)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from pgbeam_core.wire import backend
 from tests.session.stage import (
     FAILED,
@@ -285,7 +283,6 @@ def test_an_answered_parse_is_remembered() -> None:
     assert tags(stage.sent()) == "PBES"
 
 
-@pytest.mark.xfail(reason="what an earlier part of the same request made is not known to a later part")
 def test_a_flush_between_parse_and_bind_does_not_part_them() -> None:
     """A pipeline that is flushed midway, before any reply, still binds what it parsed."""
     stage = Stage()
@@ -293,7 +290,6 @@ def test_a_flush_between_parse_and_bind_does_not_part_them() -> None:
     assert messages(stage.sent()) == [parse("SELECT 1", b"pgbeam_1"), FLUSH, bind(b"pgbeam_1"), execute(), SYNC]
 
 
-@pytest.mark.xfail(reason="what an earlier part of the same request made is not known to a later part")
 def test_a_flush_does_not_confuse_two_unnamed_statements() -> None:
     """A text that the server had unnamed before is parsed again when the same request has replaced it."""
     stage = Stage(prepare_once=False)
@@ -303,7 +299,6 @@ def test_a_flush_does_not_confuse_two_unnamed_statements() -> None:
     assert tags(stage.sent()) == "PBEHPBES"
 
 
-@pytest.mark.xfail(reason="what an earlier part of the same request made is not known to a later part")
 def test_a_long_pipeline_without_sync_keeps_its_statement() -> None:
     """executemany of more than a megabyte goes out in parts: the second part still knows the statement."""
     from pgbeam_core.wire import frontend

@@ -233,7 +233,6 @@ def extended_unfinished_then_simple() -> Script:
     """A simple query straight after Execute without Sync is answered in turn."""
     yield say(extended("SELECT 1"), query("SELECT 2"))
     yield say(sync())
-    yield ask("SELECT 3")  # until then PostgreSQL 18 calls the backend idle in transaction
 
 
 @conversation()
