@@ -238,6 +238,8 @@ class ReplyQueue:
         assert turn.script is not None
         if turn.again is not None:
             if _STALE_PLAN in data[position:end] and turn.script and turn.script[0].ends == BIND.ends:
+                if start < position:
+                    turn.deliver(data[start:position])
                 turn.script.clear()
                 turn.stale = True
                 return end
