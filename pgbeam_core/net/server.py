@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pgbeam_core.errors import PgBeamError, ProtocolViolation, ServerRefused, UpstreamUnavailable
+from pgbeam_core.errors import PasswordNeeded, PgBeamError, ProtocolViolation, ServerRefused, UpstreamUnavailable
 from pgbeam_core.leases import Identity, Lease, Relay
 from pgbeam_core.query import Target
 from pgbeam_core.session.prepared import ServerStatements
@@ -160,7 +160,7 @@ class Server(Protocol):
             self._relay.challenge(frame)
             return
         message = f'server asks for the password of user "{self.identity.user}", which PgBeam does not have'
-        self._end(UpstreamUnavailable(message, hint="Connect again: a new login opens a new server."))
+        self._end(PasswordNeeded(message, hint="Connect again: a new login opens a new server."))
 
     def _logged_in(self) -> None:
         self._cutter = None

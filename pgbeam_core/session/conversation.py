@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import CancelledError
 
-from pgbeam_core.errors import PgBeamError, ProtocolViolation, ServerRefused
+from pgbeam_core.errors import PgBeamError, ProtocolViolation, ServerRefused, UpstreamUnavailable
 from pgbeam_core.firing import Hooks, PluginRaised
 from pgbeam_core.leases import Lease, Pool, Server
 from pgbeam_core.query import Answer, Kind, Query, Refusal, Statement, Target
@@ -453,10 +453,22 @@ class Conversation:
 
         def failed(failure: Any) -> None:
             if self._resumed():
-                self._no_server(queries, failure.value)
+                if self._falls_back(queries, target, failure.value):
+                    self._lease_for(queries, go)
+                else:
+                    self._no_server(queries, failure.value)
                 self._on()
 
         got.addCallbacks(leased, failed)
+
+    def _falls_back(self, queries: list[Query], target: Target, error: BaseException) -> bool:
+        """Whether the primary may be asked instead: nothing was sent to a replica that lets nobody in."""
+        primary = self.session.project.primary
+        if target == primary or not isinstance(error, UpstreamUnavailable | ServerRefused):
+            return False
+        for query in queries:
+            query.target, query.fell_back = primary, error
+        return True
 
     def _leased(self, lease: Lease, queries: list[Query], go: Callable[[], None]) -> None:
         self.take(lease)

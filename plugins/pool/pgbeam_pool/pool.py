@@ -16,6 +16,7 @@ from pgbeam_core import (
     Identity,
     Lease,
     Opener,
+    PasswordNeeded,
     PoolExhausted,
     Project,
     Relay,
@@ -133,7 +134,7 @@ class TargetPool:
         if not any(server.identity == waiter.identity for server in self.servers):
             self._budget.forget(waiter)
             message = f'no server left for user "{waiter.identity.user}", whose password PgBeam does not have'
-            waiter.fail(UpstreamUnavailable(message, hint="Connect again: a new login opens a new server."))
+            waiter.fail(PasswordNeeded(message, hint="Connect again: a new login opens a new server."))
         return True
 
     def _open(self, waiter: Waiter) -> None:
@@ -174,7 +175,7 @@ class TargetPool:
     def _not_opened(self, failure: Failure, opening: Deferred[Server], waiter: Waiter) -> None:
         self._opening.pop(opening, None)
         self._budget.closed()
-        if failure.check(ServerRefused):
+        if failure.check(ServerRefused, PasswordNeeded):
             self.breaker.succeeded()
         elif failure.check(UpstreamUnavailable) and not waiter.done:
             self.breaker.failed()
