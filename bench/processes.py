@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -62,24 +62,30 @@ def wait_ready(process: subprocess.Popen[bytes], psql: Sequence[str], folder: Pa
     raise Skipped(f"{folder.name.partition('-')[0]} did not start: {said}")
 
 
-def run(command: Sequence[str], *, timeout_s: float, cwd: Path | None = None) -> str:
-    """Run a client to its end; what it prints. RunFailed, with what it said, if it fails."""
-    try:
-        done = subprocess.run(
-            list(command),
-            cwd=cwd,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=timeout_s,
-        )
-    except subprocess.TimeoutExpired:
-        raise RunFailed(f"no end after {timeout_s:.0f} s") from None
-    if done.returncode != 0:
-        raise RunFailed(telling_line(done.stderr or done.stdout))
-    return done.stdout
+def run(
+    command: Sequence[str], *, timeout_s: float, cwd: Path | None = None, meanwhile: Callable[[int], None] | None = None
+) -> str:
+    """Run a client to its end; what it prints. RunFailed, with what it said, if it fails.
+
+    `meanwhile` is called with its pid once it runs.
+    """
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        list(command), cwd=cwd, env=environment(), stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
+    ) as process:
+        try:
+            if meanwhile is not None:
+                meanwhile(process.pid)
+            said, errors = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise RunFailed(f"no end after {timeout_s:.0f} s") from None
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode != 0:
+        raise RunFailed(telling_line(errors or said))
+    return said
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

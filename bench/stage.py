@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import Skipped
@@ -24,6 +24,8 @@ from pgbeam_core.embedded.postgres import HOST
 
 SETTLE_S = 0.15
 """Servers notice that clients have left, and parents that children ended, a moment later."""
+Cpu = tuple[float | None, float, float]
+"""Seconds of CPU of proxy, PostgreSQL and clients; None without a proxy."""
 CONFIG = (
     "max_connections = 400",
     "shared_buffers = 256MB",
@@ -33,32 +35,6 @@ CONFIG = (
     "synchronous_commit = off",
     "jit = off",
 )
-
-
-@dataclass(frozen=True)
-class Spent:
-    """Seconds of CPU of proxy, PostgreSQL and all clients that have ended, and the units of work done in them."""
-
-    proxy_s: float = 0.0
-    postgres_s: float = 0.0
-    client_s: float = 0.0
-    units: int = 0
-
-    def less(self, other: Spent) -> Spent:
-        """What is left without the other; no less than nothing, as CPU time is counted in hundredths of a second."""
-        return Spent(
-            max(0.0, self.proxy_s - other.proxy_s),
-            max(0.0, self.postgres_s - other.postgres_s),
-            max(0.0, self.client_s - other.client_s),
-            self.units,
-        )
-
-    def per(self, units: int) -> Spent:
-        """The share of each unit."""
-        return Spent(self.proxy_s / units, self.postgres_s / units, self.client_s / units, 1)
-
-
-NOTHING = Spent()
 
 
 @dataclass(frozen=True)
@@ -72,8 +48,6 @@ class Stage:
     seconds: int
     rows: int
     """Rows that a copy moves."""
-    connecting: dict[tuple[str, str], Spent] = field(default_factory=dict)
-    """(work, way) → what its clients spend on coming and going, with one transaction each."""
 
     @property
     def postgres(self) -> EmbeddedPostgres:
@@ -84,30 +58,29 @@ class Stage:
         """The path of one of PostgreSQL's programs."""
         return str(self.postgres.programs / name)
 
-    def measured(self, place: Place, action: Callable[[], tuple[Sample, int]], beside: Spent = NOTHING) -> Sample:
-        """Run the action, which gives its figures and how many units of work they took; add the CPU time per unit.
-
-        `beside` is what it spends on other things than units.
-        """
-        sample, spent = self.spent(place, action)
-        share = spent.less(beside).per(max(spent.units - beside.units, 1))
-        sample.proxy_us = share.proxy_s * 1e6 if place.pid is not None else None
-        sample.postgres_us, sample.client_us = share.postgres_s * 1e6, share.client_s * 1e6
-        return sample
-
-    def spent(self, place: Place, action: Callable[[], tuple[Sample, int]]) -> tuple[Sample, Spent]:
-        """The same without the division."""
+    def measured(self, place: Place, action: Callable[[], tuple[Sample, int]]) -> Sample:
+        """Run the action, which gives its figures and how many units of work they took; add the CPU time per unit."""
         time.sleep(SETTLE_S)
-        before = self._until_now(place)
+        before = self.cpu(place)
         sample, units = action()
         time.sleep(SETTLE_S)
-        spent = self._until_now(place).less(before)
-        return sample, replace(spent, units=units)
+        price(sample, before, self.cpu(place), units)
+        return sample
 
-    def _until_now(self, place: Place) -> Spent:
-        clients = resource.getrusage(resource.RUSAGE_CHILDREN)
-        proxy = cpu_s(place.pid) if place.pid is not None else 0.0
-        return Spent(proxy, cpu_s(self.postgres.pid or 0), clients.ru_utime + clients.ru_stime)
+    def cpu(self, place: Place, client: int | None = None) -> Cpu:
+        """Used so far, by the client with that pid or else by all clients that have ended."""
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        clients = cpu_s(client) if client is not None else ended.ru_utime + ended.ru_stime
+        return cpu_s(place.pid) if place.pid is not None else None, cpu_s(self.postgres.pid or 0), clients
+
+
+def price(sample: Sample, before: Cpu, after: Cpu, units: float) -> None:
+    """Put into the sample what each of the units cost between two times."""
+    spent = [
+        end - begin if begin is not None and end is not None else None for begin, end in zip(before, after, strict=True)
+    ]
+    each = [seconds * 1e6 / max(units, 1) if seconds is not None else None for seconds in spent]
+    sample.proxy_us, sample.postgres_us, sample.client_us = each
 
 
 @dataclass(frozen=True)

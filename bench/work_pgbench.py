@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from bench.errors import RunFailed
 from bench.figures import Goal, Sample, percentile
 from bench.places import DATABASE, Place
 from bench.processes import run
-from bench.stage import NOTHING, Stage
+from bench.stage import Stage
+from bench.window import Window
 
 PATIENCE_S = 60
 KEYS = 1_000
@@ -58,24 +60,32 @@ class PgbenchWork:
         if self.protocol == "prepared" and not place.prepares:
             raise RunFailed(f"{place.version} has no prepared statements in transaction mode")
         each = max(1, self.warm_up // self.clients)
-        self._pgbench(stage, place, ["-t", str(each)], PATIENCE_S)
-        if not self.reconnect:
-            shortest = stage.spent(place, lambda: self._pgbench(stage, place, ["-t", "1"], PATIENCE_S))
-            stage.connecting[self.name, place.way] = shortest[1]
+        self._pgbench(stage, place, ["-t", str(each)])
 
     def once(self, stage: Stage, place: Place) -> Sample:
         """One run."""
         if self.script == "tpcb-like":
             # Else each run leaves the next one more dead rows to walk over.
             stage.postgres.psql("VACUUM pgbench_branches, pgbench_tellers; TRUNCATE pgbench_history", DATABASE)
-        length, timeout_s = ["-T", str(stage.seconds)], stage.seconds + PATIENCE_S
-        beside = stage.connecting.get((self.name, place.way), NOTHING)
-        return stage.measured(place, lambda: self._pgbench(stage, place, length, timeout_s), beside)
+        length = ["-T", str(stage.seconds)]
+        if self.reconnect:
+            return stage.measured(place, lambda: self._pgbench(stage, place, length))
+        window = Window(stage, place, self.clients)
+        sample, _ = self._pgbench(stage, place, length, window.watch)
+        window.price(sample)
+        return sample
 
-    def _pgbench(self, stage: Stage, place: Place, length: list[str], timeout_s: float) -> tuple[Sample, int]:
+    def _pgbench(
+        self, stage: Stage, place: Place, length: list[str], meanwhile: Callable[[int], None] | None = None
+    ) -> tuple[Sample, int]:
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=stage.setup.folder))
         try:
-            said = run(self._command(stage, place, length, folder), timeout_s=timeout_s, cwd=folder)
+            said = run(
+                self._command(stage, place, length, folder),
+                timeout_s=stage.seconds + PATIENCE_S,
+                cwd=folder,
+                meanwhile=meanwhile,
+            )
             latencies = [ms for log in folder.glob("latency.*") for ms in read_log(log.read_text())]
         finally:
             shutil.rmtree(folder, ignore_errors=True)

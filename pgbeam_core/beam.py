@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pgbeam_core.net.client import ClientProtocol
     from pgbeam_core.settings import Project, Settings
 
+_UNLOCK = frozenset({"pg_advisory_unlock", "pg_advisory_unlock_shared"})
+"""Whether that was the last lock, the server knows."""
 _FUNCTION = frozenset({"function"})
 """What calls functions that PostgreSQL does not bring along may change the session in ways that only the server knows."""
 
@@ -62,7 +64,7 @@ class Beam:
         if not statement.seen:
             statement.seen = True
             for part in statement.parts or (statement,):
-                if any(not Volatility.is_builtin(name) for name in part.functions):
+                if any(name[1] in _UNLOCK or not Volatility.is_builtin(name) for name in part.functions):
                     part.makes |= _FUNCTION
             self.hooks.parse(statement)
         return statement

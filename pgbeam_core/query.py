@@ -63,7 +63,9 @@ _EFFECTS = frozenset(
         Kind.SAVEPOINT,
         Kind.ROLLBACK_TO,
         Kind.DISCARD,
+        Kind.CLOSE,
         Kind.DEALLOCATE,
+        Kind.UNLISTEN,
         Kind.DDL,
         Kind.DO,
         Kind.CALL,
@@ -139,6 +141,11 @@ class Statement:
     parses: int = 0
     """How often a client asked a server to parse it."""
     _shape: tuple[str, str] | None = None
+
+    @property
+    def annotated(self) -> bool:
+        """Whether the client's text had annotations, so that the server sees another."""
+        return bool(self.annotations or self.problems)
 
     @property
     def has_effects(self) -> bool:

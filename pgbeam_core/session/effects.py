@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 from pgbeam_core.query import Kind, Statement
 from pgbeam_core.session.extended import Book
+from pgbeam_core.session.inspection import mentioned
 from pgbeam_core.session.session import Session
 from pgbeam_core.session.settings import UNSEEN
 
 if TYPE_CHECKING:
     from pgbeam_core.leases import Server
 
+_MAY_DROP = frozenset({Kind.DDL, Kind.CLOSE, Kind.DEALLOCATE, Kind.UNLISTEN, Kind.MULTI})
+"""What may take away the state that pins a session; which of it is left, the server knows."""
 _DEFINES = frozenset({Kind.DDL, Kind.DO, Kind.CALL, Kind.UNKNOWN})
 _DOUBTFUL = frozenset({"unknown", "function"})
 """What a statement "makes" when only the server can tell."""
@@ -23,7 +26,7 @@ _ROLLED_BACK = frozenset({"temp_table", "listen", "with_hold"})
 class Effects:
     """Follows one session through its statements."""
 
-    __slots__ = ("_at_startup", "_book", "_new_pins", "_session", "_tables_changed", "_touched", "doubtful", "over")
+    __slots__ = ("_at_startup", "_book", "_new_pins", "_session", "_tables_changed", "_touched", "doubtful", "maybe_set", "over")
 
     def __init__(self, session: Session, book: Book, tables_changed: Callable[[Statement], None]) -> None:
         self._session = session
@@ -35,6 +38,8 @@ class Effects:
         """The server has gone back to its own startup parameters, the application_name of this client not among them."""
         self.doubtful = False
         """Something has run whose effect on the session only the server knows."""
+        self.maybe_set: frozenset[str] = frozenset()
+        """Parameters that it may have set and that no catalog shows."""
         self.over: list[bool] = []
         """For each explicit transaction that has ended since last asked: was it committed?"""
 
@@ -49,7 +54,9 @@ class Effects:
                 session.variables.reset_all(in_transaction=session.in_transaction)
             self.doubtful = self.doubtful or bool(session.settings.unknown)
         if statement.makes:
-            self._made(statement.makes, server)
+            self._made(statement.makes, statement.text, server)
+        if session.pins and (statement.kind in _MAY_DROP or "function" in statement.makes):
+            self.doubtful = True
         if statement.drops:
             self._unpin(statement.drops, server)
         if statement.kind in _DEFINES:
@@ -58,13 +65,14 @@ class Effects:
         if follow is not None:
             follow(self, statement, tag, server)
 
-    def _made(self, reasons: frozenset[str], server: Server) -> None:
+    def _made(self, reasons: frozenset[str], text: bytes, server: Server) -> None:
         for reason in reasons:
             if reason in _DOUBTFUL:
                 self.doubtful = True
             else:
                 self.pin(reason, server)
         if "unknown" in reasons:
+            self.maybe_set |= mentioned(text)
             server.state.add("unknown")  # it may have set parameters that no catalog shows: not for another client
 
     def inspected(self, values: dict[str, str], pins: set[str], server: Server) -> None:
@@ -72,7 +80,7 @@ class Effects:
         settings = self._session.settings
         kept = {name: value for name, value in settings.now.items() if name in UNSEEN or "." in name}
         settings.now = {**kept, **values}
-        settings.unknown = frozenset()
+        settings.unknown = self.maybe_set = frozenset()
         server.settings = dict(settings.now)
         self._session.pins.clear()
         self._session.pins.update(pins)

@@ -6,6 +6,7 @@ out behind the client's reply, so the client does not wait for it; the lease doe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 
 from pgbeam_core.session.settings import literal
@@ -25,6 +26,16 @@ UNION ALL SELECT 'pin', 'prepare', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_pr
 UNION ALL SELECT 'pin', 'with_hold', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable)
 UNION ALL SELECT 'pin', 'temp_table', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_class
  WHERE relnamespace = pg_catalog.pg_my_temp_schema() AND relnamespace <> 0)"""
+
+
+_SET_SOMEWHERE = re.compile(
+    rb"(?:set_config\s*\(\s*'|\bset\s+(?:session\s+)?)([a-z_][\w$]*\.[a-z_][\w$.]*)", re.IGNORECASE
+)
+
+
+def mentioned(text: bytes) -> frozenset[str]:
+    """Names of parameters with a dot that the body of a DO seems to set: no catalog shows those."""
+    return frozenset(name.decode("utf-8", "replace").lower() for name in _SET_SOMEWHERE.findall(text))
 
 
 def question(names: Iterable[str]) -> bytes:

@@ -27,11 +27,6 @@ class Prepared:
         self.statement = statement
         self.key: Key = (statement.text, types)
 
-    def parse_length(self, name: bytes) -> int:
-        """The length of that message, header included."""
-        text, types = self.key
-        return 7 + len(name) + len(text) + len(types)
-
     def parse_frame(self, name: bytes) -> bytes:
         """The Parse message that makes it, under that name."""
         text, types = self.key

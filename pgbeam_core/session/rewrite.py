@@ -131,7 +131,7 @@ class Rewriter:
         self._prepare_as(name, prepared, frame, forward=forward)
 
     def _prepare_as(self, name: bytes, prepared: Prepared, frame: bytes | None, *, forward: bool) -> None:
-        if frame is None or name != prepared.name or len(frame) != prepared.parse_length(name):
+        if frame is None or name != prepared.name or prepared.statement.annotated:
             frame = prepared.parse_frame(name)
         key = prepared.key
         if name:

@@ -43,9 +43,8 @@ class Sender:
 
     def simple(self, frame: bytes, query: Query) -> None:
         """A Query message."""
-        text = query.statement.text
-        if len(text) != len(frame) - 6:
-            frame = frontend.Query(text).to_bytes()
+        if query.statement.annotated:
+            frame = frontend.Query(query.statement.text).to_bytes()
         self.raw(frame, [query])
 
     def raw(self, frame: bytes, queries: list[Query]) -> None:
@@ -147,7 +146,7 @@ class Sender:
 
     def inspect(self, told: Callable[[dict[str, str], set[str]], None]) -> None:
         """Ask the server what state the session has left on it."""
-        sql = inspection.question(self._conversation.session.settings.unknown)
+        sql = inspection.question(self._conversation.session.settings.unknown | self._conversation.effects.maybe_set)
         self._server.statements.unnamed = None
         self._server.send(Turn(inspection.Inspection(told), simple=True), frontend.Query(sql).to_bytes())
 

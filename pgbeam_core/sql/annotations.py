@@ -19,13 +19,13 @@ _LONGEST_NUMBER = 9
 # What may stand before the first keyword: space, opening parentheses, semicolons, comments to the end of a line.
 _FILLING = re.compile(rb"(?:[\s(;]++|--[^\n\r]*+)*+")
 _COMMENT_EDGE = re.compile(rb"/\*|\*/")
-_SPACE = re.compile(rb"\s*")
 
 
 def annotate(sql: bytes, vocabulary: Vocabulary = VOCABULARY) -> tuple[bytes, tuple[Annotation, ...], tuple[str, ...]]:
     """(what the server shall see, annotations, problems in words).
 
-    Comments that start with the mark are taken out with the space behind them; everything else stays as it is.
+    Comments that start with the mark become as much blank space, so that positions in the server's error messages still
+    hold; everything else stays as it is.
     """
     if MARK not in sql:
         return sql, (), ()
@@ -41,8 +41,8 @@ def annotate(sql: bytes, vocabulary: Vocabulary = VOCABULARY) -> tuple[bytes, tu
         body = sql[opening + 2 : position - 2].strip()
         if body.startswith(MARK):
             _read(body.decode("utf-8", "replace"), vocabulary, annotations, problems)
-            kept.append(sql[start:opening])
-            start = position = _SPACE.match(sql, position).end()  # type: ignore[union-attr]
+            kept += [sql[start:opening], b" " * (position - opening)]
+            start = position
     kept.append(sql[start:])
     return b"".join(kept), tuple(annotations), tuple(problems)
 

@@ -1,5 +1,6 @@
 """Starting, draining and stopping, on a clock and listeners in memory."""
 
+# mypy: disallow-untyped-calls=False
 from __future__ import annotations
 
 from typing import Any
@@ -67,7 +68,7 @@ class Stage:
 
     def client(self) -> tuple[Any, StringTransport]:
         """Somebody connects."""
-        _, factory, _, _ = self.reactor.tcpServers[0]
+        factory: Any = self.reactor.tcpServers[0][1]
         protocol, transport = factory.buildProtocol(None), StringTransport()
         protocol.makeConnection(transport)
         return protocol, transport

@@ -1,5 +1,6 @@
 """A conversation between fakes: its client and its pool are lists, its servers are real ones on string transports."""
 
+# mypy: disallow-untyped-calls=False
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -174,7 +175,8 @@ class FakePool:
     def _lease(self, server: Server) -> Lease:
         self.leases += 1
         pool: Any = self
-        server.lease = Lease(pool, server, shared=False, waited=0.0, since=0.0)
+        leased: Any = server
+        server.lease = Lease(pool, leased, shared=False, waited=0.0, since=0.0)
         return server.lease
 
     def give_back(self, lease: Lease) -> None:
@@ -322,6 +324,12 @@ class Stage:
         at_once = self.send(request)
         self.say(reply, server)
         return at_once + self.client.take()
+
+    def inspect(self, *pins: str) -> None:
+        """Should PgBeam have asked the first server what the client left on it: it says that."""
+        if self.servers[0].owed:
+            rows = b"".join(backend.data_row(["pin", pin, ""]) for pin in pins)
+            self.say(rows + done(f"SELECT {len(pins)}") + READY)
 
     def lose(self, server: Server | None = None) -> None:
         """A server's connection breaks."""

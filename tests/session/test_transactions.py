@@ -176,9 +176,11 @@ def test_a_pin_keeps_the_server_and_its_end_gives_it_back() -> None:
     """LISTEN pins, UNLISTEN * lets go."""
     stage = Stage()
     stage.turn(query("LISTEN news"), done("LISTEN") + READY)
+    stage.inspect("listen")
     assert stage.conversation.session.pins == {"listen"}
     assert stage.pools.idle == []
     stage.turn(query("UNLISTEN *"), done("UNLISTEN") + READY)
+    stage.inspect()
     assert stage.pools.idle == stage.servers
 
 
@@ -188,6 +190,7 @@ def test_a_pin_of_a_rolled_back_transaction_is_none() -> None:
     stage.turn(query("BEGIN"), done("BEGIN") + IN_TRANSACTION)
     stage.turn(query("CREATE TEMP TABLE t (a int)"), done("CREATE TABLE") + IN_TRANSACTION)
     stage.turn(query("ROLLBACK"), done("ROLLBACK") + READY)
+    stage.inspect()
     assert stage.conversation.session.pins == set()
     assert stage.pools.idle == stage.servers
 
@@ -196,7 +199,9 @@ def test_discard_all_ends_every_pin() -> None:
     """Whatever it was."""
     stage = Stage()
     stage.turn(query("CREATE TEMP TABLE t (a int)"), done("CREATE TABLE") + READY)
+    stage.inspect("temp_table")
     stage.turn(query("DISCARD ALL"), done("DISCARD ALL") + READY)
+    stage.inspect()
     assert stage.pools.idle == stage.servers
 
 

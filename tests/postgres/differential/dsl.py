@@ -79,6 +79,8 @@ class Conversation:
     """Regular expressions for what differs from run to run in its rows and messages, such as process ids."""
     since: int = 0
     """The first server version that it makes sense for."""
+    goes_on: bool = False
+    """Direct, the session ends with its server; in transaction mode it goes on, which other tests show."""
     own: bool = False
     """Its errors are PgBeam's to find, so they have no file, line and routine of PostgreSQL's source."""
 
@@ -100,6 +102,7 @@ def conversation(
     masks: tuple[str, ...] = (),
     since: int = 0,
     own: bool = False,
+    goes_on: bool = False,
 ) -> Callable[[Callable[..., Script]], Callable[..., Script]]:
     """Register a script; the arguments are Conversation's."""
 
@@ -108,7 +111,18 @@ def conversation(
         assert name not in CONVERSATIONS, f"two conversations are called {name}"
         assert script.__doc__, f"{name} does not say what it shows"
         CONVERSATIONS[name] = Conversation(
-            name, script, script.__doc__, pins, interleaves, user, parameters or {}, protocol, masks, since, own
+            name,
+            script,
+            script.__doc__,
+            pins=pins,
+            interleaves=interleaves,
+            user=user,
+            parameters=parameters or {},
+            protocol=protocol,
+            masks=masks,
+            since=since,
+            own=own,
+            goes_on=goes_on,
         )
         return script
 

@@ -156,7 +156,7 @@ def server_ends_in_a_transaction() -> Script:
     yield read(until=1)
 
 
-@conversation()
+@conversation(goes_on=True)
 def server_ends_in_a_query() -> Script:
     """A backend killed while its query runs: FATAL 57P01, then the connection closes."""
     yield say(query("SELECT pg_sleep(30) /* kill me */"), until=None)

@@ -228,7 +228,7 @@ def extended_then_simple() -> Script:
     yield say(bind(), execute(), sync())
 
 
-@conversation()
+@conversation(pins=True)
 def extended_unfinished_then_simple() -> Script:
     """A simple query straight after Execute without Sync is answered in turn."""
     yield say(extended("SELECT 1"), query("SELECT 2"))

@@ -113,7 +113,7 @@ def multi_statement_syntax_error_in_second() -> Script:
     yield ask("SELECT 1; SELEC 2")
 
 
-@conversation()
+@conversation(pins=True)
 def multi_statement_with_begin() -> Script:
     """A text may open a transaction that the next text closes."""
     yield ask("SELECT 1; BEGIN; SELECT 2")
