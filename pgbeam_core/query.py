@@ -61,6 +61,7 @@ _EFFECTS = frozenset(
         Kind.COMMIT,
         Kind.ROLLBACK,
         Kind.SAVEPOINT,
+        Kind.RELEASE,
         Kind.ROLLBACK_TO,
         Kind.DISCARD,
         Kind.CLOSE,

@@ -47,6 +47,7 @@ _BATCH_HIGH = 1024 * 1024
 _QUERY, _FUNCTION_CALL, _SYNC, _FLUSH, _TERMINATE, _COPY_DONE, _COPY_FAIL = b"QFSHXcf"
 _EXTENDED = frozenset(b"PBDEC")
 _COPY = frozenset(b"dcf")
+_NEVER_SKIPPED = frozenset((_SYNC, _TERMINATE))
 _COPY_OR_SYNC = frozenset(b"dHS")
 
 
@@ -127,6 +128,10 @@ class Conversation:
         self._sender = Sender(self)
         self._reading = True
         self._advancing = False
+        self._ended = True
+        """The request that is being asked about ends with ReadyForQuery."""
+        self._skipping = False
+        """An error of PgBeam's own came before the end of a request: the rest of it is passed over, up to its Sync."""
         self._client_full = False
         self._server_full = False
         self._fatal = False
@@ -194,8 +199,15 @@ class Conversation:
 
     def _message(self, frame: bytes) -> None:
         tag = frame[0]
-        if tag == _QUERY:
+        if self._skipping and tag not in _NEVER_SKIPPED:
+            return
+        if self._batch and (tag == _QUERY or tag == _FUNCTION_CALL):
+            self._inbox.put_back(frame)  # what stands before it may have to wait for a plugin or a server
             self._flush_batch()
+        elif self._skipping and tag == _SYNC:
+            self._skipping = False
+            self._client.write(self._ready())
+        elif tag == _QUERY:
             self._simple(frame)
         elif tag in _EXTENDED or tag == _SYNC or tag == _FLUSH:
             self._batch.append(frame)
@@ -203,7 +215,6 @@ class Conversation:
             if tag == _SYNC or tag == _FLUSH or self._batch_size > _BATCH_HIGH:
                 self._flush_batch()
         elif tag == _FUNCTION_CALL:
-            self._flush_batch()
             self._lease_for([], lambda: self._sender.raw(frame, []))
         elif tag == _TERMINATE:
             self._client.hang_up("client terminated the session")
@@ -221,6 +232,7 @@ class Conversation:
         if local.is_local(statement):
             self._simple_local(statement)
             return
+        self._ended = True
         query = self._query(statement, simple=True, answerable=self.phase is Phase.IDLE)
         self._ask(query, lambda: self._sender.simple(frame, query), lambda answer: _whole(answer))
 
@@ -251,7 +263,7 @@ class Conversation:
         if self.phase is Phase.OPEN:
             self._sender.more(plan, self._queries(plan))
             return
-        ended = frames[-1][0] == _SYNC
+        ended = self._ended = frames[-1][0] == _SYNC
         if not plan.needs_server and not self.session.in_transaction:
             self._without_server(plan, ended=ended)
             return
@@ -412,8 +424,11 @@ class Conversation:
         notices = b"".join(self._report(query, outcome.refused(query, source, refusal, now)) for query in queries)
         if self.session.in_transaction or self.phase is Phase.OPEN:
             self._lease_for([], lambda: self._sender.provoke(frame + notices))
-        else:
+        elif self._ended:
             self._client.write(frame + notices + self._ready())
+        else:
+            self._client.write(frame + notices)
+            self._skipping = True
 
     def _report(self, query: Query, result: outcome.Result) -> bytes:
         self._stats.executed(result)
@@ -525,6 +540,7 @@ class Conversation:
         """An error before the end of the request: the client goes on to its Sync, and the server skips."""
         if self.phase in (Phase.BUSY, Phase.COPYING):
             self.phase = Phase.OPEN
+            self._on()
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         """The reply is complete."""
@@ -601,8 +617,9 @@ class Conversation:
         for query in turn.queries:
             self._report(query, outcome.refused(query, "server", error, now))
         self._turn = None
-        self._told = turn.error is not None
-        self._fatal = self._told and outcome.ends_the_session(turn.error or b"")
+        # Words of ours inside half a row would be read as the rest of it.
+        self._told = turn.error is not None or turn.torn
+        self._fatal = turn.torn or (turn.error is not None and outcome.ends_the_session(turn.error))
 
     def server_gone(self, reason: str) -> None:
         """The leased server is gone. Without state on it the session goes on."""

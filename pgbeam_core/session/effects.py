@@ -132,6 +132,9 @@ class Effects:
     def _savepoint(self, statement: Statement, _tag: bytes, _server: Server) -> None:
         self._session.settings.savepoint(statement.subject or "")
 
+    def _release(self, statement: Statement, _tag: bytes, _server: Server) -> None:
+        self._session.settings.release(statement.subject or "")
+
     def _rollback_to(self, statement: Statement, _tag: bytes, _server: Server) -> None:
         self._session.settings.rollback_to(statement.subject or "")
 
@@ -173,6 +176,7 @@ _FOLLOW = {
     Kind.ROLLBACK: Effects._end,
     Kind.TWO_PHASE: Effects._end,
     Kind.SAVEPOINT: Effects._savepoint,
+    Kind.RELEASE: Effects._release,
     Kind.ROLLBACK_TO: Effects._rollback_to,
     Kind.DISCARD: Effects._discard,
     Kind.DEALLOCATE: Effects._deallocate,

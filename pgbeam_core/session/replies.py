@@ -63,6 +63,9 @@ class ReplyQueue:
 
     def lost(self, reason: str) -> None:
         """The server is gone: tell every owner, in order."""
+        if self.turns:
+            self.turns[0].torn = bool(self._streaming)
+        self._streaming = 0
         while self.turns:
             turn = self.turns.popleft()
             turn.owner.turn_lost(turn, reason)
@@ -264,5 +267,8 @@ class ReplyQueue:
         turn.script.clear()
         turn.skipping = not turn.ended
         if turn.skipping:
+            if start < end:
+                turn.deliver(data[start:end])
             turn.owner.skips(turn)
+            return end
         return start

@@ -56,6 +56,10 @@ class Inbox:
         self._at = end
         return self._data[at:end]
 
+    def put_back(self, message: bytes) -> None:
+        """Have the message taken last be the next one again."""
+        self._at -= len(message)
+
     def take_rest(self) -> bytes:
         """All that is held, whole messages or not."""
         self._join()

@@ -73,6 +73,13 @@ class Settings:
         """A savepoint was set."""
         self._savepoints.append((name, dict(self.now), self.unknown))
 
+    def release(self, name: str) -> None:
+        """A savepoint was released, and with it all that were set after it."""
+        for place in range(len(self._savepoints) - 1, -1, -1):
+            if self._savepoints[place][0] == name:
+                del self._savepoints[place:]
+                return
+
     def rollback_to(self, name: str) -> None:
         """The transaction went back to a savepoint; it stays."""
         for place in range(len(self._savepoints) - 1, -1, -1):

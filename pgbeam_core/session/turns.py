@@ -98,6 +98,7 @@ class Turn:
         "skipping",
         "stale",
         "tags",
+        "torn",
     )
 
     def __init__(self, owner: Owner, *, simple: bool, script: deque[Owed] | None = None, ended: bool = True) -> None:
@@ -112,6 +113,8 @@ class Turn:
         """Whether the owner has got a byte of the reply."""
         self.skipping = False
         """The server said ErrorResponse and skips to the next Sync."""
+        self.torn = False
+        """The server went away in the middle of a message of which the owner has a part."""
         self.copying = False
         """The server is in copy-in mode, or was and is now owed the end of it."""
         self.tags: list[bytes] = []

@@ -116,7 +116,6 @@ def test_an_answer_behind_a_pipeline_is_not_taken() -> None:
     assert tags(stage.client.take()) == "12CCZ"
 
 
-@pytest.mark.xfail(reason="a refusal does not know that its request is unfinished")
 def test_a_refused_unfinished_request_is_skipped_to_its_sync() -> None:
     """After the error of a flushed request nothing comes until the client's Sync, and then one ReadyForQuery."""
     stage, _ = staged(lambda _: REFUSAL)

@@ -133,7 +133,6 @@ def test_a_server_lost_in_the_middle_of_a_request_ends_the_session(request_: byt
     assert stage.client.gone is not None
 
 
-@pytest.mark.xfail(reason="the conversation does not know that a row is unfinished")
 def test_a_server_lost_in_the_middle_of_a_row_ends_the_session() -> None:
     """An error inside a half row would be read as the rest of it."""
     stage = Stage()

@@ -214,7 +214,6 @@ def test_a_query_behind_a_pipeline_has_its_effects() -> None:
     assert stage.conversation.session.pins == {"listen"}
 
 
-@pytest.mark.xfail(reason="RELEASE is not followed")
 def test_a_released_savepoint_is_gone() -> None:
     """ROLLBACK TO a name that was released and reused goes back to the older one."""
     stage = Stage()

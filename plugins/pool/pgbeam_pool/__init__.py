@@ -57,20 +57,19 @@ class Pools:
     @hookimpl
     def authenticated(self, session: Session) -> None:
         """Remember for whom servers are kept."""
-        for pool in self._pools_of(session):
+        pools = session.notes["pool"] = self._pools_of(session)
+        for pool in pools:
             pool.clients[session.identity] = pool.clients.get(session.identity, 0) + 1
-        session.notes["pool"] = True
 
     @hookimpl
     def disconnect(self, session: Session) -> None:
         """One client less."""
-        if session.notes.pop("pool", None):
-            for pool in self._pools_of(session):
-                left = pool.clients.get(session.identity, 1) - 1
-                if left:
-                    pool.clients[session.identity] = left
-                else:
-                    pool.clients.pop(session.identity, None)
+        for pool in session.notes.pop("pool", ()):
+            left = pool.clients.get(session.identity, 1) - 1
+            if left:
+                pool.clients[session.identity] = left
+            else:
+                pool.clients.pop(session.identity, None)
 
     @hookimpl
     def stats(self) -> Mapping[str, Any]:
@@ -79,7 +78,7 @@ class Pools:
 
     def _pools_of(self, session: Session) -> list[TargetPool]:
         budget = self._budgets.get(session.project.name)
-        return [] if budget is None else budget.pools
+        return [] if budget is None else list(budget.pools)
 
     def _tidy(self) -> None:
         assert self._beam is not None

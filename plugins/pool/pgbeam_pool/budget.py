@@ -79,7 +79,8 @@ class Budget:
             self._pumping = False
 
     def _once(self) -> None:
+        room = True
         for waiter in list(self.waiting):
-            if not waiter.done and not waiter.pool.serve(waiter):
-                # No room: whoever is behind may still use an idle server, but opens none before this one.
-                return
+            if not waiter.done:
+                # Without room whoever is behind may still use an idle server, but opens none before this one.
+                room = waiter.pool.serve(waiter, may_open=room) and room

@@ -110,7 +110,7 @@ class TargetPool:
 
     # Serving who waits. Called by the budget, for each waiter in order.
 
-    def serve(self, waiter: Waiter) -> bool:
+    def serve(self, waiter: Waiter, *, may_open: bool = True) -> bool:
         """Give the waiter a server, or start opening one for it. True if it need not be looked at again now."""
         if waiter.relay is None:
             server = self._take_idle(waiter.identity, waiter.settings)
@@ -124,6 +124,8 @@ class TargetPool:
                 return self._must_wait_for_its_own(waiter)
         elif waiter.opening is not None:
             return True
+        if not may_open:
+            return False
         if not self._budget.has_room and not self._budget.make_room(waiter.identity):
             return False
         self._open(waiter)

@@ -126,7 +126,6 @@ def test_those_behind_one_who_gives_up_are_looked_at_again() -> None:
     assert behind.lease is not None
 
 
-@pytest.mark.xfail(reason="who cannot be served holds up all behind")
 def test_who_cannot_be_served_does_not_hold_up_the_rest() -> None:
     """An idle server that only those behind can use is theirs at once."""
     machinery = Machinery(max_active=1)
@@ -391,7 +390,6 @@ def test_clients_are_counted_while_they_are_logged_in() -> None:
     assert machinery.pool.clients == {}
 
 
-@pytest.mark.xfail(reason="disconnect does not know which pools counted a session")
 def test_a_pool_that_came_later_counts_its_own_clients() -> None:
     """A client from before the pool must not be subtracted from it."""
     machinery, pools = Machinery(), Pools()
