@@ -167,6 +167,12 @@ class Plan:
         )
 
     @property
+    def learns_columns(self) -> bool:
+        """Whether it is one execution of which the client is about to learn the columns, whatever it was told before."""
+        asked = any(step.tag == PARSE or (step.tag == DESCRIBE and step.kind == PORTAL) for step in self.steps)
+        return asked and len(self.executions) == 1
+
+    @property
     def needs_description(self) -> bool:
         """Whether the client asks for a RowDescription."""
         return any(step.tag == DESCRIBE for step in self.steps)

@@ -20,12 +20,14 @@ SERVER_PREFIX = b"pgbeam_"
 class Prepared:
     """A statement that a client has prepared."""
 
-    __slots__ = ("key", "name", "statement")
+    __slots__ = ("description", "key", "name", "statement")
 
     def __init__(self, name: bytes, statement: Statement, types: bytes) -> None:
         self.name = name
         self.statement = statement
         self.key: Key = (statement.text, types)
+        self.description: bytes | None = None
+        """The RowDescription that the client was given for it, by a Describe of the statement."""
 
     def parse_frame(self, name: bytes) -> bytes:
         """The Parse message that makes it, under that name."""
@@ -40,7 +42,7 @@ class ServerStatements:
     when there is none.
     """
 
-    __slots__ = ("_made", "epoch", "lent", "limit", "named", "stale", "unnamed")
+    __slots__ = ("_made", "epochs", "lent", "limit", "named", "stale", "unnamed")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -50,8 +52,8 @@ class ServerStatements:
         """Names that stand for nothing any more, to be closed."""
         self.lent: dict[bytes, Key] = {}
         """Statements that stand under their client's own name, because its SQL speaks of them."""
-        self.epoch = 0
-        """Which state of the tables they were prepared for."""
+        self.epochs: dict[Key, int] = {}
+        """For which state of the tables those with a name were prepared."""
         self._made = 0
 
     def new_name(self) -> bytes:
@@ -66,17 +68,20 @@ class ServerStatements:
         if excess > 0:
             for key in [key for key in self.named if key not in needed][:excess]:
                 names.append(self.named.pop(key))
+                self.epochs.pop(key, None)
         return names
 
     def forget(self) -> list[bytes]:
         """Forget all that have a name; give the names, to be closed."""
         names = list(self.named.values())
         self.named.clear()
+        self.epochs.clear()
         return names
 
     def clear(self) -> None:
         """The server has dropped them all (DISCARD ALL, DEALLOCATE ALL)."""
         self.named.clear()
+        self.epochs.clear()
         self.stale.clear()
         self.lent.clear()
         self.unnamed = None

@@ -224,17 +224,28 @@ class ReplyQueue:
                 raise OutOfTurn(f"server sent {chr(tag)!r} out of place")
             if tag == _COMPLETE:
                 turn.tags.append(data[position + 5 : end - 1])
-            return start
+            return start if step.forward else self._skip(turn, data, start, position, end)
         script.popleft()
         if tag == _COMPLETE:
             turn.tags.append(data[position + 5 : end - 1])
         if not step.forward:
+            start = self._skip(turn, data, start, position, end)
+        if step.effect is not None:
+            step.effect(True)
+        error = step.sees(data[position:end]) if step.sees is not None else None
+        if error is not None:
             if start < position:
                 turn.deliver(data[start:position])
             start = end
-        if step.effect is not None:
-            step.effect(True)
+            turn.end_in(error)
         return start
+
+    @staticmethod
+    def _skip(turn: Turn, data: bytes, start: int, position: int, end: int) -> int:
+        """The frame is not for the owner. Gives the new `start`."""
+        if start < position:
+            turn.deliver(data[start:position])
+        return end
 
     def _failed(self, turn: Turn, data: bytes, start: int, position: int, end: int) -> int:
         """The server skips to the next Sync: of the script nothing is owed any more."""

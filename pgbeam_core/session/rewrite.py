@@ -20,6 +20,8 @@ from pgbeam_core.wire import backend, frontend
 PROVOKE = frontend.Bind(b"", b"pgbeam: refused", (), (), ()).to_bytes()
 """A message that any server refuses: it puts the server where an error of PgBeam's own puts the client."""
 
+_CHANGED = "cached plan must not change result type"
+
 Executed = Callable[[Statement], None]
 Perform = Callable[[Statement], bytes]
 
@@ -32,7 +34,16 @@ class Rewriter:
     """
 
     def __init__(
-        self, book: Book, held: ServerStatements, *, executed: Executed, perform: Perform, failed: bool, alone: bool, once: bool, epoch: int, in_transaction: bool
+        self,
+        book: Book,
+        held: ServerStatements,
+        *,
+        executed: Executed,
+        perform: Perform,
+        failed: bool,
+        alone: bool,
+        once: bool,
+        epoch: int,
     ) -> None:
         self._book = book
         self._held = held
@@ -43,7 +54,6 @@ class Rewriter:
         """No server is asked: errors are said, not provoked."""
         self._once = once
         self._epoch = epoch
-        self._in_transaction = in_transaction
         self._coming: dict[Key, bytes] = {}
         self._coming_unnamed: Key | None = None
         self._has_coming_unnamed = False
@@ -82,12 +92,6 @@ class Rewriter:
 
     def _evict(self, plan: Plan) -> None:
         held = self._held
-        if held.epoch != self._epoch and not self._in_transaction:
-            # Tables have changed: what was planned before may have another result now. Inside a transaction that is
-            # the client's to hear.
-            for name in held.forget():
-                self._send(frontend.Close(extended.STATEMENT, name).to_bytes(), turns.CLOSE_UNSEEN)
-            held.epoch = self._epoch
         while held.stale:
             self._send(frontend.Close(extended.STATEMENT, held.stale.pop()).to_bytes(), turns.CLOSE_UNSEEN)
         if len(held.named) > held.limit:
@@ -106,11 +110,16 @@ class Rewriter:
         if self.parses_said:
             self._prepare(prepared, step.frame, forward=False)
             return
-        agreed = self._held.epoch == self._epoch and not self._failed
-        if agreed and self._name_of(prepared.key) is not None:
+        if self._is_parsed(prepared.key):
             self.script.append(say(backend.PARSE_COMPLETE, self._remembering(prepared)))
             return
         self._prepare(prepared, step.frame, forward=True)
+
+    def _is_parsed(self, key: Key) -> bool:
+        """Whether the server would parse it to what it has: not in a failed transaction, nor after tables changed."""
+        if self._failed:
+            return False
+        return key in self._coming or (key in self._held.named and self._held.epochs.get(key) == self._epoch)
 
     def _parse_twice(self, step: Step) -> None:
         """The client has a statement of that name: the server is made to say so."""
@@ -139,7 +148,7 @@ class Rewriter:
         else:
             self._coming_unnamed, self._has_coming_unnamed = key, True
         remember = self._remembering(prepared) if forward else None
-        held, book = self._held, self._book
+        held, book, epoch = self._held, self._book, self._epoch
 
         def parsed(ok: bool) -> None:
             if not ok:
@@ -153,6 +162,7 @@ class Rewriter:
                 if stale is not None:
                     held.stale.append(stale)
                 held.named[key] = name
+                held.epochs[key] = epoch
             else:
                 held.unnamed = key
             if remember is not None:
@@ -180,12 +190,12 @@ class Rewriter:
 
     def _name_of(self, key: Key) -> bytes | None:
         """The name under which the server has it, or will have it when it gets here."""
+        if key in self._coming:
+            return self._coming[key]
         name = self._held.named.get(key)
         if name is not None:
             self._held.named.move_to_end(key)
             return name
-        if key in self._coming:
-            return self._coming[key]
         unnamed = self._coming_unnamed if self._has_coming_unnamed else self._held.unnamed
         return b"" if unnamed == key else None
 
@@ -203,7 +213,19 @@ class Rewriter:
             self._prepare(prepared, None, forward=False)
             name = self._name_of(prepared.key)
             assert name is not None
+            if step.tag == extended.BIND and prepared.description is not None and prepared.statement.reads:
+                self._check_columns(prepared, name)
         return name
+
+    def _check_columns(self, prepared: Prepared, name: bytes) -> None:
+        """The client knows the columns from another server: they may have changed since, and it would not be told."""
+        known = prepared.description
+
+        def sees(frame: bytes) -> bytes | None:
+            return None if frame == known else backend.error_response("ERROR", "0A000", _CHANGED)
+
+        frame = frontend.Describe(extended.STATEMENT, name).to_bytes()
+        self._send(frame, Owed(turns.DESCRIBE.ends, turns.DESCRIBE.within, forward=False, sees=sees))
 
     def _bind(self, step: Step) -> None:
         name = self._server_name(step)
@@ -225,7 +247,15 @@ class Rewriter:
             return
         name = self._server_name(step)
         frame = step.frame if name == step.name else frontend.Describe(extended.STATEMENT, name).to_bytes()
-        self._send(frame, turns.DESCRIBE)
+        prepared = step.prepared
+        if prepared is None:
+            self._send(frame, turns.DESCRIBE)
+            return
+
+        def sees(description: bytes) -> None:
+            prepared.description = description
+
+        self._send(frame, Owed(turns.DESCRIBE.ends, turns.DESCRIBE.within, sees=sees))
 
     def _execute(self, step: Step) -> None:
         if step.prepared is None:

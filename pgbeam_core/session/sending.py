@@ -79,7 +79,7 @@ class Sender:
         frames, script, names = self._write(plan)
         turn.script = deque(script)
         turn.names = names
-        if ended and len(plan.executions) == 1 and not self._conversation.session.in_transaction:
+        if ended and plan.learns_columns and not self._conversation.session.in_transaction:
             turn.again = partial(self._again, plan, turn)
         self._send(turn, b"".join(frames))
         self._server.settle(turn)
@@ -225,7 +225,6 @@ class Sender:
             alone=alone,
             once=conversation.prepare_once,
             epoch=conversation.epoch,
-            in_transaction=conversation.session.in_transaction,
         )
 
     def _executed(self, statement: Statement) -> None:

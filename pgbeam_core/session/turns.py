@@ -34,11 +34,12 @@ class Owed:
 
     ends: the tags that complete it. within: the tags that may come before that. forward: whether the client sees it.
     inject: bytes that PgBeam says itself in this place; then nothing is owed by the server. effect: called with
-    True when it completes, with False when it ends in an error, not at all when it is skipped. instead_of_error: what
+    True when it completes, with False when it ends in an error, not at all when it is skipped. sees: called with the frame
+    that completes it; an ErrorResponse that it gives is all that the client gets of the rest. instead_of_error: what
     the client sees in place of the server's error.
     """
 
-    __slots__ = ("effect", "ends", "forward", "inject", "instead_of_error", "within")
+    __slots__ = ("effect", "ends", "forward", "inject", "instead_of_error", "sees", "within")
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Owed:
         forward: bool = True,
         inject: bytes | None = None,
         effect: Callable[[bool], None] | None = None,
+        sees: Callable[[bytes], bytes | None] | None = None,
         instead_of_error: bytes | None = None,
     ) -> None:
         self.ends = ends
@@ -55,6 +57,7 @@ class Owed:
         self.forward = forward
         self.inject = inject
         self.effect = effect
+        self.sees = sees
         self.instead_of_error = instead_of_error
 
 
@@ -86,6 +89,7 @@ class Turn:
         "ended",
         "error",
         "keep",
+        "muted",
         "names",
         "kept",
         "again",
@@ -123,6 +127,8 @@ class Turn:
         """The last ErrorResponse."""
         self.again: Callable[[], None] | None = None
         """Sends the request anew, if all that went wrong is that the server's plan of a statement was out of date."""
+        self.muted = False
+        """The client has been told of an error; the rest of the reply is not for it."""
         self.stale = False
         """That has happened; the client has not been told, and `again` is to be called at ReadyForQuery."""
         self.names: dict[bytes, bytes] = {}
@@ -132,6 +138,8 @@ class Turn:
 
     def deliver(self, data: bytes) -> None:
         """Hand bytes on to the owner, keeping a copy if that was asked for and it stays below the cap."""
+        if self.muted:
+            return
         self.size += len(data)
         self.began = True
         if self.kept is not None:
@@ -145,6 +153,13 @@ class Turn:
         """Keep a copy of the reply, dropped when it grows past that many bytes."""
         self.keep = max_bytes
         self.kept = []
+
+    def end_in(self, error: bytes) -> None:
+        """The client gets this error and nothing behind it."""
+        self.error = error
+        self.kept = None
+        self.deliver(error)
+        self.muted = True
 
     def add(self, steps: Any) -> None:
         """More of the request went out: these steps are owed too. Nothing is owed for what the server skips."""

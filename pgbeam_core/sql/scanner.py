@@ -8,7 +8,7 @@ from collections.abc import Iterator
 _NESTED = re.compile(r"/\*|\*/")
 _TOKEN = re.compile(
     r"""
-      (?P<space>\s+|--[^\n\r]*)
+      (?P<space>[ \t\n\r\f\v]+|--[^\n\r]*)
     | (?P<comment>/\*)
     | (?P<string>[eE]'(?:[^'\\]|\\.|'')*+(?:'|\Z) | (?:[bBnNxX]|[uU]&)?'(?:[^']|'')*+(?:'|\Z)
         | \$(?P<tag>(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?)\$(?s:.)*?(?:\$(?P=tag)\$|\Z))

@@ -94,7 +94,7 @@ class Statements:
         if text == sql:
             return self._classified(sql)
         found = self.statement(text)
-        return replace(found, annotations=annotations, problems=problems, notes={})
+        return replace(found, annotations=annotations, problems=problems, notes={}, seen=False, parses=0)
 
     def _classified(self, sql: bytes) -> Statement:
         key = template(sql)

@@ -58,7 +58,7 @@ class FakePostgres(Factory):
     def reply(self, sql: str) -> bytes:
         """What it says to an SQL text."""
         self.asked.append(sql)
-        told = self.answers.get(sql)
+        told = self.answers.get(sql.strip())
         if callable(told):
             return told(sql)
         if told is not None:
@@ -181,7 +181,7 @@ class _Backend(Protocol):
 
     def _describe(self, kind: int, name: bytes) -> None:
         sql = (self._portals if kind == frontend.PORTAL else self._statements)[name]
-        told = self._fake.answers.get(sql, b"")
+        told = self._fake.answers.get(sql.strip(), b"")
         reply = told(sql) if callable(told) else told
         columns = [reply[start:end] for kind, start, end in split(reply) if kind == ord("T")]
         parameters = backend.ParameterDescription(()).to_bytes() if kind != frontend.PORTAL else b""

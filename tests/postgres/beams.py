@@ -65,7 +65,11 @@ class Beam(Direct):
         upstream = f"postgresql://127.0.0.1:{cluster.port}"
         mine = {"upstream": upstream, "pool_mode": pool_mode, **(project or {})}
         config = folder / f"settings-{self.port}.toml"
-        config.write_text("".join(_lines({**(settings or {}), "projects": {PROJECT: mine}})))
+        # These tests fail to log in more often in a minute than anybody is allowed to.
+        limits = {"auth_attempts": 0}
+        plugin_settings = {"limits": limits, **(settings or {}).get("plugins", {})}
+        tables = {**(settings or {}), "plugins": plugin_settings, "projects": {PROJECT: mine}}
+        config.write_text("".join(_lines(tables)))
         self.command = [str(PGBEAM), "run", "--listen", f"127.0.0.1:{self.port}", "--config", str(config)]
         if plugins:
             self.command += ["--plugins", plugins]
