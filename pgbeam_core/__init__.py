@@ -1,6 +1,7 @@
 """A programmable PostgreSQL proxy. What stands in `__all__` is what a plugin may import; the rest may change."""
 
 from pgbeam_core.beam import Beam
+from pgbeam_core.catalog import Catalog
 from pgbeam_core.commands import Command
 from pgbeam_core.console import Table
 from pgbeam_core.errors import (
@@ -31,11 +32,13 @@ from pgbeam_core.query import (
 )
 from pgbeam_core.session.session import Session
 from pgbeam_core.settings import Project
+from pgbeam_core.surveys import Survey
 
 __all__ = [
     "Annotation",
     "Answer",
     "Beam",
+    "Catalog",
     "Command",
     "Identity",
     "Kind",
@@ -61,6 +64,7 @@ __all__ = [
     "SettingChange",
     "SettingsError",
     "Statement",
+    "Survey",
     "Table",
     "Target",
     "UpstreamUnavailable",

@@ -69,6 +69,10 @@ class Rerun:
         """A read never copies in."""
         self._give_up()
 
+    def takes_back(self, turn: Turn, error: bytes) -> bool:
+        """It is not shared."""
+        return False
+
     def skips(self, turn: Turn) -> None:
         """Never: the request is whole."""
 

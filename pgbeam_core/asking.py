@@ -78,6 +78,10 @@ class Question:
         """A question is no COPY."""
         self._give_up()
 
+    def takes_back(self, turn: Turn, error: bytes) -> bool:
+        """It is not shared."""
+        return False
+
     def skips(self, turn: Turn) -> None:
         """Never: a question is one message."""
 

@@ -15,11 +15,12 @@ from pgbeam_core.firing import Hooks
 from pgbeam_core.leases import Identity, Lease, Opener, Pool
 from pgbeam_core.net import opening
 from pgbeam_core.net.cancel import CancelKeys
-from pgbeam_core.query import Query, Result, Statement, Target
+from pgbeam_core.query import Kind, Query, Result, Statement, Target
 from pgbeam_core.session.session import Session
 from pgbeam_core.sql.statements import Statements
 from pgbeam_core.sql.volatility import Volatility
 from pgbeam_core.stats import ProjectStats
+from pgbeam_core.surveys import Survey
 
 if TYPE_CHECKING:
     from pgbeam_core.net.client import ClientProtocol
@@ -29,6 +30,9 @@ _UNLOCK = frozenset({"pg_advisory_unlock", "pg_advisory_unlock_shared"})
 """Whether that was the last lock, the server knows."""
 _FUNCTION = frozenset({"function"})
 """What calls functions that PostgreSQL does not bring along may change the session in ways that only the server knows."""
+
+_MOST_SURVEYS = 500
+"""Databases whose catalogs are remembered. Beyond that all are forgotten, and asked for again."""
 
 
 class Beam:
@@ -50,6 +54,7 @@ class Beam:
         self.project_stats: dict[str, ProjectStats] = {}
         self._statements = Statements()
         self._pools: dict[Target, Pool] = {}
+        self._surveys: dict[tuple[str, str], Survey] = {}
 
     # For conversations.
 
@@ -63,6 +68,7 @@ class Beam:
         statement = self._statements.statement(text)
         if not statement.seen:
             statement.seen = True
+            statement.shareable = statement.reads and statement.kind is Kind.SELECT and statement.pure
             for part in statement.parts or (statement,):
                 if any(name[1] in _UNLOCK or not Volatility.is_builtin(name) for name in part.functions):
                     part.makes |= _FUNCTION
@@ -140,6 +146,18 @@ class Beam:
         own error. There is no timeout but the login's: cancel the Deferred to give up.
         """
         return Question(identity, sql, password, self.random).ask(self.opener(target))
+
+    def survey(self, session: Session) -> Survey:
+        """What is known of the catalog of a session's database, on its project's primary."""
+        project = session.project
+        place = (project.name, session.database)
+        found = self._surveys.get(place)
+        if found is None:
+            if len(self._surveys) >= _MOST_SURVEYS:
+                self._surveys.clear()
+            found = Survey(lambda: self.pool(project.primary), self.reactor, lambda: self.epoch)
+            self._surveys[place] = found
+        return found
 
     def rerun(self, query: Query, max_bytes: int) -> Deferred[Result]:
         """Run a query again, on behalf of its session but without its client, and keep the reply.

@@ -66,6 +66,8 @@ class Server(Protocol):
     """Another server of this identity can be opened without a client's help: the server asked for no password."""
     lease: Lease | None
     """The exclusive lease on it."""
+    sharers: int
+    """Shared leases on it. Its pool counts them."""
     gone: Callable[[Server, bool], None]
     """Told once when it is gone, and whether PgBeam itself closed it. Its pool sets this."""
 
@@ -96,6 +98,9 @@ class Server(Protocol):
 
     def write(self, data: bytes) -> None:
         """Send more of a request that is under way."""
+
+    def is_at_head(self, turn: Turn) -> bool:
+        """Whether that is the turn that it is paying out."""
 
     def settle(self, turn: Turn) -> None:
         """Let the turn say at once what is PgBeam's to say."""
@@ -158,7 +163,8 @@ class Pool(Protocol):
     ) -> Lease | Deferred[Lease]:
         """A server for the next turns: at once if one is idle, else in order of asking.
 
-        `settings` are the run-time parameters wanted; a server that has them is preferred.
+        `settings` are the run-time parameters wanted; a server that has them is preferred. `shared`: the turn is one
+        short read, which may go behind other clients' turns on a server that has exactly these settings.
         Cancelling the Deferred gives the place in the queue up.
         """
 

@@ -99,6 +99,40 @@ class SettingChange:
     literal: bool = True
 
 
+class Cost:
+    """What executions of one shape of statement have cost a server. Seconds and bytes; recent ones count most."""
+
+    __slots__ = ("_banned", "_known", "_seconds", "_size")
+
+    def __init__(self) -> None:
+        self._known = 0
+        self._seconds = 0.0
+        self._size = 0.0
+        self._banned = 0
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it has proved short and small often enough to be trusted."""
+        return self._known >= PROVED_BY and self._seconds < SHORT_S and self._size < SMALL_BYTES and not self._banned
+
+    def learn(self, seconds: float, size: int, *, alone: bool) -> None:
+        """One more. Behind others (`alone` False) it had to wait for them, so only its size is known."""
+        self._size = max(size, self._size * 0.98)
+        if alone:
+            self._seconds += (seconds - self._seconds) / min(self._known + 1, 8)
+            self._known += 1
+            self._banned = BANNED_FOR if seconds > SLOW_S else max(0, self._banned - 1)
+
+
+PROVED_BY = 3
+"""Executions after which a shape may be trusted."""
+SHORT_S = 0.005
+SMALL_BYTES = 16 * 1024
+SLOW_S = 0.05
+"""One execution this slow takes the trust away, for so many to come."""
+BANNED_FOR = 50
+
+
 @dataclass(slots=True, eq=False)
 class Statement:
     """An SQL text, analysed once and remembered; equal texts give the same object while it is remembered.
@@ -139,6 +173,10 @@ class Statement:
     """What plugins remember about it, each under its own name."""
     seen: bool = False
     """`parse` has been fired for it."""
+    shareable: bool = False
+    """It is a plain read whose rows depend on nothing but tables and settings: it may stand behind other clients'."""
+    cost: Cost = field(default_factory=Cost)
+    """How long and how large it has been so far; texts that differ only in constants have one in common."""
     parses: int = 0
     """How often a client asked a server to parse it."""
     _shape: tuple[str, str] | None = None

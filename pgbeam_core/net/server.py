@@ -55,6 +55,7 @@ class Server(Protocol):
         self.statements = ServerStatements(prepared_limit)
         self.reproducible = True
         self.lease: Lease | None = None
+        self.sharers = 0
         self.parameters: dict[str, str] = {}
         self.greeting: list[bytes] = []
         """Notices that came with the login, for the client whose login it was."""
@@ -205,6 +206,10 @@ class Server(Protocol):
         self.state.clear()
         return done
 
+    def is_at_head(self, turn: Turn) -> bool:
+        """Whether that is the turn that it is paying out."""
+        return bool(self._replies.turns) and self._replies.turns[0] is turn
+
     def attach(self, holder: Any) -> None:
         """This conversation holds the exclusive lease: what comes unasked is for it."""
         self._holder = holder
@@ -333,7 +338,7 @@ class Server(Protocol):
         self._replies.lost(reason)
         self.gone(self, expected)
         if holder is not None:
-            holder.server_gone(reason)
+            holder.server_gone(self, reason)
 
 
 class Aside:
@@ -351,6 +356,10 @@ class Aside:
     def copy_in(self, turn: Turn) -> None:
         """PgBeam copies nothing of its own."""
         self._server.quarantine("server wants COPY data from PgBeam")
+
+    def takes_back(self, turn: Turn, error: bytes) -> bool:
+        """It is not shared."""
+        return False
 
     def skips(self, turn: Turn) -> None:
         """Never: its requests are whole."""

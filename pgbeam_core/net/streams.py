@@ -1,15 +1,13 @@
 """Twisted protocols on an asyncio loop's own transports: what uvloop is fast at, without Twisted's sockets between.
 
 `Stream` is the transport that a Twisted protocol sees (ITransport, IConsumer and IPushProducer as far as PgBeam's
-protocols use them); `Bridge` is the asyncio protocol that feeds it. uvloop writes once per loop iteration and socket,
-however often `write` was called.
+protocols use them); `Bridge` is the asyncio protocol that feeds it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -21,20 +19,68 @@ _KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 """A peer that vanished without a word is noticed after two minutes instead of two hours."""
 
 
+_AT_ONCE = 64 * 1024
+"""Bytes that are handed to the loop without waiting for the end of its iteration: what a socket buffer holds."""
+
+
+class Flusher:
+    """Writes once per loop iteration and socket, however often and from however many conversations it was asked to.
+
+    A system call that wakes another process costs more than all that PgBeam does with a small message.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._dirty: list[Stream] = []
+
+    def later(self, stream: Stream) -> None:
+        """This one has something to write."""
+        if not self._dirty:
+            self._loop.call_soon(self._flush)
+        self._dirty.append(stream)
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for stream in dirty:
+            stream.flush()
+
+
 class Stream:
     """A transport for one Twisted protocol."""
 
     disconnecting = False
 
-    def __init__(self, transport: Any) -> None:
+    def __init__(self, transport: Any, flusher: Flusher) -> None:
         self._transport = transport
+        self._flusher = flusher
         self._producer: Any = None
-        self.write: Callable[[bytes], None] = transport.write
+        self._held: list[bytes] = []
+        self._held_size = 0
         # uvloop's transports may be paused and resumed once each; ours as often as anybody likes.
         self._paused = False
 
+    def write(self, data: bytes) -> None:
+        """Send bytes, at the latest at the end of this iteration of the loop."""
+        if self.disconnecting:
+            return
+        if not self._held:
+            self._flusher.later(self)
+        self._held.append(data)
+        self._held_size += len(data)
+        if self._held_size > _AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand what is held to the loop."""
+        held = self._held
+        if held:
+            self._transport.write(held[0] if len(held) == 1 else b"".join(held))
+            self._held = []
+            self._held_size = 0
+
     def loseConnection(self) -> None:
         """Close when all is written."""
+        self.flush()
         self._over()
         self._transport.close()
 
@@ -45,7 +91,7 @@ class Stream:
 
     def _over(self) -> None:
         self.disconnecting = True
-        self.write = _nowhere
+        self._held = []
 
     def lost(self) -> None:
         """The socket is gone: what is written now goes nowhere."""
@@ -94,8 +140,9 @@ class Stream:
 class Bridge(asyncio.Protocol):
     """Feeds a Twisted protocol from an asyncio transport."""
 
-    def __init__(self, protocol: Any) -> None:
+    def __init__(self, protocol: Any, flusher: Flusher) -> None:
         self._protocol = protocol
+        self._flusher = flusher
         self._stream: Stream | None = None
         # Looked up once by the loop, so a chunk costs no call of ours.
         self.data_received = protocol.dataReceived
@@ -103,7 +150,7 @@ class Bridge(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected."""
         _prompt(transport.get_extra_info("socket"))
-        self._stream = Stream(transport)
+        self._stream = Stream(transport, self._flusher)
         self._protocol.makeConnection(self._stream)
 
     def pause_writing(self) -> None:
@@ -156,7 +203,3 @@ def _address(name: Any) -> IAddress:
     if isinstance(name, tuple):
         return IPv6Address("TCP", *name)
     return UNIXAddress(name or None)
-
-
-def _nowhere(_data: bytes) -> None:
-    """The connection is closed."""

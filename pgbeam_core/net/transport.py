@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXClientEndpoint
@@ -18,7 +19,7 @@ from twisted.python.failure import Failure
 
 from pgbeam_core.errors import UpstreamUnavailable
 from pgbeam_core.net import tls
-from pgbeam_core.net.streams import Bridge, Port
+from pgbeam_core.net.streams import Bridge, Flusher, Port
 from pgbeam_core.query import Target
 from pgbeam_core.wire.startup import SSLRequest
 
@@ -40,7 +41,8 @@ def connect(reactor: Any, target: Target, protocol: Protocol) -> Deferred[Any]:
     """Connect a protocol to a server's address. Fails with UpstreamUnavailable; may be cancelled."""
     loop = _loop(reactor)
     if loop is not None:
-        task = loop.create_task(asyncio.wait_for(_connect(loop, target, Bridge(protocol)), CONNECT_TIMEOUT))
+        bridge = Bridge(protocol, _flusher(loop))
+        task = loop.create_task(asyncio.wait_for(_connect(loop, target, bridge), CONNECT_TIMEOUT))
         connected: Deferred[Any] = Deferred.fromFuture(task)
     else:
         connected = _endpoint(reactor, target).connect(_One(protocol))
@@ -52,9 +54,18 @@ def _loop(reactor: Any) -> asyncio.AbstractEventLoop | None:
     return loop
 
 
+_flushers: WeakKeyDictionary[asyncio.AbstractEventLoop, Flusher] = WeakKeyDictionary()
+
+
+def _flusher(loop: asyncio.AbstractEventLoop) -> Flusher:
+    if loop not in _flushers:
+        _flushers[loop] = Flusher(loop)
+    return _flushers[loop]
+
+
 async def _listen(loop: asyncio.AbstractEventLoop, host: str, port: int, factory: IProtocolFactory) -> Any:
     def accepted() -> Bridge:
-        return Bridge(factory.buildProtocol(None))  # type: ignore[arg-type]
+        return Bridge(factory.buildProtocol(None), _flusher(loop))  # type: ignore[arg-type]
 
     task = loop.create_task(loop.create_server(accepted, host, port, backlog=BACKLOG, reuse_address=True))
     return Port(await Deferred.fromFuture(task))

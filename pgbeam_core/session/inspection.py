@@ -62,6 +62,10 @@ class Inspection:
     def copy_in(self, turn: Turn) -> None:
         """Never: it is a SELECT."""
 
+    def takes_back(self, turn: Turn, error: bytes) -> bool:
+        """It is not shared."""
+        return False
+
     def skips(self, turn: Turn) -> None:
         """Never: it is a Query."""
 

@@ -155,6 +155,11 @@ class ReplyQueue:
         if tag == _READY:
             self._finish(turn, data, start, position, end)
             return end
+        if tag == _ERROR and turn.shared and not turn.began and turn.owner.takes_back(turn, data[position:end]):
+            turn.taken_back = turn.muted = True
+            if turn.script is not None:
+                turn.script.clear()
+            return end
         if turn.script is None:
             self._raw(turn, tag, data, position, end)
         else:

@@ -44,6 +44,7 @@ class Rewriter:
         alone: bool,
         once: bool,
         epoch: int,
+        shared: bool,
     ) -> None:
         self._book = book
         self._held = held
@@ -54,6 +55,8 @@ class Rewriter:
         """No server is asked: errors are said, not provoked."""
         self._once = once
         self._epoch = epoch
+        self._shared = shared
+        """Other clients' turns are under way on the server: what is unnamed there is anybody's."""
         self._coming: dict[Key, bytes] = {}
         self._coming_unnamed: Key | None = None
         self._has_coming_unnamed = False
@@ -148,7 +151,7 @@ class Rewriter:
         else:
             self._coming_unnamed, self._has_coming_unnamed = key, True
         remember = self._remembering(prepared) if forward else None
-        held, book, epoch = self._held, self._book, self._epoch
+        held, book, epoch, shared = self._held, self._book, self._epoch, self._shared
 
         def parsed(ok: bool) -> None:
             if not ok:
@@ -164,7 +167,7 @@ class Rewriter:
                 held.named[key] = name
                 held.epochs[key] = epoch
             else:
-                held.unnamed = key
+                held.unnamed = None if shared else key
             if remember is not None:
                 remember(True)
 
@@ -196,7 +199,9 @@ class Rewriter:
         if name is not None:
             self._held.named.move_to_end(key)
             return name
-        unnamed = self._coming_unnamed if self._has_coming_unnamed else self._held.unnamed
+        unnamed = self._held.unnamed if not self._shared else None
+        if self._has_coming_unnamed:
+            unnamed = self._coming_unnamed
         return b"" if unnamed == key else None
 
     def _server_name(self, step: Step) -> bytes:

@@ -169,6 +169,8 @@ class Sender:
 
     def _new_turn(self, queries: list[Query], *, simple: bool, ended: bool) -> Turn:
         turn = Turn(self._conversation, simple=simple, ended=ended)
+        lease = self._conversation.session.lease
+        turn.shared = lease is not None and lease.shared
         turn.queries = queries
         if len(queries) == 1 and queries[0].keep:
             turn.keep_up_to(queries[0].keep)
@@ -216,6 +218,7 @@ class Sender:
 
     def _rewriter(self, held: ServerStatements, *, alone: bool) -> Rewriter:
         conversation = self._conversation
+        lease = conversation.session.lease
         return Rewriter(
             conversation.book,
             held,
@@ -225,6 +228,7 @@ class Sender:
             alone=alone,
             once=conversation.prepare_once,
             epoch=conversation.epoch,
+            shared=lease is not None and lease.shared,
         )
 
     def _executed(self, statement: Statement) -> None:

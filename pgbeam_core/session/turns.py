@@ -19,6 +19,9 @@ class Owner(Protocol):
     def copy_in(self, turn: Turn) -> None:
         """The server now wants CopyData."""
 
+    def takes_back(self, turn: Turn, error: bytes) -> bool:
+        """A shared turn of which the owner has no byte yet ends in this error: shall it be sent once more instead?"""
+
     def skips(self, turn: Turn) -> None:
         """The server said ErrorResponse and skips to a Sync that has not gone out."""
 
@@ -96,12 +99,14 @@ class Turn:
         "owner",
         "queries",
         "script",
+        "shared",
         "sent_at",
         "simple",
         "size",
         "skipping",
         "stale",
         "tags",
+        "taken_back",
         "torn",
     )
 
@@ -127,6 +132,10 @@ class Turn:
         """The last ErrorResponse."""
         self.again: Callable[[], None] | None = None
         """Sends the request anew, if all that went wrong is that the server's plan of a statement was out of date."""
+        self.shared = False
+        """It stands behind other clients' turns, or they behind it."""
+        self.taken_back = False
+        """Its error was not its own: the client has not been told, and it is to be sent once more."""
         self.muted = False
         """The client has been told of an error; the rest of the reply is not for it."""
         self.stale = False

@@ -82,6 +82,7 @@ class Lender:
             writes=lent.writes,
             writes_unknown=lent.writes_unknown,
             functions=lent.functions,
+            cost=lent.cost,
         )
         if not self._shape_known:
             self._learn_shape()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+REMOTE = ("redis://", "rediss://", "unix://")
+"""How the URL of a Redis or Valkey starts."""
+
 
 @dataclass(frozen=True)
 class CacheSettings:
@@ -35,3 +38,17 @@ class CacheSettings:
     refresh_timeout_s: float = field(
         default=30.0, metadata={"help": "longest a refresh in the background may take", "min": 0.1}
     )
+    l2: str = field(
+        default="disk", metadata={"help": "second level: disk, off, or redis://host:port/number for several hosts"}
+    )
+    l2_bytes: int = field(
+        default=256 * 1024 * 1024, metadata={"help": "disk space for replies", "min": 1024 * 1024, "unit": "bytes"}
+    )
+    l2_timeout_s: float = field(
+        default=0.1, metadata={"help": "a second level that takes longer is not waited for", "min": 0.001, "max": 10}
+    )
+    max_shapes: int = field(default=1000, metadata={"help": "shapes of queries that are tracked", "min": 10})
+
+    def __post_init__(self) -> None:
+        if self.l2 not in ("disk", "off") and not self.l2.startswith(REMOTE):
+            raise ValueError(f'l2 is "disk", "off" or a URL that starts with {" or ".join(REMOTE)}')

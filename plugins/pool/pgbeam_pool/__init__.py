@@ -101,7 +101,7 @@ def _counts(budget: Budget) -> dict[str, int]:
     return {
         "servers": len(servers),
         "servers_idle": idle,
-        "servers_active": sum(server.lease is not None and server.status == b"I" for server in servers),
+        "servers_active": sum((server.lease is not None and server.status == b"I") or server.sharers > 0 for server in servers),
         "servers_in_transaction": sum(server.status != b"I" for server in servers),
         "clients_waiting": len(budget.waiting),
         "servers_lost": sum(pool.lost for pool in budget.pools),

@@ -8,6 +8,7 @@ from typing import Any
 from pgbeam_pool.breaker import Breaker
 from pgbeam_pool.budget import Budget
 from pgbeam_pool.settings import PoolSettings
+from pgbeam_pool.sharing import Sharing
 from pgbeam_pool.waiting import Waiter
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -56,6 +57,7 @@ class TargetPool:
         self._random = random
         self._expires: dict[Server, float] = {}
         self._opening: dict[Deferred[Server], Identity] = {}
+        self._sharing = Sharing()
         self._closed: str | None = None
         self._needs_client: set[Identity] = set()
         """Identities whose servers ask for a password: only a client's login opens one."""
@@ -80,6 +82,16 @@ class TargetPool:
 
     def lease(self, identity: Identity, settings: Mapping[str, str], *, shared: bool = False) -> Lease | Deferred[Lease]:
         """A server for the next turns."""
+        if shared and self.settings.share:
+            server = self._sharing.choose(
+                identity,
+                settings,
+                exclusive_wait=bool(self._budget.waiting),
+                take_idle=lambda: self._take_idle(identity, settings, exactly=True),
+            )
+            if server is not None:
+                server.sharers += 1
+                return Lease(self, server, shared=True, waited=0.0, since=self._clock.seconds())
         if not self._budget.waiting:
             server = self._take_idle(identity, settings)
             if server is not None:
@@ -187,7 +199,9 @@ class TargetPool:
         waiter.fail(failure.value)
         self._budget.pump()
 
-    def _take_idle(self, identity: Identity, settings: Mapping[str, str]) -> Server | None:
+    def _take_idle(
+        self, identity: Identity, settings: Mapping[str, str], *, exactly: bool = False
+    ) -> Server | None:
         """An idle server, one that needs not be told settings first of all, then the one used last."""
         idle = self.idle.get(identity)
         if not idle:
@@ -195,7 +209,7 @@ class TargetPool:
         for place in range(len(idle) - 1, -1, -1):
             if idle[place].settings == settings:
                 return idle.pop(place)
-        return idle.pop()
+        return None if exactly else idle.pop()
 
     def _leased(self, server: Server, waited: float) -> Lease:
         lease = Lease(self, server, shared=False, waited=waited, since=self._clock.seconds())
@@ -207,6 +221,11 @@ class TargetPool:
     def give_back(self, lease: Lease) -> None:
         """A lease has ended."""
         server = lease.server
+        if lease.shared:
+            server.sharers -= 1
+            if server.sharers:
+                return
+            self._sharing.drop(server)
         server.lease = None
         if not server.alive:
             return
@@ -240,6 +259,7 @@ class TargetPool:
     def _gone(self, server: Server, expected: bool) -> None:
         self.lost += not expected
         self.servers.discard(server)
+        self._sharing.drop(server)
         self._expires.pop(server, None)
         idle = self.idle.get(server.identity)
         if idle is not None and server in idle:
@@ -315,5 +335,5 @@ class TargetPool:
             opening.cancel()
         self.close_all_idle(reason)
         for server in list(self.servers):
-            if server.lease is None:
+            if server.lease is None and not server.sharers:
                 server.close(reason)

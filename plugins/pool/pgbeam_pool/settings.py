@@ -22,6 +22,9 @@ class PoolSettings:
     wait_timeout_s: float = field(
         default=30.0, metadata={"help": "longest wait for a server, then 53300; 0: no limit", "min": 0}
     )
+    share: bool = field(
+        default=True, metadata={"help": "put short plain reads of several clients on one server, one behind another"}
+    )
     park_after_s: float = field(
         default=300.0, metadata={"help": "close all servers of a project without clients for this long; 0: never", "min": 0}
     )

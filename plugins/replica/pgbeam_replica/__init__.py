@@ -77,7 +77,7 @@ class Replicas:
         judged: Reading = query.statement.notes["replica"]
         if not (judged.asked or (judged.plain and project.auto_read_routing)) or not project.replicas:
             return None
-        if session.lease is not None or _is_serializable(session):
+        if session.pins or _is_serializable(session):
             return None
         health = self._watch(project).choose(session, self._writes_of(session))
         if health is None:

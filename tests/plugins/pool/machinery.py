@@ -25,6 +25,7 @@ class FakeServer:
         self.opened_at = self.used_at = now
         self.reproducible = reproducible
         self.alive = True
+        self.sharers = 0
         self.status = b"I"
         self.owed = 0
         self.state: set[str] = set()

@@ -1,0 +1,154 @@
+"""Asks the plugins about executions, and gives their answers and refusals to the client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError
+
+from pgbeam_core.firing import PluginRaised
+from pgbeam_core.query import Answer, Query, Refusal
+from pgbeam_core.session import outcome
+from pgbeam_core.session.world import Phase
+
+if TYPE_CHECKING:
+    from pgbeam_core.session.conversation import Conversation
+
+Go = Callable[[], None]
+Reply = Callable[[Answer], bytes]
+Found = tuple[str, Any] | None
+
+CANCELLED = Refusal("57014", "canceling statement due to user request")
+
+
+def broken(error: PluginRaised) -> Refusal:
+    """What a client is told when a plugin that must not be passed over has failed."""
+    return Refusal("XX000", str(error))
+
+
+class Questions:
+    """The `route` and `execute` hooks for one conversation."""
+
+    __slots__ = ("_conversation", "_hooks")
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._hooks = conversation.world.hooks
+
+    def ask_all(self, queries: list[Query], go: Go) -> None:
+        """A pipeline of several executions: each may be refused, none answered."""
+        conversation = self._conversation
+        for query in queries:
+            query.target = conversation.leasing.target()
+            try:
+                found = self._hooks.execute(conversation.session, query, query.target)
+                while found is not None and not isinstance(found[1], Refusal):
+                    if hasattr(found[1], "cancel"):
+                        found[1].addErrback(lambda _: None)
+                        found[1].cancel()
+                    found = self._after(found[0], query)
+            except PluginRaised as error:
+                found = (error.plugin, broken(error))
+            if found is not None:
+                self.refuse(queries, found[0], found[1])
+                return
+        conversation.leasing.lease_for(queries, go)
+
+    def ask(self, query: Query, go: Go, reply: Reply) -> None:
+        """Ask for a route and an answer; then either give that or `go` on to a server."""
+        conversation, hooks = self._conversation, self._hooks
+        session = conversation.session
+        found: Found = None
+        try:
+            query.target = conversation.leasing.target()
+            if hooks.route.implementations and conversation.leasing.may_choose():
+                route = hooks.route(session, query)
+                query.target = session.project.primary if route is None else route[1]
+            if hooks.execute.implementations:
+                found = hooks.execute(session, query, query.target)
+        except PluginRaised as error:
+            found = (error.plugin, broken(error))
+        self._found(found, query, go, reply)
+
+    def _after(self, plugin: str, query: Query) -> Found:
+        return self._hooks.execute.after(plugin, self._conversation.session, query, query.target)
+
+    def _found(self, found: Found, query: Query, go: Go, reply: Reply) -> None:
+        while found is not None:
+            plugin, answer = found
+            if isinstance(answer, Refusal):
+                self.refuse([query], plugin, answer)
+                return
+            if isinstance(answer, Answer) and query.answerable and (answer.description or not query.needs_description):
+                self._answer(query, plugin, answer, reply)
+                return
+            if hasattr(answer, "addCallbacks"):
+                self._await(plugin, answer, query, go, reply)
+                return
+            # An Answer that cannot stand here: whoever comes behind has not been asked yet.
+            try:
+                found = self._after(plugin, query)
+            except PluginRaised as error:
+                found = (error.plugin, broken(error))
+        self._conversation.leasing.lease_for([query], go)
+
+    def _await(self, plugin: str, deferred: Any, query: Query, go: Go, reply: Reply) -> None:
+        conversation = self._conversation
+        conversation.phase = Phase.ASKING
+        conversation.pending = deferred
+
+        def came(answer: Any) -> None:
+            if conversation.resumed():
+                self._found((plugin, answer) if answer is not None else self._without(plugin, query), query, go, reply)
+                conversation.on()
+
+        def failed(failure: Any) -> None:
+            if not conversation.resumed():
+                return
+            if failure.check(CancelledError):
+                self.refuse([query], "pgbeam", CANCELLED)
+            else:
+                self._found(self._failed(plugin, failure, query), query, go, reply)
+            conversation.on()
+
+        deferred.addCallbacks(came, failed)
+
+    def _without(self, plugin: str, query: Query) -> Found:
+        """The plugin's Deferred came to None: what do those behind it say?"""
+        try:
+            return self._after(plugin, query)
+        except PluginRaised as error:
+            return error.plugin, broken(error)
+
+    def _failed(self, plugin: str, failure: Any, query: Query) -> Found:
+        """The plugin's Deferred failed, as if it had raised."""
+        try:
+            failure.raiseException()
+        except Exception:
+            try:
+                self._hooks.failed("execute", plugin)
+            except PluginRaised as error:
+                return plugin, broken(error)
+        return self._without(plugin, query)
+
+    def _answer(self, query: Query, plugin: str, answer: Answer, reply: Reply) -> None:
+        conversation = self._conversation
+        said = reply(answer)
+        notices = conversation.report(query, outcome.answered(query, plugin, answer, conversation.world.now()))
+        conversation.client.write(said + notices + conversation.ready())
+
+    def refuse(self, queries: list[Query], source: str, refusal: Refusal) -> None:
+        """An error of PgBeam's own, in place of the reply to this request."""
+        conversation = self._conversation
+        now = conversation.world.now()
+        said = outcome.refusal_frame(refusal) + b"".join(
+            conversation.report(query, outcome.refused(query, source, refusal, now)) for query in queries
+        )
+        if conversation.session.in_transaction or conversation.phase is Phase.OPEN:
+            conversation.leasing.lease_for([], lambda: conversation.sender.provoke(said))
+        elif conversation.ended:
+            conversation.client.write(said + conversation.ready())
+        else:
+            conversation.client.write(said)
+            conversation.skipping = True

@@ -1,0 +1,79 @@
+"""What a conversation stands between: its client, and what all conversations share."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Protocol
+
+from pgbeam_core.firing import Hooks
+from pgbeam_core.leases import Pool
+from pgbeam_core.query import Statement, Target
+
+if TYPE_CHECKING:
+    from pgbeam_core.session.session import Session
+    from pgbeam_core.settings import Settings
+    from pgbeam_core.stats import ProjectStats
+
+
+class Phase(enum.Enum):
+    """Where a conversation is.
+
+    IDLE      nothing owed to the client: takes the next message
+    ASKING    a plugin thinks about a query (Deferred)
+    WAITING   a server is being found
+    BUSY      a server owes a reply
+    OPEN      a server owes a reply to a request that the client has not ended (Flush, or a long pipeline)
+    COPYING   the server wants CopyData
+    GONE      the client has left
+    """
+
+    IDLE = "idle"
+    ASKING = "asking"
+    WAITING = "waiting"
+    BUSY = "busy"
+    OPEN = "open"
+    COPYING = "copying"
+    GONE = "gone"
+
+
+class Client(Protocol):
+    """The client's connection, as its conversation sees it."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+
+    def pause(self) -> None:
+        """Stop reading from the client."""
+
+    def resume(self) -> None:
+        """Read on."""
+
+    def hang_up(self, reason: str, farewell: bytes = b"") -> None:
+        """Send the farewell and close."""
+
+
+class World(Protocol):
+    """What all conversations of a PgBeam share."""
+
+    hooks: Hooks
+    settings: Settings
+    epoch: int
+    """Counts the statements that changed tables, or may have."""
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+
+    def statement(self, text: bytes) -> Statement:
+        """The statement of an SQL text, `parse` fired."""
+
+    def pool(self, target: Target) -> Pool:
+        """The pool of a target."""
+
+    def stats(self, session: Session) -> ProjectStats:
+        """Where to count."""
+
+    def tables_changed(self, statement: Statement) -> None:
+        """A statement that defines tables, or may have, was completed."""
+
+    def leave(self, session: Session, database: str) -> None:
+        """PostgreSQL wants nobody in that database: close the idle servers there."""

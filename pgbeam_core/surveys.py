@@ -1,0 +1,179 @@
+"""Keeps what is known of databases' catalogs: asked for when it is needed, on a server of the client's own identity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pgbeam_core.catalog import QUESTION, Catalog, Row
+from pgbeam_core.errors import PgBeamError, UpstreamUnavailable
+from pgbeam_core.leases import Lease, Pool, Server
+from pgbeam_core.session.outcome import error_of
+from pgbeam_core.session.turns import Turn
+from pgbeam_core.wire import backend, frontend
+from pgbeam_core.wire.frames import split
+
+if TYPE_CHECKING:
+    from pgbeam_core.session.session import Session
+
+MAX_AGE = 60.0
+"""Seconds after which a catalog in use is asked for again: what changed it may not have come through PgBeam."""
+PATIENCE = 10.0
+"""Seconds that a survey may take, the wait for a server included."""
+PAUSE = 5.0
+"""Seconds after a failed survey before the next."""
+MOST_BYTES = 32 * 1024 * 1024
+"""A catalog that says more than this is not taken: it would have to be read in one go."""
+
+log = Logger()
+
+
+class Inquiry:
+    """Asks QUESTION on a server; owns the turn. `answer` fails with PgBeamError or UpstreamUnavailable."""
+
+    def __init__(self, server: Server, release: Callable[[], None]) -> None:
+        self.answer: Deferred[list[Row]] = Deferred(lambda _: None)
+        self._server = server
+        self._release = release
+        self._data: list[bytes] = []
+        self._size = 0
+
+    def ask(self) -> Deferred[list[Row]]:
+        """Send it."""
+        self._server.statements.unnamed = None  # a Query drops it
+        self._server.send(Turn(self, simple=True), frontend.Query(QUESTION).to_bytes())
+        return self.answer
+
+    def deliver(self, data: bytes) -> None:
+        """Bytes of the answer."""
+        self._size += len(data)
+        if self._size <= MOST_BYTES:
+            self._data.append(data)
+
+    def copy_in(self, turn: Turn) -> None:
+        """Never: it only selects."""
+
+    def skips(self, turn: Turn) -> None:
+        """Never: it is a Query."""
+
+    def turn_over(self, turn: Turn, ready: bytes) -> None:
+        """The answer is complete."""
+        self._release()
+        if self.answer.called:
+            return
+        if turn.error is not None:
+            sqlstate, message = error_of(turn.error)
+            self.answer.errback(PgBeamError(message, sqlstate=sqlstate))
+        elif self._size > MOST_BYTES:
+            self.answer.errback(PgBeamError(f"it says more than {MOST_BYTES} bytes", sqlstate="54000"))
+        else:
+            self.answer.callback(_rows(b"".join(self._data)))
+
+    def turn_lost(self, turn: Turn, reason: str) -> None:
+        """The server went away."""
+        self._release()
+        if not self.answer.called:
+            self.answer.errback(UpstreamUnavailable(f"server connection was lost: {reason}"))
+
+
+class Survey:
+    """What is known of the catalog of one database. `epoch` counts the definitions that PgBeam has seen change."""
+
+    def __init__(self, pool: Callable[[], Pool], reactor: Any, epoch: Callable[[], int]) -> None:
+        self.unreachable = False
+        """There was no server to ask when it was last tried."""
+        self._pool = pool
+        self._reactor = reactor
+        self._epoch = epoch
+        self._catalog: Catalog | None = None
+        self._of_epoch = -1
+        self._at = 0.0
+        self._not_before = 0.0
+        self._asking: Deferred[Any] | None = None
+        self._waiting: list[Deferred[Catalog | None]] = []
+
+    def peek(self) -> Catalog | None:
+        """The catalog, if it is known and no definition was seen to change since. Asks nobody."""
+        return self._catalog if self._of_epoch == self._epoch() else None
+
+    def catalog(self, session: Session) -> Catalog | None:
+        """The same; sees to it that there will be one, on a server leased for this session's identity."""
+        if self._of_epoch != self._epoch() or self._reactor.seconds() - self._at > MAX_AGE:
+            self._ask(session)
+        return self.peek()
+
+    def wait(self, session: Session, seconds: float) -> Deferred[Catalog | None]:
+        """The catalog when it is there; None if it cannot be had in that time. Cancelling gives up."""
+        found = self.catalog(session)
+        if found is not None or self._asking is None:
+            return succeed(found)
+        waiting: Deferred[Catalog | None] = Deferred(self._forget)
+        self._waiting.append(waiting)
+        waiting.addTimeout(seconds, self._reactor, lambda _value, _seconds: None)
+        return waiting
+
+    def _forget(self, waiting: Deferred[Catalog | None]) -> None:
+        if waiting in self._waiting:
+            self._waiting.remove(waiting)
+
+    def _ask(self, session: Session) -> None:
+        now = self._reactor.seconds()
+        if self._asking is not None or now < self._not_before:
+            return
+        epoch = self._epoch()
+        asking = self._on_a_server(session)
+        if asking is None:
+            return
+        self._asking = asking
+        asking.addTimeout(PATIENCE, self._reactor)
+        asking.addCallbacks(self._told, self._failed, callbackArgs=(epoch, session))
+
+    def _on_a_server(self, session: Session) -> Deferred[list[Row]] | None:
+        """Ask; None if the one server of this session is busy."""
+        held = session.lease
+        if session.keeps_server and held is not None:
+            server = held.server
+            free = server.alive and server.status == b"I" and not server.owed and not session.in_transaction
+            return Inquiry(server, lambda: None).ask() if free else None
+        leased = self._pool().lease(session.identity, {})
+        waiting: Deferred[Lease] = succeed(leased) if isinstance(leased, Lease) else leased
+        return waiting.addCallback(lambda lease: Inquiry(lease.server, lease.release).ask())
+
+    def _told(self, rows: list[Row], epoch: int, session: Session) -> None:
+        found = Catalog(rows)
+        if self._catalog is None or self._catalog.rows != found.rows:
+            self._catalog = found
+        self._asking, self.unreachable = None, False
+        self._of_epoch, self._at = epoch, self._reactor.seconds()
+        if epoch == self._epoch():
+            self._tell(self._catalog)
+        elif self._waiting:
+            self._ask(session)
+            if self._asking is None:
+                self._tell(None)
+
+    def _failed(self, failure: Failure) -> None:
+        self._asking = None
+        self.unreachable = failure.check(UpstreamUnavailable) is not None
+        self._not_before = self._reactor.seconds() + PAUSE
+        if failure.check(CancelledError) is None:
+            log.info("a catalog could not be read: {error}", error=failure.getErrorMessage())
+        self._tell(None)
+
+    def _tell(self, catalog: Catalog | None) -> None:
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(catalog)
+
+
+def _rows(data: bytes) -> list[Row]:
+    return [_row(data[start:end]) for tag, start, end in split(data) if tag == backend.DataRow.TAG]
+
+
+def _row(frame: bytes) -> Row:
+    values: Any = backend.DataRow.from_bytes(frame).values
+    return tuple(None if value is None else value.decode("utf-8", "replace") for value in values)

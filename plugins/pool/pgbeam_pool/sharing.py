@@ -1,0 +1,67 @@
+"""Servers on which several clients' short reads stand one behind another.
+
+PostgreSQL reads many requests per wake-up and PgBeam writes many per system call, so a few servers kept busy do more
+than many that are woken for every query. Two are enough for that; more join when turns pile up on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from pgbeam_core import Identity, Server
+
+WIDTH = 2
+"""Servers that are shared before turns stand one behind another."""
+DEPTH = 32
+"""Turns on one server before another one joins: a slow one delays no more than these."""
+
+
+class Sharing:
+    """The shared servers of one pool, by identity."""
+
+    def __init__(self) -> None:
+        self._servers: dict[Identity, list[Server]] = {}
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return sum(len(servers) for servers in self._servers.values())
+
+    def choose(
+        self,
+        identity: Identity,
+        settings: Mapping[str, str],
+        *,
+        exclusive_wait: bool,
+        take_idle: Callable[[], Server | None],
+    ) -> Server | None:
+        """The server for one more turn; None if it should wait its turn for a server of its own.
+
+        exclusive_wait: somebody waits for a server of his own; one of the shared ones is then left to drain.
+        """
+        servers = self._servers.get(identity, [])
+        usable = servers[:-1] if exclusive_wait else servers
+        best: Server | None = None
+        for server in usable:
+            if server.alive and server.settings == settings and (best is None or server.owed < best.owed):
+                best = server
+        if best is not None and best.owed and len(servers) < WIDTH:
+            best = self._another(identity, take_idle, exclusive_wait) or best
+        elif best is None or best.owed >= DEPTH:
+            best = self._another(identity, take_idle, exclusive_wait)
+        return best
+
+    def _another(
+        self, identity: Identity, take_idle: Callable[[], Server | None], exclusive_wait: bool
+    ) -> Server | None:
+        server = None if exclusive_wait else take_idle()
+        if server is not None:
+            self._servers.setdefault(identity, []).append(server)
+        return server
+
+    def drop(self, server: Server) -> None:
+        """It is shared no more."""
+        servers = self._servers.get(server.identity, [])
+        if server in servers:
+            servers.remove(server)
+            if not servers:
+                del self._servers[server.identity]
