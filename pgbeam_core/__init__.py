@@ -4,6 +4,8 @@ from pgbeam_core.beam import Beam
 from pgbeam_core.catalog import Catalog
 from pgbeam_core.commands import Command
 from pgbeam_core.console import Table
+from pgbeam_core.control.client import ask_running
+from pgbeam_core.control.registry import Control
 from pgbeam_core.errors import (
     PasswordNeeded,
     PgBeamError,
@@ -32,6 +34,7 @@ from pgbeam_core.query import (
 )
 from pgbeam_core.session.session import Session
 from pgbeam_core.settings import Project
+from pgbeam_core.stats import Histogram
 from pgbeam_core.surveys import Survey
 
 __all__ = [
@@ -40,6 +43,8 @@ __all__ = [
     "Beam",
     "Catalog",
     "Command",
+    "Control",
+    "Histogram",
     "Identity",
     "Kind",
     "Lease",
@@ -68,5 +73,6 @@ __all__ = [
     "Table",
     "Target",
     "UpstreamUnavailable",
+    "ask_running",
     "hookimpl",
 ]

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from pgbeam_core.asides import Rerun
 from pgbeam_core.asking import Question
+from pgbeam_core.control.registry import Control
 from pgbeam_core.errors import PluginError
 from pgbeam_core.firing import Hooks
 from pgbeam_core.leases import Identity, Lease, Opener, Pool
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _UNLOCK = frozenset({"pg_advisory_unlock", "pg_advisory_unlock_shared"})
 """Whether that was the last lock, the server knows."""
 _FUNCTION = frozenset({"function"})
-"""What calls functions that PostgreSQL does not bring along may change the session in ways that only the server knows."""
+"""What calls functions of the users' own may change the session in ways that only the server knows."""
 
 _MOST_SURVEYS = 500
 """Databases whose catalogs are remembered. Beyond that all are forgotten, and asked for again."""
@@ -50,6 +51,8 @@ class Beam:
         self.sessions: dict[int, Session] = {}
         """The clients that have got past their startup packet, by session id."""
         self.clients: set[ClientProtocol] = set()
+        self.control = Control()
+        """What is answered on the control socket."""
         self.cancel_keys = CancelKeys(random)
         self.project_stats: dict[str, ProjectStats] = {}
         self._statements = Statements()

@@ -28,11 +28,11 @@ import pluggy
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
+    from pgbeam_core.beam import Beam
     from pgbeam_core.commands import Command
     from pgbeam_core.console import Table
     from pgbeam_core.leases import Pool
     from pgbeam_core.query import Answer, Notice, Query, Refusal, Result, Statement, Target
-    from pgbeam_core.beam import Beam
     from pgbeam_core.session.session import Session
     from pgbeam_core.settings import Project
 
@@ -42,7 +42,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
 
 
 @hookspec
-def settings_spec() -> type | None:  # type: ignore[empty-body]
+def settings_spec() -> type | None:
     """Declare the settings that `[plugins.<name>]` may hold.
 
     Fired at start, at reload and by `pgbeam check`, before anything else.
@@ -53,7 +53,7 @@ def settings_spec() -> type | None:  # type: ignore[empty-body]
 
 
 @hookspec
-def startup(beam: Beam) -> Deferred[None] | None:  # type: ignore[empty-body]
+def startup(beam: Beam) -> Deferred[None] | None:
     """Get ready: open stores, start schedules. No client is accepted before every plugin is ready.
 
     Raising (or a Deferred that fails) stops the start with that message.
@@ -63,12 +63,12 @@ def startup(beam: Beam) -> Deferred[None] | None:  # type: ignore[empty-body]
 
 
 @hookspec
-def shutdown(beam: Beam) -> Deferred[None] | None:  # type: ignore[empty-body]
+def shutdown(beam: Beam) -> Deferred[None] | None:
     """Put away what `startup` opened, in the reverse order of startup. Waited for, within `shutdown_grace`."""
 
 
 @hookspec(firstresult=True)
-def pool(beam: Beam, project: Project, target: Target) -> Pool | None:  # type: ignore[empty-body]
+def pool(beam: Beam, project: Project, target: Target) -> Pool | None:
     """Provide the pool of servers of one target. First answer wins; somebody has to give one.
 
     Fired once per target, when its first client comes.
@@ -76,7 +76,7 @@ def pool(beam: Beam, project: Project, target: Target) -> Pool | None:  # type: 
 
 
 @hookspec(firstresult=True)
-def connect(session: Session) -> Refusal | Deferred[Refusal | None] | None:  # type: ignore[empty-body]
+def connect(session: Session) -> Refusal | Deferred[Refusal | None] | None:
     """Let a client in, or not: after its startup packet, before authentication. First Refusal wins.
 
     :returns: None to let it in; a Refusal is sent as FATAL and ends the connection; a Deferred of either.
@@ -97,7 +97,7 @@ def parse(statement: Statement) -> None:
 
 
 @hookspec(firstresult=True)
-def route(session: Session, query: Query) -> Target | None:  # type: ignore[empty-body]
+def route(session: Session, query: Query) -> Target | None:
     """Choose where this execution goes. First answer wins; None everywhere means the primary.
 
     Not fired inside a transaction (the target is the one it began on), nor for a pipeline of several executions.
@@ -105,7 +105,7 @@ def route(session: Session, query: Query) -> Target | None:  # type: ignore[empt
 
 
 @hookspec(firstresult=True)
-def execute(  # type: ignore[empty-body]
+def execute(
     session: Session, query: Query, target: Target
 ) -> Answer | Refusal | Deferred[Answer | Refusal | None] | None:
     """Answer or refuse this execution instead of the server. First answer wins; None lets it pass.
@@ -116,7 +116,7 @@ def execute(  # type: ignore[empty-body]
 
 
 @hookspec
-def result(session: Session, query: Query, result: Result) -> Sequence[Notice] | Notice | None:  # type: ignore[empty-body]
+def result(session: Session, query: Query, result: Result) -> Sequence[Notice] | Notice | None:
     """See how an execution ended. Fired exactly once per execution, however it was answered.
 
     :returns: notices to send before the client's ReadyForQuery, or None.
@@ -129,7 +129,7 @@ def transaction_over(session: Session, committed: bool) -> None:
 
 
 @hookspec(firstresult=True)
-def variable(session: Session, name: str, value: str | None) -> str | Refusal | None:  # type: ignore[empty-body]
+def variable(session: Session, name: str, value: str | None) -> str | Refusal | None:
     """Own a session variable `pgbeam.<name>`: check a value that a client wants to give it.
 
     Fired for SET (also as a startup option), and with value None for SHOW, RESET and DEFAULT: then return the default.
@@ -150,7 +150,7 @@ def stats() -> Mapping[str, float | int | Mapping[str, float | int]]:  # type: i
 
 
 @hookspec
-def panel() -> Any:  # type: ignore[empty-body]
+def panel() -> Any:
     """Give something rich can print (a Table, a Text) for the TUI, or None. Called about once a second."""
 
 

@@ -54,10 +54,6 @@ class Server(Protocol):
     alive: bool
     opened_at: float
     used_at: float
-    status: bytes
-    """Transaction status of the last ReadyForQuery: I, T or E."""
-    owed: int
-    """Turns it still owes."""
     state: set[str]
     """Session state that clients left on it: temp_table, listen … Nothing can be left but what is named here."""
     settings: dict[str, str]
@@ -68,8 +64,16 @@ class Server(Protocol):
     """The exclusive lease on it."""
     sharers: int
     """Shared leases on it. Its pool counts them."""
-    gone: Callable[[Server, bool], None]
+    gone: Callable[[Any, bool], None]
     """Told once when it is gone, and whether PgBeam itself closed it. Its pool sets this."""
+
+    @property
+    def status(self) -> bytes:
+        """Transaction status of the last ReadyForQuery: I, T or E."""
+
+    @property
+    def owed(self) -> int:
+        """Turns it still owes."""
 
     def close(self, reason: str) -> None:
         """Say Terminate and hang up; never without a reason. What it still owes is lost."""
@@ -106,7 +110,7 @@ class Server(Protocol):
         """Let the turn say at once what is PgBeam's to say."""
 
     def aside(self, request: bytes, otherwise: str) -> Deferred[None]:
-        """Send a request of PgBeam's own, up to one Query or Sync; the server is closed with `otherwise` if it fails."""
+        """Send a request of PgBeam's own, up to one Query or Sync; if it fails, close with `otherwise`."""
 
     def cancel(self) -> None:
         """Ask PostgreSQL to cancel what it is doing."""

@@ -435,7 +435,7 @@ class Query:
         self.facts.update(facts)
 
     def keep_result(self, max_bytes: int) -> None:
-        """Ask for the reply in `Result.kept`, unless it is larger than that many bytes. The largest asked for counts."""
+        """Ask for the reply in `Result.kept`, unless it is larger than that. The largest asked for counts."""
         self.keep = max(self.keep, max_bytes)
 
 

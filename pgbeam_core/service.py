@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pluggy
@@ -11,6 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from pgbeam_core.beam import Beam
+from pgbeam_core.control import server as control
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.firing import Hooks
 from pgbeam_core.net import transport
@@ -36,12 +38,14 @@ class PgBeamService:
         self._reactor = reactor
         self._ports: list[IListeningPort] = []
         self._started: list[str] = []
+        self._control: IListeningPort | None = None
         self._draining = False
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """(host, port) of every listener, with the port that the system chose where 0 was asked for."""
-        return [(port.getHost().host, port.getHost().port) for port in self._ports]
+        hosts: list[Any] = [port.getHost() for port in self._ports]
+        return [(host.host, host.port) for host in hosts]
 
     @inlineCallbacks
     def start(self) -> Any:
@@ -56,6 +60,7 @@ class PgBeamService:
             self._started.append(name)
         for project in self.beam.settings.projects.values():
             self.beam.pool(project.primary)
+        self._say_what_has_no_effect()
         factory = ClientFactory(self.beam)
         for where in self.beam.settings.listen:
             try:
@@ -65,6 +70,14 @@ class PgBeamService:
                 raise PgBeamError(f"cannot listen on {where}: {_why(error)}") from error
             self._ports.append(port)
             log.info("listening on {host}:{port}", host=port.getHost().host, port=port.getHost().port)
+        self._control = control.listen(self._reactor, self.beam.control, self.beam.settings.state_dir)
+
+    def _say_what_has_no_effect(self) -> None:
+        settings = self.beam.settings
+        if settings.workers > 1:
+            log.warn("workers = {n} has no effect yet: one process serves all clients", n=settings.workers)
+        if settings.metrics_listen is not None:
+            log.warn("metrics_listen has no effect yet")
 
     @inlineCallbacks
     def drain(self) -> Any:
@@ -85,6 +98,9 @@ class PgBeamService:
         """Send every client away, close every server, shut the plugins down."""
         self._draining = True
         yield self._stop_listening()
+        if self._control is not None:
+            yield maybeDeferred(self._control.stopListening)
+            self._control = None
         for client in list(self.beam.clients):
             client.hang_up("PgBeam stops", _SHUTDOWN)
         for pool in list(self.beam.pools.values()):
@@ -106,6 +122,7 @@ class PgBeamService:
         """Counters of the core by project, and of each plugin under its name."""
         found: dict[str, Any] = {
             "projects": {name: stats.as_dict() for name, stats in self.beam.project_stats.items()},
+            "pins": dict(Counter(pin for session in self.beam.sessions.values() for pin in session.pins)),
             "plugin_errors": {f"{plugin}.{hook}": count for (hook, plugin), count in self.hooks.raised.items()},
         }
         found.update(self.hooks.stats())

@@ -60,6 +60,10 @@ class Inquiry:
     def skips(self, turn: Turn) -> None:
         """Never: it is a Query."""
 
+    def takes_back(self, turn: Turn, error: bytes) -> bool:
+        """It is not shared."""
+        return False
+
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         """The answer is complete."""
         self._release()
@@ -158,9 +162,9 @@ class Survey:
 
     def _failed(self, failure: Failure) -> None:
         self._asking = None
-        self.unreachable = failure.check(UpstreamUnavailable) is not None
+        self.unreachable = isinstance(failure.value, UpstreamUnavailable)
         self._not_before = self._reactor.seconds() + PAUSE
-        if failure.check(CancelledError) is None:
+        if not isinstance(failure.value, CancelledError):
             log.info("a catalog could not be read: {error}", error=failure.getErrorMessage())
         self._tell(None)
 

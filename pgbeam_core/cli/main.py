@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -102,7 +103,8 @@ def _add_plugins_commands(commands: object, taken: set[str], *, tolerant: bool) 
 
 def _commands_of(manager: pluggy.PluginManager) -> Iterable[tuple[str, Command]]:
     for impl in reversed(manager.hook.commands.get_hookimpls()):
-        for command in impl.function() or ():
+        commands: Any = impl.function()
+        for command in commands or ():
             yield impl.plugin_name, command
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -55,20 +55,22 @@ class Canceller(Protocol):
     """Sends one cancel request to PostgreSQL. `done` fires when the postmaster has closed the connection: by then the
     signal is out, and what is sent to that server later cannot be hit."""
 
+    transport: Any
+
     def __init__(self, pid: int, secret: bytes, clock: IReactorTime) -> None:
         self.done: Deferred[None] = Deferred()
         self._request = CancelRequest(pid, secret).to_bytes()
         self._clock = clock
-        self._timeout: object = None
+        self._timeout: Any = None
 
     def connectionMade(self) -> None:
         """Ask."""
         self._timeout = self._clock.callLater(CANCEL_TIMEOUT, self.transport.abortConnection)
         self.transport.write(self._request)
 
-    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008 -- Twisted's signature
+    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:
         """Answered: the postmaster says nothing and hangs up."""
-        if self._timeout is not None and self._timeout.active():  # type: ignore[attr-defined]
-            self._timeout.cancel()  # type: ignore[attr-defined]
+        if self._timeout is not None and self._timeout.active():
+            self._timeout.cancel()
         if not self.done.called:
             self.done.callback(None)

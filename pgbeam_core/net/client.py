@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
@@ -32,8 +32,8 @@ from pgbeam_core.wire.startup import (
 )
 
 if TYPE_CHECKING:
-    from pgbeam_core.net.server import Server
     from pgbeam_core.beam import Beam
+    from pgbeam_core.net.server import Server
 
 log = Logger()
 
@@ -47,6 +47,9 @@ _TERMINATE = ord("X")
 @implementer(IPushProducer)
 class ClientProtocol(Protocol):
     """One client. What arrives goes to `_take`, which changes with the phase."""
+
+    transport: Any
+    """A Twisted TCP transport or a `streams.Stream`."""
 
     def __init__(self, beam: Beam) -> None:
         self._beam = beam
@@ -67,7 +70,7 @@ class ClientProtocol(Protocol):
 
     def connectionMade(self) -> None:
         """A client is there."""
-        transport: Any = self.transport
+        transport = self.transport
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
@@ -86,7 +89,8 @@ class ClientProtocol(Protocol):
             # A client of protocol 2 knows no other form of error.
             self.hang_up(error.message, b"EFATAL:  " + error.message.encode() + b"\n\x00")
         except ProtocolViolation as error:
-            self.hang_up(error.message, backend.error_response("FATAL", error.sqlstate, error.message, None, error.hint))
+            farewell = backend.error_response("FATAL", error.sqlstate, error.message, None, error.hint)
+            self.hang_up(error.message, farewell)
 
     def _startup(self, data: bytes) -> None:
         packet = self._reader.feed(data)
@@ -114,7 +118,7 @@ class ClientProtocol(Protocol):
         if offer is not None:
             self.write(offer)
         self._long_key = packet.minor >= 2
-        self._take = self._early.append
+        self._take = self._keep_for_later
         rest = self._reader.rest()
         if rest:
             self._early.append(rest)
@@ -124,9 +128,7 @@ class ClientProtocol(Protocol):
             self._refuse(Refusal("08004", 'project not found for hostname ""'))
             return
         try:
-            self._session = session = Session(
-                project, self._peer(), packet.parameters, hostname=None, ask=lambda name, value: self._ask(name, value)
-            )
+            self._session = session = Session(project, self._peer(), packet.parameters, hostname=None, ask=self._ask)
         except PgBeamError as error:
             self._refuse(Refusal(error.sqlstate, error.message, hint=error.hint))
             return
@@ -167,7 +169,12 @@ class ClientProtocol(Protocol):
         self._take = self._authenticating
         early, self._early = self._early, []
         pool = self._beam.pool(session.project.primary)
-        self._pending = pool.login(session, self._relay)
+        if session.project.auth == "trust":
+            self._relay.accepted()
+            got = pool.lease(session.identity, session.settings.now)
+            self._pending = succeed(got) if isinstance(got, Lease) else got
+        else:
+            self._pending = pool.login(session, self._relay)
         self._pending.addCallbacks(self._logged_in, self._not_logged_in)
         if early:
             self.dataReceived(b"".join(early))
@@ -175,7 +182,10 @@ class ClientProtocol(Protocol):
     def _authenticating(self, data: bytes) -> None:
         assert self._relay is not None
         if self._relay.over:
-            self._early.append(data)
+            self._keep_for_later(data)
+            return
+        if not self._relay.asked:
+            self._keep_for_later(data)
             return
         for frame in self._answers.feed(data):
             if frame[0] == _TERMINATE:
@@ -183,6 +193,12 @@ class ClientProtocol(Protocol):
                 return
             if frame[0] != _PASSWORD or not self._relay.respond(frame):
                 raise ProtocolViolation(f"expected password response, got message type {frame[0]}")
+
+    def _keep_for_later(self, data: bytes) -> None:
+        """What a client sends that does not wait to be let in: its first queries, or its password."""
+        self._early.append(data)
+        if sum(map(len, self._early)) > MAX_AUTH_LENGTH:
+            raise ProtocolViolation("too much data before authentication is complete")
 
     def _not_logged_in(self, failure: Failure) -> None:
         self._pending = None
@@ -226,10 +242,11 @@ class ClientProtocol(Protocol):
 
     def _greeting(self, server: Server) -> bytes:
         session = self._session
-        assert session is not None and self._key is not None
-        told = dict(server.parameters)
-        if session.application_name is not None and "application_name" in told:
-            told["application_name"] = session.application_name
+        assert session is not None
+        assert self._key is not None
+        told = dict(server.parameters_at_login)
+        if "application_name" in told:
+            told["application_name"] = session.application_name or ""
         session.parameter_status = told
         statuses = [backend.parameter_status(name, value) for name, value in told.items()]
         key = backend.BackendKeyData(*self._key).to_bytes()
@@ -243,12 +260,12 @@ class ClientProtocol(Protocol):
 
     def pause(self) -> None:
         """Stop reading from the client."""
-        transport: Any = self.transport
+        transport = self.transport
         transport.pauseProducing()
 
     def resume(self) -> None:
         """Read on."""
-        transport: Any = self.transport
+        transport = self.transport
         transport.resumeProducing()
 
     def hang_up(self, reason: str, farewell: bytes = b"") -> None:
@@ -257,7 +274,7 @@ class ClientProtocol(Protocol):
             return
         self._reason = reason
         self._take = _ignore
-        transport: Any = self.transport
+        transport = self.transport
         if farewell:
             transport.write(farewell)
         transport.unregisterProducer()
@@ -289,7 +306,7 @@ class ClientProtocol(Protocol):
 
     # The end.
 
-    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008 -- Twisted's signature
+    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:
         """The socket is closed, by whichever side."""
         if self._reason is None:
             self._reason = "client closed the connection"
@@ -322,6 +339,6 @@ class ClientFactory(Factory):
     def __init__(self, beam: Beam) -> None:
         self._beam = beam
 
-    def buildProtocol(self, addr: object) -> ClientProtocol:  # type: ignore[override]
+    def buildProtocol(self, addr: object) -> ClientProtocol:
         """A client has connected."""
         return ClientProtocol(self._beam)

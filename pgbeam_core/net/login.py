@@ -16,6 +16,8 @@ class RelayedLogin:
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self._write = write
         self._server: Server | None = None
+        self.asked = False
+        """The server waits for the client's answer."""
         self.over = False
         """The client has been told that it is in; what it sends from now on is for later."""
 
@@ -34,6 +36,7 @@ class RelayedLogin:
 
     def challenge(self, frame: bytes) -> None:
         """Pass the server's request on to the client."""
+        self.asked = True
         if auth_code(frame) is Auth.SASL:
             # Channel binding ties the exchange to one TLS connection; there are two here, or none.
             offered = AuthenticationSASL.from_bytes(frame).mechanisms

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from pgbeam_core import leases
 from pgbeam_core.errors import PgBeamError, UpstreamUnavailable
 from pgbeam_core.leases import Identity, Relay
 from pgbeam_core.net import transport
@@ -26,7 +27,7 @@ class Opener:
         self._target = target
         self._prepared_limit = prepared_limit
 
-    def __call__(self, identity: Identity, application_name: str | None, relay: Relay | None) -> Deferred[Server]:
+    def __call__(self, identity: Identity, application_name: str | None, relay: Relay | None) -> Deferred[leases.Server]:
         """Connect and log in: see `leases.Opener`."""
         reactor = self._reactor
         server = Server(
@@ -38,7 +39,8 @@ class Opener:
             prepared_limit=self._prepared_limit,
             relay=relay,
         )
-        opened = Deferred(lambda _: self._give_up(server, connecting, "given up"))
+        connecting: Deferred[Any] = Deferred()
+        opened: Deferred[leases.Server] = Deferred(lambda _: self._give_up(server, connecting, "given up"))
         timeout = reactor.callLater(LOGIN_TIMEOUT, lambda: self._give_up(server, connecting, "login timed out"))
 
         def over(result: Any) -> Any:
@@ -49,7 +51,7 @@ class Opener:
         server.ready.addBoth(over)
         server.ready.addCallbacks(opened.callback, lambda failure: None if opened.called else opened.errback(failure))
         connecting = transport.connect(reactor, self._target, server)
-        connecting.addErrback(lambda failure: server.failed(failure))
+        connecting.addErrback(server.failed)
         return opened
 
     def _give_up(self, server: Server, connecting: Deferred[Any], reason: str) -> None:
@@ -63,5 +65,10 @@ class Opener:
         """Ask the target's postmaster to cancel what a server is doing. Never fails."""
         canceller = Canceller(server.pid, server.secret, self._reactor)
         connecting = transport.connect(self._reactor, self._target, canceller)
-        connecting.addErrback(lambda _: canceller.done.called or canceller.done.callback(None))
+
+        def in_vain(_failure: Failure) -> None:
+            if not canceller.done.called:
+                canceller.done.callback(None)
+
+        connecting.addErrback(in_vain)
         return canceller.done

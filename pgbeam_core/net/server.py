@@ -33,6 +33,9 @@ _AUTHENTICATION, _KEY, _STATUS, _READY, _ERROR, _NOTICE, _NEGOTIATE, _NOTIFICATI
 class Server(Protocol):
     """One server. Its public attributes are those of `leases.Server`."""
 
+    transport: Any
+    """A Twisted TCP transport or a `streams.Stream`."""
+
     def __init__(
         self,
         target: Target,
@@ -57,6 +60,8 @@ class Server(Protocol):
         self.lease: Lease | None = None
         self.sharers = 0
         self.parameters: dict[str, str] = {}
+        """ParameterStatus as of now."""
+        self.parameters_at_login: dict[str, str] = {}
         self.greeting: list[bytes] = []
         """Notices that came with the login, for the client whose login it was."""
         self.ready: Deferred[Server] = Deferred(lambda _: self.close("login given up"))
@@ -166,6 +171,7 @@ class Server(Protocol):
     def _logged_in(self) -> None:
         self._cutter = None
         self.alive = True
+        self.parameters_at_login = dict(self.parameters)
         if self._relay is not None:
             self._relay.detach()
             self._relay = None
@@ -190,7 +196,7 @@ class Server(Protocol):
             turn.settle()
 
     def aside(self, request: bytes, otherwise: str) -> Deferred[None]:
-        """Send a request of PgBeam's own whose result nobody wants; the server is closed with `otherwise` if it fails."""
+        """Send a request of PgBeam's own whose result nobody wants; if it fails, close with `otherwise`."""
         owner = Aside(self, otherwise)
         self.statements.unnamed = None
         self.send(Turn(owner, simple=True), request)
@@ -257,7 +263,12 @@ class Server(Protocol):
         if self._cancelling is None:
             return None
         settled: Deferred[None] = Deferred()
-        self._cancelling.addBoth(lambda result: settled.callback(None) or result)
+
+        def told(result: None) -> None:
+            settled.callback(None)
+            return result
+
+        self._cancelling.addBoth(told)
         return settled
 
     # Backpressure.
@@ -306,7 +317,8 @@ class Server(Protocol):
     def failed(self, failure: Failure) -> None:
         """It could not be connected, or took too long."""
         if self._cutter is not None:
-            self._end(failure.value if isinstance(failure.value, PgBeamError) else UpstreamUnavailable(str(failure.value)))
+            error = failure.value
+            self._end(error if isinstance(error, PgBeamError) else UpstreamUnavailable(str(error)))
 
     def _end(self, error: PgBeamError) -> None:
         """The login failed."""
@@ -323,7 +335,7 @@ class Server(Protocol):
             self._failed = True
             self.ready.errback(Failure(error))
 
-    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008 -- Twisted's signature
+    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:
         """The socket is closed, by whichever side."""
         self._lost(self._reason or "server closed the connection unexpectedly")
 

@@ -145,7 +145,7 @@ class Bridge(asyncio.Protocol):
         self._flusher = flusher
         self._stream: Stream | None = None
         # Looked up once by the loop, so a chunk costs no call of ours.
-        self.data_received = protocol.dataReceived
+        self.data_received = protocol.dataReceived  # type: ignore[method-assign]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected."""

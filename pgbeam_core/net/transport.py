@@ -33,8 +33,9 @@ def listen(reactor: Any, host: str, port: int, factory: IProtocolFactory) -> Def
     loop = _loop(reactor)
     if loop is not None:
         return Deferred.fromCoroutine(_listen(loop, host, port, factory))
-    endpoint = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
-    return endpoint(reactor, port, BACKLOG, host).listen(factory)
+    endpoint: Any = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
+    listening: Deferred[IListeningPort] = endpoint(reactor, port, BACKLOG, host).listen(factory)
+    return listening
 
 
 def connect(reactor: Any, target: Target, protocol: Protocol) -> Deferred[Any]:
@@ -131,7 +132,7 @@ class _One(Factory):
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
 
-    def buildProtocol(self, _addr: object) -> Protocol:  # type: ignore[override]
+    def buildProtocol(self, _addr: object) -> Protocol:
         return self._protocol
 
 

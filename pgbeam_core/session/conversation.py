@@ -2,7 +2,8 @@
 
 A conversation does one request at a time: the transaction status that decides over the next one is known only when a
 reply has ended. What the client sends meanwhile stays in its inbox, and the client is not read when that is full.
-What the phases mean stands in `world`; `questions` asks the plugins, `leasing` finds the server, `sending` writes to it.
+What the phases mean stands in `world`; `questions` asks the plugins, `leasing` finds the server, `sending` writes to
+it.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from typing import Any
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.firing import PluginRaised
 from pgbeam_core.leases import Lease, Server
-from pgbeam_core.query import Answer, Query, Refusal, Statement
+from pgbeam_core.query import Answer, Query, Refusal, Result, Statement
 from pgbeam_core.session import local, outcome
 from pgbeam_core.session.databases import to_be_left
 from pgbeam_core.session.effects import Effects, resets_name
 from pgbeam_core.session.extended import Book, Plan
 from pgbeam_core.session.leasing import Leasing
-from pgbeam_core.session.questions import Go, Questions, broken
+from pgbeam_core.session.questions import Go, Questions
 from pgbeam_core.session.requests import Inbox
 from pgbeam_core.session.sending import Sender
 from pgbeam_core.session.session import Session
@@ -174,7 +175,7 @@ class Conversation:
             return
         self.ended = True
         query = self._query(statement, simple=True, answerable=self.phase is Phase.IDLE)
-        self.questions.ask(query, lambda: self.sender.simple(frame, query), lambda answer: _whole(answer))
+        self.questions.ask(query, lambda: self.sender.simple(frame, query), _whole)
 
     def _simple_local(self, statement: Statement) -> None:
         self.client.write(self.perform(statement, describe=True) + self.ready())
@@ -272,7 +273,7 @@ class Conversation:
             return
         self._mind_the_inbox()
 
-    def report(self, query: Query, result: outcome.Result) -> bytes:
+    def report(self, query: Query, result: Result) -> bytes:
         self._stats.executed(result)
         try:
             return outcome.report(self.world.hooks, query, result)

@@ -26,7 +26,17 @@ _ROLLED_BACK = frozenset({"temp_table", "listen", "with_hold"})
 class Effects:
     """Follows one session through its statements."""
 
-    __slots__ = ("_at_startup", "_book", "_new_pins", "_session", "_tables_changed", "_touched", "doubtful", "maybe_set", "over")
+    __slots__ = (
+        "_at_startup",
+        "_book",
+        "_new_pins",
+        "_session",
+        "_tables_changed",
+        "_touched",
+        "doubtful",
+        "maybe_set",
+        "over",
+    )
 
     def __init__(self, session: Session, book: Book, tables_changed: Callable[[Statement], None]) -> None:
         self._session = session
@@ -35,7 +45,7 @@ class Effects:
         self._new_pins: set[str] = set()
         self._touched = False
         self._at_startup = False
-        """The server has gone back to its own startup parameters, the application_name of this client not among them."""
+        """The server has gone back to its own startup parameters; this client's application_name is not among them."""
         self.doubtful = False
         """Something has run whose effect on the session only the server knows."""
         self.maybe_set: frozenset[str] = frozenset()
@@ -166,9 +176,7 @@ def resets_name(statement: Statement) -> bool:
     """Whether a statement sets application_name back to what it was at startup."""
     if statement.kind is Kind.DISCARD:
         return "all" in statement.drops
-    return any(
-        change.action == "reset" and change.name in ("all", "application_name") for change in statement.settings
-    )
+    return any(change.action == "reset" and change.name in ("all", "application_name") for change in statement.settings)
 
 
 _FOLLOW = {

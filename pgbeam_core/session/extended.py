@@ -158,17 +158,15 @@ class Plan:
 
     @property
     def answerable(self) -> bool:
-        """Whether an Answer can stand for the whole reply: one execution, all of its rows, nothing unusual around it."""
+        """Whether an Answer can stand for the whole reply: one execution, all of its rows, nothing unusual."""
         if len(self.executions) != 1 or self.executions[0].max_rows or self.steps[-1].tag != SYNC:
             return False
         portal = self.executions[0].portal
-        return all(
-            not (step.local or step.twice or step.malformed) and _plain(step, portal) for step in self.steps
-        )
+        return all(not (step.local or step.twice or step.malformed) and _plain(step, portal) for step in self.steps)
 
     @property
     def learns_columns(self) -> bool:
-        """Whether it is one execution of which the client is about to learn the columns, whatever it was told before."""
+        """Whether it is one execution of which the client is about to learn the columns."""
         asked = any(step.tag == PARSE or (step.tag == DESCRIBE and step.kind == PORTAL) for step in self.steps)
         return asked and len(self.executions) == 1
 

@@ -49,7 +49,7 @@ def question(names: Iterable[str]) -> bytes:
 
 
 class Inspection:
-    """Owns the turn of the question. `told` gets (settings made in the session, reasons to pin), once, if it succeeds."""
+    """Owns the turn of the question. `told` gets (settings made in the session, reasons to pin) if it succeeds."""
 
     def __init__(self, told: Callable[[dict[str, str], set[str]], None]) -> None:
         self._told = told

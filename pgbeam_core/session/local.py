@@ -9,7 +9,9 @@ from pgbeam_core.session.variables import PREFIX, VariableError, Variables
 from pgbeam_core.wire import backend
 
 _CURRENT_SETTING = re.compile(
-    rb"\s*select\s+(?:pg_catalog\s*\.\s*)?current_setting\s*\(\s*'pgbeam\.(\w+)'\s*(?:,\s*(true|false)\s*)?\)\s*;?\s*\Z", re.I
+    rb"""\s*select\s+(?:pg_catalog\s*\.\s*)?current_setting\s*
+    \(\s*'pgbeam\.(\w+)'\s*(?:,\s*(true|false)\s*)?\)\s*;?\s*\Z""",
+    re.IGNORECASE | re.VERBOSE,
 )
 _TEXT_OID = 25
 LOCAL_WARNING = backend.notice_response("WARNING", "25P01", "SET LOCAL can only be used in transaction blocks")

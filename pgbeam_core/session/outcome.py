@@ -80,9 +80,7 @@ def server_results(turn: Turn, now: float, status: bytes) -> list[Result]:
 def answered(query: Query, source: str, answer: Answer, now: float) -> Result:
     """The Result of an execution that a plugin answered."""
     tag = answer.complete[5:-1]
-    return Result(
-        source=source, tag=tag.decode(), rows=rows_of(tag), duration=now - query.arrived, size=answer.size
-    )
+    return Result(source=source, tag=tag.decode(), rows=rows_of(tag), duration=now - query.arrived, size=answer.size)
 
 
 def refused(query: Query, source: str, refusal: Refusal, now: float) -> Result:
@@ -101,6 +99,6 @@ def report(hooks: Hooks, query: Query, result: Result) -> bytes:
         return b""
     frames = []
     for _plugin, said in hooks.result(query.session, query, result):
-        for notice in (said,) if isinstance(said, Notice) else said:
-            frames.append(backend.notice_response(notice.severity, notice.sqlstate, notice.message))
+        notices = (said,) if isinstance(said, Notice) else said
+        frames += [backend.notice_response(one.severity, one.sqlstate, one.message) for one in notices]
     return b"".join(frames)

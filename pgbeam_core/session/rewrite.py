@@ -281,7 +281,11 @@ class Rewriter:
     def _close(self, step: Step) -> None:
         if step.kind == extended.STATEMENT and step.prepared is not None and step.name not in self._held.lent:
             statements, name = self._book.statements, step.name
-            self.script.append(say(backend.CLOSE_COMPLETE, lambda _ok: statements.pop(name, None) and None))
+
+            def closed(_ok: bool) -> None:
+                statements.pop(name, None)
+
+            self.script.append(say(backend.CLOSE_COMPLETE, closed))
             return
         if step.kind == extended.STATEMENT:  # one of SQL's PREPARE, or lent to SQL, or none at all
             self._book.statements.pop(step.name, None)

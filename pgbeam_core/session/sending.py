@@ -211,8 +211,9 @@ class Sender:
             name = part.subject.encode("utf-8", "surrogateescape")
             prepared = statements.get(name)
             if prepared is not None and server.statements.lent.get(name) != prepared.key:
-                frames = [frontend.Close(frontend.STATEMENT, name).to_bytes(), prepared.parse_frame(name), frontend.SYNC]
-                server.aside(b"".join(frames), "a statement could not be prepared under its own name")
+                close = frontend.Close(frontend.STATEMENT, name).to_bytes()
+                frames = close + prepared.parse_frame(name) + frontend.SYNC
+                server.aside(frames, "a statement could not be prepared under its own name")
                 server.statements.lent[name] = prepared.key
                 server.state.add("prepare")
 

@@ -40,7 +40,10 @@ class Session:
         options, in_options = without_options(startup.get("options", ""), PREFIX)
         own.update({name[len(PREFIX) :]: value for name, value in in_options.items()})
         self.variables = Variables(ask, own)
-        self.identity = Identity(self.user, self.database, _parameters(startup, options, replication=self.replication))
+        parameters = _parameters(startup, options, replication=self.replication)
+        if project.query_timeout_ms and "statement_timeout" not in parameters:
+            parameters["statement_timeout"] = str(project.query_timeout_ms)
+        self.identity = Identity(self.user, self.database, tuple(sorted(parameters.items())))
         self.base = {**options_to_settings(options), **{k: v for k, v in startup.items() if k not in _NOT_PARAMETERS}}
         """The startup parameters that are run-time parameters, those inside `options` included, as given."""
         self.application_name = startup.get("application_name")
@@ -78,11 +81,11 @@ class Session:
         return f"<Session {self.id} {self.user}@{self.database} from {self.peer} {self.status.decode()}>"
 
 
-def _parameters(startup: dict[str, str], options: str, *, replication: bool) -> tuple[tuple[str, str], ...]:
+def _parameters(startup: dict[str, str], options: str, *, replication: bool) -> dict[str, str]:
     """The startup parameters that decide which server will do."""
     wanted = {k: v for k, v in startup.items() if k not in _NOT_PARAMETERS and not k.startswith((PREFIX, "_pq_."))}
     if options:
         wanted["options"] = options
     if replication:
         wanted["replication"] = startup["replication"]
-    return tuple(sorted(wanted.items()))
+    return wanted

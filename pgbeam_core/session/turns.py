@@ -37,9 +37,9 @@ class Owed:
 
     ends: the tags that complete it. within: the tags that may come before that. forward: whether the client sees it.
     inject: bytes that PgBeam says itself in this place; then nothing is owed by the server. effect: called with
-    True when it completes, with False when it ends in an error, not at all when it is skipped. sees: called with the frame
-    that completes it; an ErrorResponse that it gives is all that the client gets of the rest. instead_of_error: what
-    the client sees in place of the server's error.
+    True when it completes, with False when it ends in an error, not at all when it is skipped. sees: called with the
+    frame that completes it; an ErrorResponse that it gives is all that the client gets of the rest.
+    instead_of_error: what the client sees in place of the server's error.
     """
 
     __slots__ = ("effect", "ends", "forward", "inject", "instead_of_error", "sees", "within")
@@ -87,20 +87,20 @@ class Turn:
     """
 
     __slots__ = (
+        "again",
         "began",
         "copying",
         "ended",
         "error",
         "keep",
+        "kept",
         "muted",
         "names",
-        "kept",
-        "again",
         "owner",
         "queries",
         "script",
-        "shared",
         "sent_at",
+        "shared",
         "simple",
         "size",
         "skipping",

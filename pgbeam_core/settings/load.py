@@ -141,6 +141,8 @@ def _project(name: str, table: Any, where: Where) -> Project:
     if not isinstance(table, Mapping):
         raise where.error(table, "must be a table")
     raw = build(RawProject, table, where)
+    if raw.auth == "scram":
+        raise (where / "auth").error(raw.auth, "is not available yet; use passthrough or trust")
     primary, password = _target(raw.upstream, name, "primary", where / "upstream")
     passwords = {} if password is None else {primary: password}
     replicas: list[Target] = []

@@ -138,4 +138,4 @@ def test_a_second_stop_does_no_harm() -> None:
 def test_stats_hold_the_core_and_every_plugin() -> None:
     """By project, and what plugins raised."""
     stage = Stage()
-    assert stage.service.stats() == {"projects": {}, "plugin_errors": {}}
+    assert stage.service.stats() == {"projects": {}, "pins": {}, "plugin_errors": {}}

@@ -261,7 +261,6 @@ def test_a_server_that_is_down_is_said_to_be(caller: Caller, rehearsal: Rehearsa
     assert (fields(got)["S"], fields(got)["C"]) == ("FATAL", "08006")
 
 
-@pytest.mark.xfail(reason="what comes before the server has decided is taken for a password")
 def test_queries_sent_with_the_startup_packet_wait_for_the_login(caller: Caller) -> None:
     """A client that expects no password question may send ahead."""
     assert tags(caller.send(HELLO + query("SELECT 1") * 2)) == "RSKZTDCZTDCZ"

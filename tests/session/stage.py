@@ -221,7 +221,7 @@ class Stage:
         self.cancels: list[Deferred[None]] = []
         self.servers = [self.server() for _ in range(servers)]
         self._pool.idle += self.servers
-        self.project = SimpleNamespace(primary=TARGET, name="shop", pool_mode=pool_mode)
+        self.project = SimpleNamespace(primary=TARGET, name="shop", pool_mode=pool_mode, query_timeout_ms=0)
         self.client, self.conversation = self.join(application_name=application_name)
         if pool_mode == "session":
             self.conversation.take(self._pool._lease(self._pool.idle.pop(0)))

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from pgbeam_cache import variables
+from pgbeam_cache import views, variables
 from pgbeam_cache.cache import Cache, noted
+from pgbeam_cache.commands import COMMAND
+from pgbeam_cache.rules import Rule
 from pgbeam_cache.settings import CacheSettings
-from pgbeam_core import Answer, Beam, Query, Refusal, Result, Session, Statement, Target, hookimpl
+from pgbeam_core import (
+    Answer,
+    Beam,
+    Command,
+    PgBeamError,
+    Query,
+    Refusal,
+    Result,
+    Session,
+    Statement,
+    Table,
+    Target,
+    hookimpl,
+)
 
 
 class Caching:
@@ -33,8 +48,12 @@ class Caching:
 
     @hookimpl
     def startup(self, beam: Beam) -> None:
-        """Begin empty."""
+        """Begin empty, but for the rules."""
         self._cache = Cache(beam)
+        self._cache.rules.start()
+        beam.control.answer("cache-rules.list", lambda _: views.listing(self.cache.shapes, self.cache.rules))
+        beam.control.answer("cache-rules.set", self._set_rule)
+        beam.control.answer("cache-rules.unset", self._unset_rule)
 
     @hookimpl
     def shutdown(self, beam: Beam) -> None:
@@ -75,6 +94,39 @@ class Caching:
     def stats(self) -> Mapping[str, Any]:
         """Hits, misses and all the rest."""
         return {} if self._cache is None else self._cache.stats()
+
+    @hookimpl
+    def panel(self) -> Any:
+        """The hit ratio and the top shapes."""
+        if self._cache is None:
+            return None
+        cache = self._cache
+        return views.panel(cache.counts, len(cache.store), cache.store.bytes, cache.shapes, cache.rules)
+
+    @hookimpl
+    def console(self) -> Mapping[str, Table]:
+        """SHOW CACHE, RULES, SHAPES."""
+        cache = self.cache
+        return {
+            "CACHE": views.cache_table(cache.stats()),
+            "RULES": views.rules_table(cache.shapes, cache.rules),
+            "SHAPES": views.shapes_table(cache.shapes, cache.rules),
+        }
+
+    @hookimpl
+    def commands(self) -> Sequence[Command]:
+        """pgbeam cache-rules."""
+        return (COMMAND,)
+
+    def _set_rule(self, request: Mapping[str, Any]) -> None:
+        enabled, ttl, swr = request.get("enabled", True), request.get("ttl"), request.get("swr")
+        numbers = all(value is None or type(value) is int for value in (ttl, swr))
+        if not isinstance(enabled, bool) or not numbers:
+            raise PgBeamError("enabled is true or false, ttl and swr are whole numbers of seconds", sqlstate="22023")
+        self.cache.rules.set(str(request.get("query_hash")), Rule(enabled, ttl, swr))
+
+    def _unset_rule(self, request: Mapping[str, Any]) -> bool:
+        return self.cache.rules.unset(str(request.get("query_hash")))
 
 
 plugin = Caching()

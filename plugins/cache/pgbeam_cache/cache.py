@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -9,17 +10,30 @@ from twisted.internet.defer import Deferred
 from pgbeam_cache import keys
 from pgbeam_cache.counts import Counts
 from pgbeam_cache.flights import Flight, Flights
-from pgbeam_cache.notes import Note
+from pgbeam_cache.lookups import Lookups
+from pgbeam_cache.notes import Note, effect_of
 from pgbeam_cache.refreshes import Refreshes
+from pgbeam_cache.rules import Rules
+from pgbeam_cache.second import FOLDER, open_second
 from pgbeam_cache.settings import CacheSettings
+from pgbeam_cache.shapes import Shapes
 from pgbeam_cache.store import Entry, Store
 from pgbeam_cache.terms import Terms, terms
 from pgbeam_cache.visits import Visit
 from pgbeam_cache.wishes import Wish, obstacle
 from pgbeam_cache.writes import Writes
-from pgbeam_core import Answer, Beam, Query, Result, Session, Statement, Target
+from pgbeam_core import Answer, Beam, Catalog, Query, Result, Session, Statement, Target
 
 NAME = "cache"
+_SAMPLE = "cache.sample"
+"""Where a query notes the request whose reply is only looked at."""
+_SAMPLE_BYTES = 64 * 1024
+_LONGEST_SHAPE = 32 * 1024
+"""Bytes of a text; longer ones are bulk, and taking them apart would take long."""
+_PATIENCE_S = 1.0
+"""Longest wait for the server's catalog before a remembered reply is served."""
+
+Outcome = Answer | Deferred[Answer | None] | None
 
 
 class Cache:
@@ -27,140 +41,215 @@ class Cache:
 
     def __init__(self, beam: Beam) -> None:
         settings = self._settings_of(beam)
-        self._beam = beam
+        self.beam = beam
         self.counts = Counts()
         self.store = Store(settings.max_entries, settings.l1_bytes, self._dead)
-        self.flights = Flights(beam.reactor, self._lead)
+        self.flights = Flights(beam.reactor, self.lead)
         self.refreshes = Refreshes(beam, self._refresh_failed)
+        self.shapes = Shapes(settings.max_shapes)
+        self.rules = Rules(Path(beam.settings.state_dir) / FOLDER / "rules.json", beam.reactor)
+        self.second = open_second(beam, settings)
+        self._lookups = Lookups(self)
         self._writes: dict[tuple[str, str], Writes] = {}
         self._bypasses: dict[str, dict[str, str]] = {}
 
     @property
     def settings(self) -> CacheSettings:
         """As they are now: a reload brings new ones."""
-        return self._settings_of(self._beam)
+        return self._settings_of(self.beam)
 
     def visit(self, session: Session) -> Visit:
         """What is remembered of a session."""
         visit: Visit | None = session.notes.get(NAME)
         if visit is None:
-            writes = self._writes.setdefault((session.project.name, session.database), Writes())
-            visit = session.notes[NAME] = Visit(session, writes)
+            place = (session.project.name, session.database)
+            writes = self._writes.get(place)
+            if writes is None:
+                writes = self._writes[place] = Writes(*place, self.second)
+            visit = session.notes[NAME] = Visit(session, writes, self.beam.survey(session))
         return visit
 
     # Asked before a query goes to the server.
 
-    def execute(self, session: Session, query: Query, target: Target) -> Answer | Deferred[Answer | None] | None:
+    def execute(self, session: Session, query: Query, target: Target) -> Outcome:
         """The remembered reply, or one that another client is waiting for; None to go on to the server."""
         statement = query.statement
         note = noted(statement)
         if note.effect is not None or note.ends:
             self.visit(session).sent(note)
-        agreed = self._agreed(session, query, note)
+        settings = self.settings
+        agreed = self._agreed(session, query, note, settings)
         if isinstance(agreed, str):
-            self._bypass(query, agreed)
+            self._sample(query, note)
+            self.bypass(query, agreed)
             return None
         visit = self.visit(session)
         key = keys.key(visit.scope.of(target.role), note.text(statement), query)
-        return self._answer(Wish(query, visit, note, key, agreed), self.settings, target)
+        wish = Wish(query, visit, note, key, agreed)
+        catalog = None if note.plain else visit.survey.catalog(session)
+        if catalog is not None or note.plain:
+            return self._seen(wish, catalog, settings)
+        if note.own_functions:
+            self.bypass(query, "volatile")
+            return None
+        wish.begin()
+        if self.store.get(key) is None and self.flights.get((key, query.needs_description)) is None:
+            return self._miss(wish, settings)
+        return visit.survey.wait(session, _PATIENCE_S).addCallback(self.known, wish)
 
-    def _agreed(self, session: Session, query: Query, note: Note) -> Terms | str:
+    def _agreed(self, session: Session, query: Query, note: Note, settings: CacheSettings) -> Terms | str:
         """The terms of this execution, or the word for why it has none."""
         if query.in_transaction:
             return "transaction"
         if note.reason is not None:
             return note.reason
-        agreed = terms(note, session, self.settings)
+        agreed = terms(note, query.statement, session, settings, self.rules.current)
         if isinstance(agreed, str):
             return agreed
         return obstacle(self.visit(session), query, note) or agreed
 
-    def _answer(self, wish: Wish, settings: CacheSettings, target: Target) -> Answer | Deferred[Answer | None] | None:
+    def known(self, catalog: Catalog | None, wish: Wish) -> Outcome:
+        """The catalog has come; or there is none: then a reply may be served only if no server could be asked."""
+        if catalog is None and not wish.visit.survey.unreachable:
+            self.bypass(wish.query, "unknown")
+            return None
+        return self._seen(wish, catalog, self.settings)
+
+    def _seen(self, wish: Wish, catalog: Catalog | None, settings: CacheSettings) -> Outcome:
+        tables, reason = wish.note.seen(wish.query.statement, catalog)
+        if reason is not None:
+            self.bypass(wish.query, reason)
+            return None
+        wish.reads(tables)
+        return self._answer(wish, settings)
+
+    def _answer(self, wish: Wish, settings: CacheSettings) -> Outcome:
         entry = self.store.get(wish.key)
-        if entry is not None and self._usable(entry, wish, settings):
-            age = self._beam.now() - entry.born
-            ttl, swr = wish.terms
-            if age < ttl:
-                self.counts.hits += 1
-                return self._serve(entry, wish, "hit", age)
-            if age < ttl + swr:
-                self.counts.stale_hits += 1
-                self._refresh(wish, settings, target)
-                return self._serve(entry, wish, "stale", age)
-        return self._miss(wish, settings)
+        answer = None if entry is None else self.serve(entry, wish, settings)
+        return self._miss(wish, settings) if answer is None else answer
+
+    def serve(self, entry: Entry, wish: Wish, settings: CacheSettings) -> Answer | None:
+        """The reply of an entry, if this query may have it; fresh, or stale while a refresh is begun."""
+        if not self._usable(entry, wish, settings):
+            return None
+        age = self.beam.now() - entry.born
+        ttl, swr = wish.terms
+        if age < ttl:
+            self.counts.hits += 1
+            wish.explain("hit", age)
+        elif age < ttl + swr:
+            self.counts.stale_hits += 1
+            wish.explain("stale", age)
+            self._refresh(wish, settings)
+        else:
+            return None
+        self.store.used(entry)
+        entry.useful_for(ttl + swr)
+        return entry.answer
 
     def _usable(self, entry: Entry, wish: Wish, settings: CacheSettings) -> bool:
+        visit, tables = wish.visit, wish.tables
         by_others = settings.invalidate == "tables"
-        if by_others and not wish.visit.writes.unchanged(entry.tables, entry.taken):
+        if by_others and not self._holds(entry, visit.writes, tables):
             self.store.remove(entry)
             self.counts.invalidations += 1
             return False
         if entry.answer.description is None and wish.query.needs_description:
             return False
-        return wish.visit.own.unchanged(entry.tables, entry.taken)
+        if not entry.foreign:
+            return visit.own.unchanged(tables, entry.taken)
+        # Its own writes to tables show on the board; what its functions wrote shows nowhere.
+        return not visit.called if by_others else visit.own.unchanged(tables, 0)
 
-    def _serve(self, entry: Entry, wish: Wish, word: str, age: float) -> Answer:
-        self.store.used(entry)
-        entry.useful_for(sum(wish.terms))
-        wish.explain(word, age)
-        return entry.answer
+    def _holds(self, entry: Entry, writes: Writes, tables: tuple[str, ...]) -> bool:
+        """Whether nothing that it was read from was written since, as far as anybody knows."""
+        if not writes.unchanged(tables, entry.taken):
+            return False
+        return self.second is None or (entry.tables == tables and entry.stamps == writes.stamps(tables))
 
     def _miss(self, wish: Wish, settings: CacheSettings) -> Deferred[Answer | None] | None:
         wish.query.explain(cache="miss")
-        flight = self.flights.get((wish.key, wish.query.needs_description))
+        place = (wish.key, wish.query.needs_description)
+        flight = self.flights.get(place)
         by_others = settings.invalidate == "tables"
-        if flight is not None and wish.visit.unchanged(wish.note.tables, flight.taken, by_others=by_others):
-            wish.flight = flight
-            wish.query.notes[NAME] = wish
-
-            def landing() -> None:
-                del wish.query.notes[NAME]
-                self.counts.coalesced += 1
-                wish.explain("hit", 0.0)
-                wish.query.explain(coalesced="true")
-
-            return self.flights.follow(flight, wish.query, settings.wait_s, landing)
-        flight = Flight((wish.key, wish.query.needs_description), wish.taken)
         wish.query.notes[NAME] = wish
-        self._lead(wish.query, flight)
+        if flight is not None and wish.visit.unchanged(wish.tables, flight.taken, by_others=by_others):
+            wish.flight = flight
+            return self.flights.follow(flight, wish.query, settings.wait_s, lambda: self._coalesced(wish))
+        flight = Flight(place, wish.taken)
         self.flights.start(flight)
+        if self.second is not None:
+            return self._lookups.look(wish, flight)
+        self.lead(wish.query, flight)
         return None
 
-    def _lead(self, query: Query, flight: Flight) -> None:
+    def _coalesced(self, wish: Wish) -> None:
+        del wish.query.notes[NAME]
+        self.counts.coalesced += 1
+        wish.explain("hit", 0.0)
+        wish.query.explain(coalesced="true")
+
+    def again(self, query: Query) -> Outcome:
+        """A follower asks anew: there is an entry now."""
+        return self._answer(query.notes.pop(NAME), self.settings)
+
+    def lead(self, query: Query, flight: Flight) -> None:
+        """This query goes to the server, for all of its flight."""
         wish: Wish = query.notes[NAME]
         wish.flight = flight
-        wish.taken = flight.taken = wish.visit.writes.place
+        wish.begin()
+        flight.taken = wish.taken
         wish.visit.leading = flight
         query.keep_result(self.settings.max_entry_bytes)
 
-    def _bypass(self, query: Query, reason: str) -> None:
+    def bypass(self, query: Query, reason: str) -> None:
+        """Not for the cache, for this reason."""
         self.counts.bypasses[reason] += 1
         facts = self._bypasses.get(reason)
         if facts is None:
             facts = self._bypasses[reason] = {"cache": "bypass", "reason": reason}
         query.facts.update(facts)
 
+    def _sample(self, query: Query, note: Note) -> None:
+        """Now and then, look whether a reply that is not cached is the same as before."""
+        if note.reason is None and query.answerable and len(query.statement.text) <= _LONGEST_SHAPE:
+            if self.shapes.of(query.statement, note).wants_sample:
+                scope = self.visit(query.session).scope.of("")
+                query.notes[_SAMPLE] = keys.key(scope, note.text(query.statement), query)
+                query.keep_result(_SAMPLE_BYTES)
+
     # Told afterwards.
 
     def result(self, session: Session, query: Query, result: Result) -> None:
         """Keep and share a reply that was waited for; book what a statement wrote."""
         if NAME not in query.facts and result.source == "server":
-            self._bypass(query, "pipeline")  # it was never asked about: it came behind a Flush
+            self.bypass(query, "pipeline")  # it was never asked about: it came behind a Flush
+        statement = query.statement
+        note = noted(statement)
+        tracked = len(statement.text) <= _LONGEST_SHAPE
+        if tracked:
+            self.shapes.executed(statement, note, result)
         if query.notes:
             wish: Wish | None = query.notes.pop(NAME, None)
+            request = query.notes.pop(_SAMPLE, None) if wish is None else wish.key
+            if tracked and request is not None and result.kept is not None:
+                self.shapes.of(statement, note).replied(request, result.kept)
             if wish is not None:
                 self._landed(wish, result)
-        note = noted(query.statement)
         if note.effect is not None or note.ends or note.forgets:
-            self._wrote(self.visit(session), note, result)
+            self._wrote(self.visit(session), statement, note, result)
 
-    def _wrote(self, visit: Visit, note: Note, result: Result) -> None:
+    def _wrote(self, visit: Visit, statement: Statement, note: Note, result: Result) -> None:
         error = result.error
         if error is not None and error[0].startswith("08") and result.source == "server":
             visit.interrupted()
             return
         visit.heard()
+        if result.source == NAME:
+            return  # nothing was run
         effect = note.effect
+        if effect is not None and effect.unseen:
+            effect = effect_of(statement, visit.survey.peek())
         if error is None:
             if effect is not None:
                 visit.wrote(effect, committed=result.committed)
@@ -190,14 +279,19 @@ class Cache:
         answer = result.kept
         if answer is None or result.error is not None:
             return False
-        tables, settings = wish.note.tables, self.settings
+        tables, settings = wish.tables, self.settings
         by_others = settings.invalidate == "tables"
         if wish.visit.unchanged(tables, wish.taken, by_others=by_others):
-            self.store.max_entries, self.store.max_bytes = settings.max_entries, settings.l1_bytes
-            entry = Entry(wish.key, answer, tables, self._beam.now() - result.server_time, wish.taken)
-            entry.useful_for(sum(wish.terms))
-            self.store.put(entry)
+            born = self.beam.now() - result.server_time
+            self.remember(Entry(wish.key, answer, tables, born, wish.taken, stamps=wish.stamps), wish, settings)
+            self._lookups.keep(wish, answer, result.server_time)
         return True
+
+    def remember(self, entry: Entry, wish: Wish, settings: CacheSettings) -> None:
+        """Put an entry into the memory of this process."""
+        self.store.max_entries, self.store.max_bytes = settings.max_entries, settings.l1_bytes
+        entry.useful_for(sum(wish.terms))
+        self.store.put(entry)
 
     def left(self, session: Session) -> None:
         """The client is gone, whatever it had under way."""
@@ -217,18 +311,21 @@ class Cache:
 
     def close(self) -> None:
         """PgBeam stops."""
+        self.rules.close()
         self.refreshes.close()
         self.store.clear()
+        if self.second is not None:
+            self.second.close()
 
     # In the background.
 
-    def _refresh(self, wish: Wish, settings: CacheSettings, target: Target) -> None:
-        if not self._beam.pool(target).available:
+    def _refresh(self, wish: Wish, settings: CacheSettings) -> None:
+        target = wish.query.target
+        if target is not None and not self.beam.pool(target).available:
             return
         started = self.refreshes.start(
             wish.key,
-            wish.query,
-            settings.max_entry_bytes,
+            lambda: self._lookups.before(wish, lambda: self.beam.rerun(wish.query, settings.max_entry_bytes)),
             settings.refresh_timeout_s,
             lambda result: self._keep(wish, result),
         )
@@ -239,7 +336,7 @@ class Cache:
         self.counts.refresh_failures += 1
 
     def _dead(self, entry: Entry) -> bool:
-        return entry.until <= self._beam.now()
+        return entry.until <= self.beam.now()
 
     @staticmethod
     def _settings_of(beam: Beam) -> CacheSettings:
@@ -255,6 +352,9 @@ class Cache:
             "bytes": self.store.bytes,
             "flights": len(self.flights),
             "refreshing": len(self.refreshes),
+            "shapes": len(self.shapes),
+            "rules": len(self.rules.current),
+            **({"l2": self.second.stats()} if self.second is not None else {}),
         }
 
 

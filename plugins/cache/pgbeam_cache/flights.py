@@ -73,6 +73,16 @@ class Flights:
             follower.on_landing()
             follower.deferred.callback(answer)
 
+    def again(self, flight: Flight, ask: Callable[[Query], Any]) -> None:
+        """A reply was found on the way: everybody asks for it anew, each by its own terms."""
+        self._close(flight)
+        for follower in self._all(flight):
+            answer = ask(follower.query)
+            if isinstance(answer, Deferred):
+                answer.addCallback(follower.deferred.callback)
+            else:
+                follower.deferred.callback(answer)
+
     def scatter(self, flight: Flight) -> None:
         """The reply cannot be shared, and the next one could not either: all go alone."""
         self._close(flight)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple
 
-from pgbeam_core import Annotation, Kind, Name, Statement
+from pgbeam_core import Annotation, Catalog, Kind, Name, Statement
+
+if TYPE_CHECKING:
+    from pgbeam_cache.shapes import Shape
 
 _CURSORS = frozenset({Kind.DECLARE, Kind.FETCH, Kind.CLOSE})
 _TRANSACTIONS = frozenset(
@@ -17,6 +21,8 @@ _WRITES = frozenset(
 )
 _ENDS = frozenset({Kind.COMMIT, Kind.TWO_PHASE})
 _CATALOGS = frozenset({"pg_catalog", "information_schema", "pg_toast"})
+_CALLS = frozenset({"function"})
+"""What a statement "makes" when it calls functions of the users' own: they may do anything, or nothing."""
 _SEQUENCE_WRITERS = frozenset({"nextval", "setval"})
 # The scanner takes these for space, PostgreSQL takes them for letters.
 _FOREIGN_SPACE = re.compile(r"[^\S\x00-\x7f]")
@@ -36,17 +42,46 @@ class Effect:
     anyway: bool = False
 
 
+class Seen(NamedTuple):
+    """What a catalog makes of a statement. tables: all that it reads, views followed. reason: why it is not cached."""
+
+    tables: tuple[str, ...]
+    reason: str | None
+
+
 class Note:
     """Whether a statement's reply may be remembered at all, and what it does to remembered ones."""
 
-    __slots__ = ("_text", "annotation", "awkward", "effect", "ends", "forgets", "reason", "tables")
+    __slots__ = (
+        "_seen",
+        "_serial",
+        "_text",
+        "annotation",
+        "awkward",
+        "effect",
+        "ends",
+        "forgets",
+        "own_functions",
+        "plain",
+        "reason",
+        "shape",
+        "tables",
+    )
 
     def __init__(self, statement: Statement) -> None:
         self.reason = why_not(statement)
-        """Why its reply is never remembered; None if it may be."""
+        """Why its reply is never remembered, catalog or not; None if it may be."""
+        self.own_functions = self.reason is None and not statement.pure
+        """It calls functions that PostgreSQL does not bring along: only a catalog tells whether they change."""
+        self.plain = not statement.relations and not statement.functions
+        """No catalog can tell more about it."""
         self.annotation: Annotation | None = statement.annotation("cache") if statement.annotations else None
-        self.tables = tuple({name for _, name in statement.relations}) if self.reason is None else ()
+        self.tables = tuple(sorted({name for _, name in statement.relations})) if self.reason is None else ()
         """Names of the relations it reads, without their schema: unqualified names may mean any."""
+        self.shape: Shape | None = None
+        """Where its executions are counted."""
+        self._serial = 0
+        self._seen = Seen(self.tables, "volatile" if self.own_functions else None)
         self.awkward = b"\\" in statement.text
         """Its strings end elsewhere when standard_conforming_strings is off."""
         self.effect = effect_of(statement)
@@ -55,6 +90,19 @@ class Note:
         self.forgets = "all" in statement.drops
         """DISCARD ALL."""
         self._text: bytes | None = None
+
+    def seen(self, statement: Statement, catalog: Catalog | None) -> Seen:
+        """What it reads, and whether it may be remembered, as that catalog has it; without one, as the text has it."""
+        serial = 0 if catalog is None else catalog.serial
+        if serial != self._serial:
+            self._serial, self._seen = serial, self._look(statement, catalog)
+        return self._seen
+
+    def _look(self, statement: Statement, catalog: Catalog | None) -> Seen:
+        if catalog is None:
+            return Seen(self.tables, "volatile" if self.own_functions else None)
+        tables, changing = catalog.reading(statement.relations)
+        return Seen(tables, None if catalog.is_pure(statement) and not changing else "volatile")
 
     def text(self, statement: Statement) -> bytes:
         """32 bytes that stand for the text; white space, comments and the case of keywords do not matter."""
@@ -82,9 +130,10 @@ def why_not(statement: Statement) -> str | None:
             return "temp"
         if schema in _CATALOGS or (schema is None and name.startswith("pg_")):
             return "catalog"
-    if statement.settings or statement.makes or statement.drops or not statement.pure:
+    if statement.settings or statement.makes - _CALLS or statement.drops or not statement.stable:
         return "volatile"
-    return None
+    # PostgreSQL's own functions are known; only those of the users' own may turn out to be immutable.
+    return "volatile" if not statement.pure and not statement.calls_unknown else None
 
 
 def _reason_of_kind(statement: Statement) -> str:
@@ -100,9 +149,10 @@ def _reason_of_kind(statement: Statement) -> str:
     return "unknown" if kind is Kind.UNKNOWN else "utility"
 
 
-def effect_of(statement: Statement) -> Effect | None:
-    """What its success does to remembered replies; None for nothing."""
-    unseen = bool(statement.functions) and (statement.calls_unknown or _turns_sequences(statement.functions))
+def effect_of(statement: Statement, catalog: Catalog | None = None) -> Effect | None:
+    """What its success does to remembered replies; None for nothing. A catalog tells which functions are harmless."""
+    unknown = statement.calls_unknown if catalog is None else catalog.calls_unknown(statement)
+    unseen = bool(statement.functions) and (unknown or _turns_sequences(statement.functions))
     unseen = unseen or statement.kind in (Kind.CALL, Kind.DO)
     if not (statement.writes or statement.writes_unknown or unseen):
         return None

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pgbeam_core import Beam, Query, Result
+from pgbeam_core import Beam, Result
 
 _PAUSE_S = 1.0
 """After a failed refresh the next one of the same key waits that long."""
@@ -30,16 +30,18 @@ class Refreshes:
     def __len__(self) -> int:
         return len(self._running)
 
-    def start(self, key: bytes, query: Query, max_bytes: int, seconds: float, keep: Callable[[Result], bool]) -> bool:
-        """Run a query again, unless that is going on or has just failed; gives whether it was started.
+    def start(
+        self, key: bytes, run: Callable[[], Deferred[Result]], seconds: float, keep: Callable[[Result], bool]
+    ) -> bool:
+        """Refresh a reply, unless that is going on or has just failed; gives whether it was started.
 
-        `keep` takes the result and tells whether it could be kept.
+        `run` runs its query again; `keep` takes the result and tells whether it could be kept.
         """
         now = self._beam.now()
         if key in self._running or self._not_before.get(key, 0.0) > now:
             return False
         self._not_before.pop(key, None)
-        running = self._running[key] = maybeDeferred(self._beam.rerun, query, max_bytes)
+        running = self._running[key] = maybeDeferred(run)
         running.addTimeout(seconds, self._beam.reactor)
         running.addCallback(keep)
         running.addErrback(_no)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
+from pgbeam_cache.packing import Stamps
 from pgbeam_core import Answer
 
 OVERHEAD = 700
@@ -25,17 +26,30 @@ class Entry:
     """A reply, and what has to be known to serve it.
 
     born: when its query left for the server. taken: the place in the sequence of writes before that. tables: names of
-    the relations it was read from.
+    the relations it was read from. stamps: what the board showed for these before that. foreign: another process read
+    it, so nobody knows what this one had written before.
     """
 
-    __slots__ = ("answer", "born", "key", "main", "size", "tables", "taken", "until", "uses")
+    __slots__ = ("answer", "born", "foreign", "key", "main", "size", "stamps", "tables", "taken", "until", "uses")
 
-    def __init__(self, key: bytes, answer: Answer, tables: tuple[str, ...], born: float, taken: int) -> None:
+    def __init__(
+        self,
+        key: bytes,
+        answer: Answer,
+        tables: tuple[str, ...],
+        born: float,
+        taken: int,
+        *,
+        stamps: Stamps = (),
+        foreign: bool = False,
+    ) -> None:
         self.key = key
         self.answer = answer
         self.tables = tables
         self.born = born
         self.taken = taken
+        self.stamps = stamps
+        self.foreign = foreign
         self.until = born
         """When nobody who has asked so far would take it any more."""
         self.size = answer.size + OVERHEAD

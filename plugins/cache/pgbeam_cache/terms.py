@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from pgbeam_cache.notes import Note
+from pgbeam_cache.rules import Rule
 from pgbeam_cache.settings import CacheSettings
-from pgbeam_core import Session
+from pgbeam_core import Session, Statement
 
 
 class Terms(NamedTuple):
@@ -16,9 +18,12 @@ class Terms(NamedTuple):
     swr: int
 
 
-def terms(note: Note, session: Session, settings: CacheSettings) -> Terms | str:
-    """The terms, or the word for why not: annotation, then the session's off, its on, then the default."""
+def terms(
+    note: Note, statement: Statement, session: Session, settings: CacheSettings, rules: Mapping[str, Rule]
+) -> Terms | str:
+    """The terms, or the word for why not: annotation, the session's off, a rule, the session's on, the default."""
     asked = note.annotation
+    ttl = swr = None
     if asked is not None:
         if "nocache" in asked.parameters:
             return "annotation"
@@ -27,9 +32,13 @@ def terms(note: Note, session: Session, settings: CacheSettings) -> Terms | str:
         wish = session.variable("cache")
         if wish == "off":
             return "session"
-        if wish is None and not settings.enabled:
+        rule = rules.get(statement.query_hash) if rules else None
+        if rule is not None:
+            if not rule.enabled:
+                return "rule"
+            ttl, swr = rule.ttl, rule.swr
+        elif wish is None and not settings.enabled:
             return "off"
-        ttl = swr = None
     found = Terms(
         _of_session(session, "cache_ttl", settings.ttl_s) if ttl is None else ttl,
         _of_session(session, "cache_swr", settings.swr_s) if swr is None else swr,

@@ -6,7 +6,7 @@ from pgbeam_cache.flights import Flight
 from pgbeam_cache.keys import Scope
 from pgbeam_cache.notes import Effect, Note
 from pgbeam_cache.writes import Places, Writes
-from pgbeam_core import Session
+from pgbeam_core import Session, Survey
 
 _POLLUTING = frozenset({"temp_table", "setting", "load", "unknown"})
 """Pins after which the same text may mean something else to this session than to others."""
@@ -15,14 +15,18 @@ _POLLUTING = frozenset({"temp_table", "setting", "load", "unknown"})
 class Visit:
     """One session: whom it may share with, what it wrote, and what it has under way."""
 
-    __slots__ = ("_pending", "_scope", "_tainted", "_under_way", "leading", "own", "session", "writes")
+    __slots__ = ("_pending", "_scope", "_tainted", "_under_way", "called", "leading", "own", "session", "survey", "writes")
 
-    def __init__(self, session: Session, writes: Writes) -> None:
+    def __init__(self, session: Session, writes: Writes, survey: Survey) -> None:
         self.session = session
+        self.survey = survey
+        """What is known of the catalog of its database."""
         self.writes = writes
         """The writes to its database."""
         self.own = Places()
         """Its own among them, and calls of functions that may have written."""
+        self.called = False
+        """It has called functions that may have written nobody knows what."""
         self.leading: Flight | None = None
         """The flight that waits for its query."""
         self._under_way: list[Note] = []
@@ -98,6 +102,16 @@ class Visit:
     def _apply(self, effect: Effect) -> None:
         writes = self.writes
         place = writes.advance()
-        if effect.tables or effect.everything:
-            writes.wrote(place, effect.tables, everything=effect.everything)
-        self.own.wrote(place, effect.tables, everything=effect.everything or effect.unseen)
+        tables, everything = self._widened(effect)
+        if tables or everything:
+            writes.wrote(place, tables, everything=everything)
+        self.called = self.called or effect.unseen
+        self.own.wrote(place, tables, everything=everything or effect.unseen)
+
+    def _widened(self, effect: Effect) -> tuple[tuple[str, ...], bool]:
+        """What an effect reaches: views, partitions, cascades and triggers; without a catalog it may be anything."""
+        if effect.everything or not effect.tables:
+            return effect.tables, effect.everything
+        catalog = self.survey.peek()
+        tables = None if catalog is None else catalog.writing(effect.tables)
+        return effect.tables if tables is None else tables, tables is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pgbeam_cache.flights import Flight
 from pgbeam_cache.notes import Note
+from pgbeam_cache.packing import Stamps
 from pgbeam_cache.terms import Terms
 from pgbeam_cache.visits import Visit
 from pgbeam_core import Query
@@ -12,7 +13,7 @@ from pgbeam_core import Query
 class Wish:
     """What one query wants of the cache; it goes with the query until its result has come."""
 
-    __slots__ = ("flight", "key", "note", "query", "taken", "terms", "visit")
+    __slots__ = ("flight", "key", "note", "query", "stamps", "tables", "taken", "terms", "tokens", "visit")
 
     def __init__(self, query: Query, visit: Visit, note: Note, key: bytes, agreed: Terms) -> None:
         self.query = query
@@ -20,9 +21,25 @@ class Wish:
         self.note = note
         self.key = key
         self.terms = agreed
+        self.tables = note.tables
+        """Names of all relations that it reads, as far as they are known."""
         self.taken = visit.writes.place
         """The place in the sequence of writes before its query went to the server."""
+        self.stamps: Stamps = ()
+        """Of the board, before its query went to the server."""
+        self.tokens: Stamps | None = None
+        """Of the second level, before its query went to the server, where these are not those of the board."""
         self.flight: Flight | None = None
+
+    def reads(self, tables: tuple[str, ...]) -> None:
+        """It reads these, and nothing has been asked yet."""
+        self.tables, self.tokens = tables, None
+        self.begin()
+
+    def begin(self) -> None:
+        """Its query goes to the server now, or somewhere else first."""
+        writes = self.visit.writes
+        self.taken, self.stamps = writes.place, writes.stamps(self.tables)
 
     def explain(self, word: str, age: float) -> None:
         """For the debug notice: served from a reply that is `age` seconds old."""

@@ -2,11 +2,16 @@
 
 Whoever reads takes the place before it asks the server; whatever was written at a later place may be missing from what
 it read. So nothing has to be looked up or dropped when a write comes: a remembered reply is compared when it is found.
+What other processes wrote stands on the board, and is compared in the same way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+from pgbeam_cache.boards import slot
+from pgbeam_cache.packing import Stamps
+from pgbeam_cache.second import SecondLevel
 
 _MOST_NAMES = 10_000
 """Names remembered one by one. Beyond that everything counts as written, once."""
@@ -40,14 +45,39 @@ class Places:
 class Writes(Places):
     """The committed writes to one database that went through PgBeam."""
 
-    __slots__ = ("place",)
+    __slots__ = ("_project", "_database", "_second", "_slots", "place")
 
-    def __init__(self) -> None:
+    def __init__(self, project: str, database: str, second: SecondLevel | None) -> None:
         super().__init__()
         self.place = 0
-        """Of the latest write."""
+        """Of the latest write of this process."""
+        self._project = project
+        self._database = database
+        self._second = second
+        self._slots: dict[tuple[str, ...], tuple[int, ...]] = {}
 
     def advance(self) -> int:
         """The place for a new write."""
         self.place += 1
         return self.place
+
+    def wrote(self, place: int, tables: Iterable[str], *, everything: bool) -> None:
+        """Let other processes know too."""
+        super().wrote(place, tables, everything=everything)
+        if self._second is not None:
+            names: list[str | None] = [None] if everything else list(tables)
+            self._second.wrote(tuple(slot(self._project, self._database, name) for name in names))
+
+    def slots(self, tables: tuple[str, ...]) -> tuple[int, ...]:
+        """Where relations stand on the board, the database as a whole included."""
+        found = self._slots.get(tables)
+        if found is None:
+            if len(self._slots) >= _MOST_NAMES:
+                self._slots.clear()
+            names: tuple[str | None, ...] = (None, *tables)
+            found = self._slots[tables] = tuple(slot(self._project, self._database, name) for name in names)
+        return found
+
+    def stamps(self, tables: tuple[str, ...]) -> Stamps:
+        """What the board shows for them now; nothing without a board."""
+        return () if self._second is None else self._second.board.stamps(self.slots(tables))

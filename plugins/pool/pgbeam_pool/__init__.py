@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from twisted.internet.task import LoopingCall
+
+from pgbeam_core import Beam, Project, Server, Session, Target, hookimpl
 from pgbeam_pool.budget import Budget
 from pgbeam_pool.pool import TargetPool
 from pgbeam_pool.settings import PoolSettings
-from twisted.internet.task import LoopingCall
-
-from pgbeam_core import Beam, Project, Session, Target, hookimpl
 
 TIDY_EVERY_S = 5.0
 
@@ -101,12 +101,16 @@ def _counts(budget: Budget) -> dict[str, int]:
     return {
         "servers": len(servers),
         "servers_idle": idle,
-        "servers_active": sum((server.lease is not None and server.status == b"I") or server.sharers > 0 for server in servers),
+        "servers_active": sum(_is_active(server) for server in servers),
         "servers_in_transaction": sum(server.status != b"I" for server in servers),
         "clients_waiting": len(budget.waiting),
         "servers_lost": sum(pool.lost for pool in budget.pools),
         "breakers_open": sum(pool.breaker.open for pool in budget.pools),
     }
+
+
+def _is_active(server: Server) -> bool:
+    return bool(server.sharers) or (server.lease is not None and server.status == b"I")
 
 
 plugin = Pools()

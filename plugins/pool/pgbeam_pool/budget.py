@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgbeam_pool.settings import PoolSettings
-
 from pgbeam_core import Identity, UpstreamUnavailable
+from pgbeam_pool.settings import PoolSettings
 
 if TYPE_CHECKING:
     from pgbeam_pool.pool import TargetPool

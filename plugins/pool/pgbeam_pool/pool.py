@@ -5,11 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pgbeam_pool.breaker import Breaker
-from pgbeam_pool.budget import Budget
-from pgbeam_pool.settings import PoolSettings
-from pgbeam_pool.sharing import Sharing
-from pgbeam_pool.waiting import Waiter
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -26,6 +21,11 @@ from pgbeam_core import (
     Session,
     UpstreamUnavailable,
 )
+from pgbeam_pool.breaker import Breaker
+from pgbeam_pool.budget import Budget
+from pgbeam_pool.settings import PoolSettings
+from pgbeam_pool.sharing import Sharing
+from pgbeam_pool.waiting import Waiter
 
 BREAKER_OPEN = "upstream unavailable (circuit breaker open)"
 WAITED_TOO_LONG = "timed out waiting for a server connection"
@@ -78,9 +78,12 @@ class TargetPool:
     def login(self, session: Session, relay: Relay) -> Deferred[Lease]:
         """A fresh server on which the client authenticates itself."""
         name = session.application_name if session.keeps_server else None
-        return self._wait(Waiter(self, session.identity, {}, self._clock.seconds(), relay=relay, application_name=name))
+        now = self._clock.seconds()
+        return self._wait(Waiter(self, session.identity, {}, now, relay=relay, application_name=name))
 
-    def lease(self, identity: Identity, settings: Mapping[str, str], *, shared: bool = False) -> Lease | Deferred[Lease]:
+    def lease(
+        self, identity: Identity, settings: Mapping[str, str], *, shared: bool = False
+    ) -> Lease | Deferred[Lease]:
         """A server for the next turns."""
         if shared and self.settings.share:
             server = self._sharing.choose(
@@ -196,12 +199,10 @@ class TargetPool:
         else:
             self.breaker.given_up()
         self._budget.forget(waiter)
-        waiter.fail(failure.value)
+        waiter.fail(failure.value or UpstreamUnavailable("no server"))
         self._budget.pump()
 
-    def _take_idle(
-        self, identity: Identity, settings: Mapping[str, str], *, exactly: bool = False
-    ) -> Server | None:
+    def _take_idle(self, identity: Identity, settings: Mapping[str, str], *, exactly: bool = False) -> Server | None:
         """An idle server, one that needs not be told settings first of all, then the one used last."""
         idle = self.idle.get(identity)
         if not idle:

@@ -15,9 +15,12 @@ class PoolSettings:
     min_idle: int = field(
         default=0, metadata={"help": "servers kept ready for each user and database in use", "min": 0, "max": 10_000}
     )
-    idle_timeout_s: float = field(default=600.0, metadata={"help": "close a server unused for this long; 0: never", "min": 0})
+    idle_timeout_s: float = field(
+        default=600.0, metadata={"help": "close a server unused for this long; 0: never", "min": 0}
+    )
     max_lifetime_s: float = field(
-        default=3600.0, metadata={"help": "close a server this old when it comes back, give or take a tenth; 0: never", "min": 0}
+        default=3600.0,
+        metadata={"help": "close a server this old when it comes back, give or take a tenth; 0: never", "min": 0},
     )
     wait_timeout_s: float = field(
         default=30.0, metadata={"help": "longest wait for a server, then 53300; 0: no limit", "min": 0}
@@ -26,5 +29,6 @@ class PoolSettings:
         default=True, metadata={"help": "put short plain reads of several clients on one server, one behind another"}
     )
     park_after_s: float = field(
-        default=300.0, metadata={"help": "close all servers of a project without clients for this long; 0: never", "min": 0}
+        default=300.0,
+        metadata={"help": "close all servers of a project without clients for this long; 0: never", "min": 0},
     )

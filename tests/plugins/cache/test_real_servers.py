@@ -38,9 +38,9 @@ class Client:
 
     @property
     def said(self) -> str:
-        """The notice, without the time that the server took and with SERVER for its address."""
+        """The notice, without times and whether the server was shared, with SERVER for its address."""
         (notice,) = self._heard
-        return re.sub(r" (server_time|waited)=[0-9.]+ms", "", notice).replace(self._address, "SERVER")
+        return re.sub(r" (server_time|waited)=[0-9.]+ms| shared=true", "", notice).replace(self._address, "SERVER")
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +12,7 @@ from twisted.internet.task import Clock
 
 from pgbeam_cache import Caching
 from pgbeam_cache.settings import CacheSettings
-from pgbeam_core import Answer, Project, Query, Result, Session, SettingChange, Target
+from pgbeam_core import Answer, Catalog, Control, Project, Query, Result, Session, SettingChange, Target
 from pgbeam_core.sql.statements import Statements
 from pgbeam_core.wire import backend, frontend
 
@@ -25,12 +27,49 @@ def reply(text: str = "1", *, described: bool = True) -> Answer:
     return Answer(description, backend.data_row([text.encode()]), backend.command_complete("SELECT 1"))
 
 
+class FakeSurvey:
+    """What is known of the catalog: all of it, at once, unless a test says otherwise."""
+
+    def __init__(self, *rows: tuple[str, ...]) -> None:
+        self.now: Catalog | None = Catalog(rows)
+        self.unreachable = False
+        self.waiting: list[Deferred[Catalog | None]] = []
+
+    def peek(self) -> Catalog | None:
+        """It."""
+        return self.now
+
+    def catalog(self, session: Session) -> Catalog | None:
+        """The same."""
+        return self.now
+
+    def wait(self, session: Session, seconds: float) -> Deferred[Catalog | None]:
+        """Comes when the test says so."""
+        self.waiting.append(Deferred())
+        return self.waiting[-1]
+
+    def tell(self, *rows: tuple[str, ...]) -> None:
+        """It has come."""
+        self.now = Catalog(rows)
+        self.end()
+
+    def end(self) -> None:
+        """The survey is over, whatever it has found."""
+        waiting, self.waiting = self.waiting, []
+        for each in waiting:
+            each.callback(self.now)
+
+
 class FakeBeam:
     """What the cache needs of a Beam."""
 
     def __init__(self, settings: CacheSettings) -> None:
         self.reactor = Clock()
-        self.settings = settings
+        self.random = os.urandom
+        self.settings = SimpleNamespace(state_dir=Path("/nonexistent"))
+        self.cache_settings = settings
+        self.control = Control()
+        self.surveys = FakeSurvey()
         self.available = True
         self.reruns: list[Deferred[Result]] = []
 
@@ -41,7 +80,11 @@ class FakeBeam:
     def settings_of(self, plugin: str) -> CacheSettings:
         """The cache's."""
         assert plugin == "cache"
-        return self.settings
+        return self.cache_settings
+
+    def survey(self, session: Session) -> FakeSurvey:
+        """One for all databases."""
+        return self.surveys
 
     def pool(self, target: Target) -> Any:
         """Tells whether the target is within reach."""
@@ -57,10 +100,11 @@ class World:
     """A cache with its hooks, and everything around it."""
 
     def __init__(self, **settings: Any) -> None:
-        self.beam = FakeBeam(CacheSettings(**{"enabled": True, **settings}))
+        self.beam = FakeBeam(CacheSettings(**{"enabled": True, "l2": "off", **settings}))
         self.statements = Statements()
         self.plugin = Caching()
         self.plugin.startup(self.beam)  # type: ignore[arg-type]
+        self.plugin.cache.rules.close()  # the tests look when they want to
 
     @property
     def clock(self) -> Clock:

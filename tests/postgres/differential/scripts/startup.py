@@ -96,7 +96,7 @@ def protocol_3_2() -> Script:
     yield ask("SELECT 1")
 
 
-@conversation(protocol=3 << 16 | 9999)
+@conversation(protocol=3 << 16 | 9999, since=18)
 def protocol_3_9999() -> Script:
     """A minor version from the future is negotiated down as PostgreSQL does."""
     yield ask("SELECT 1")
@@ -108,7 +108,7 @@ def unknown_protocol_options() -> Script:
     yield ask("SELECT 1")
 
 
-@conversation(protocol=2 << 16)
+@conversation(protocol=2 << 16, since=18)
 def protocol_2() -> Script:
     """Protocol 2 is refused with PostgreSQL's words."""
     yield ask("SELECT 1")

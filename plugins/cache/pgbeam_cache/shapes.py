@@ -1,0 +1,162 @@
+"""What is known of each shape of query that passes: how often, how long, how large, and whether caching it would pay."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+
+from pgbeam_cache.notes import Note
+from pgbeam_core import Answer, Histogram, Result, Statement
+
+_WATCHED = 8
+"""Requests of one shape whose last reply is remembered, as a digest, to be compared with the next."""
+_COMPARED_BYTES = 64 * 1024
+_FEW = 5
+"""Comparisons that tell nothing yet."""
+_SAMPLED_FIRST = 32
+_SAMPLED_EVERY = 32
+_GIVE_WAY = 10
+"""When there are too many shapes, one in so many gives way at once."""
+
+
+class Shape:
+    """One shape of query."""
+
+    __slots__ = (
+        "_same",
+        "_watched",
+        "bytes",
+        "calls",
+        "compared",
+        "first",
+        "gone",
+        "hash",
+        "hits",
+        "kind",
+        "last",
+        "latency",
+        "reason",
+        "text",
+    )
+
+    def __init__(self, statement: Statement, note: Note, now: float) -> None:
+        self.hash = statement.query_hash
+        """16 hex digits."""
+        self.text = statement.shape
+        """With $n for constants."""
+        self.kind = str(statement.kind)
+        self.reason = note.reason
+        """Why it cannot be cached."""
+        self.calls = 0
+        self.hits = 0
+        """Answered by the cache."""
+        self.bytes = 0
+        self.latency = Histogram()
+        """Of the executions on a server, in seconds."""
+        self.first = self.last = now
+        """Seconds since 1970."""
+        self.compared = 0
+        """Executions whose result could be compared with the one before of the same request."""
+        self.gone = False
+        """It gave way, and is counted nowhere."""
+        self._same = 0
+        self._watched: OrderedDict[bytes, bytes] = OrderedDict()
+
+    @property
+    def average(self) -> float:
+        """Seconds that the server takes on average; 0 when it was never asked."""
+        asked = sum(self.latency.counts)
+        return self.latency.total / asked if asked else 0.0
+
+    @property
+    def stability(self) -> float | None:
+        """Share of compared executions whose result equalled the one before; None when none was compared."""
+        return self._same / self.compared if self.compared else None
+
+    @property
+    def wants_sample(self) -> bool:
+        """The next reply is worth comparing."""
+        return self.reason is None and (self.calls < _SAMPLED_FIRST or self.calls % _SAMPLED_EVERY == 0)
+
+    @property
+    def recommendation(self) -> str:
+        """Whether caching it would pay: great, good, fair or poor."""
+        stability = self.stability
+        if self.reason is not None:
+            return "poor"
+        if stability is None or self.compared < _FEW:
+            return "fair"
+        if stability < 0.5:
+            return "poor"
+        if stability < 0.8 or self.calls < 20:
+            return "fair"
+        return "great" if stability >= 0.95 and self.calls >= 100 and self.average >= 0.001 else "good"
+
+    def executed(self, result: Result, now: float) -> None:
+        """Count one execution."""
+        self.calls += 1
+        self.last = now
+        self.bytes += result.size
+        if result.source == "server":
+            if result.error is None:
+                self.latency.add(result.server_time)
+        elif result.source == "cache":
+            self.hits += 1
+
+    def replied(self, request: bytes, answer: Answer) -> None:
+        """The server's reply to a request: the same as the one before?"""
+        if answer.size > _COMPARED_BYTES:
+            return
+        digest = blake2b(answer.rows, digest_size=8).digest()
+        before = self._watched.pop(request, None)
+        self._watched[request] = digest
+        if before is not None:
+            self.compared += 1
+            self._same += before == digest
+        elif len(self._watched) > _WATCHED:
+            self._watched.popitem(last=False)
+
+
+class Shapes:
+    """The shapes seen lately, `most` of them."""
+
+    def __init__(self, most: int, wall: Callable[[], float] = time.time) -> None:
+        self.most = most
+        self._wall = wall
+        self._shapes: dict[str, Shape] = {}
+
+    def __len__(self) -> int:
+        return len(self._shapes)
+
+    def __iter__(self) -> Iterator[Shape]:
+        """Those called most first."""
+        return iter(sorted(self._shapes.values(), key=lambda shape: -shape.calls))
+
+    def get(self, query_hash: str) -> Shape | None:
+        """The shape with that fingerprint."""
+        return self._shapes.get(query_hash)
+
+    def of(self, statement: Statement, note: Note) -> Shape:
+        """The shape of a statement; remembered on its note."""
+        shape = note.shape
+        if shape is None or shape.gone:
+            shape = self._shapes.get(statement.query_hash)
+            if shape is None:
+                shape = self._new(statement, note)
+            note.shape = shape
+        return shape
+
+    def executed(self, statement: Statement, note: Note, result: Result) -> None:
+        """Count one execution."""
+        self.of(statement, note).executed(result, self._wall())
+
+    def _new(self, statement: Statement, note: Note) -> Shape:
+        if len(self._shapes) >= self.most:
+            oldest = sorted(self._shapes.values(), key=lambda shape: shape.last)
+            for shape in oldest[: len(oldest) - self.most + max(1, self.most // _GIVE_WAY)]:
+                shape.gone = True
+                del self._shapes[shape.hash]
+        shape = self._shapes[statement.query_hash] = Shape(statement, note, self._wall())
+        return shape

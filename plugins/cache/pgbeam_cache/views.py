@@ -1,0 +1,110 @@
+"""The cache as people see it: tables for the console, a panel for the TUI, replies for the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from pgbeam_cache.counts import Counts
+from pgbeam_cache.rules import Rule, Rules
+from pgbeam_cache.shapes import Shape, Shapes
+from pgbeam_core import Table
+
+SHAPE_COLUMNS = (
+    *("query_hash", "query", "kind", "calls", "hits", "avg_ms", "p95_ms", "avg_bytes", "stability"),
+    *("recommendation", "rule", "first_seen", "last_seen"),
+)
+_PANEL_ROWS = 5
+
+
+def shape_row(shape: Shape, rule: Rule | None) -> dict[str, Any]:
+    """One shape by column name. Times in milliseconds, `stability` from 0 to 1 or None, seen as ISO 8601 in UTC."""
+    return {
+        "query_hash": shape.hash,
+        "query": shape.text,
+        "kind": shape.kind,
+        "calls": shape.calls,
+        "hits": shape.hits,
+        "avg_ms": round(shape.average * 1000, 3),
+        "p95_ms": round(shape.latency.quantile(0.95) * 1000, 3),
+        "avg_bytes": shape.bytes // max(shape.calls, 1),
+        "stability": None if shape.stability is None else round(shape.stability, 3),
+        "recommendation": shape.recommendation,
+        "rule": None if rule is None else in_words(rule),
+        "first_seen": _time(shape.first),
+        "last_seen": _time(shape.last),
+    }
+
+
+def listing(shapes: Shapes, rules: Rules) -> list[dict[str, Any]]:
+    """The shapes, those called most first, then rules for shapes that were not seen lately."""
+    current = rules.current
+    rows = [shape_row(shape, current.get(shape.hash)) for shape in shapes]
+    unseen = [query_hash for query_hash in current if shapes.get(query_hash) is None]
+    empty = dict.fromkeys(("query", "kind", "recommendation", "first_seen", "last_seen"), "")
+    zero = dict.fromkeys(("calls", "hits", "avg_ms", "p95_ms", "avg_bytes"), 0)
+    return rows + [
+        {"query_hash": query_hash, **empty, **zero, "stability": None, "rule": in_words(current[query_hash])}
+        for query_hash in unseen
+    ]
+
+
+def shapes_table(shapes: Shapes, rules: Rules) -> Table:
+    """SHOW SHAPES."""
+    rows = [shape_row(shape, rules.current.get(shape.hash)) for shape in shapes]
+    return Table(SHAPE_COLUMNS, [[row[column] for column in SHAPE_COLUMNS] for row in rows])
+
+
+def rules_table(shapes: Shapes, rules: Rules) -> Table:
+    """SHOW RULES."""
+    rows = []
+    for query_hash, rule in sorted(rules.current.items()):
+        shape = shapes.get(query_hash)
+        rows.append([query_hash, rule.enabled, rule.ttl, rule.swr, shape.text if shape is not None else None])
+    return Table(("query_hash", "enabled", "ttl", "swr", "query"), rows)
+
+
+def cache_table(stats: Mapping[str, Any]) -> Table:
+    """SHOW CACHE: counters by name, those in groups as group.name."""
+    return Table(("name", "value"), list(_flat("", stats)))
+
+
+def panel(counts: Counts, entries: int, size: int, shapes: Shapes, rules: Rules) -> RichTable:
+    """The hit ratio, and the shapes called most with their rules."""
+    served = counts.hits + counts.stale_hits + counts.coalesced
+    asked = served + counts.misses
+    ratio = f"{served / asked:.0%} of {asked:,}" if asked else "nothing asked"
+    table = RichTable(box=None, pad_edge=False, expand=True)
+    table.add_column("calls", justify="right", no_wrap=True)
+    table.add_column("ms", justify="right", no_wrap=True)
+    table.add_column("advice", no_wrap=True)
+    table.add_column(f"hits {ratio}, {entries:,} entries, {size / 1024**2:.1f} MiB", ratio=1, no_wrap=True)
+    for shape in list(shapes)[:_PANEL_ROWS]:
+        rule = rules.current.get(shape.hash)
+        advice = shape.recommendation if rule is None else in_words(rule)
+        table.add_row(f"{shape.calls:,}", f"{shape.average * 1000:.1f}", advice, Text(shape.text))
+    return table
+
+
+def in_words(rule: Rule) -> str:
+    """`off`, `on`, or with its seconds: `ttl=300 swr=60`."""
+    if not rule.enabled:
+        return "off"
+    given = [f"{name}={value}" for name, value in (("ttl", rule.ttl), ("swr", rule.swr)) if value is not None]
+    return " ".join(given) or "on"
+
+
+def _flat(prefix: str, values: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(f"{prefix}{name}.", value)
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

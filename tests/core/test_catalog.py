@@ -1,0 +1,137 @@
+"""What a database's own catalog says, asked of real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+
+from pgbeam_core import Catalog
+from pgbeam_core.catalog import QUESTION
+from pgbeam_core.sql.statements import Statements
+from tests.postgres.clusters import Cluster
+from tests.postgres.conftest import cluster, clusters  # noqa: F401 -- fixtures
+
+pytestmark = pytest.mark.pg
+DEFINITIONS = """
+CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
+CREATE FUNCTION twice(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1 || $1';
+CREATE FUNCTION mixed(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
+CREATE FUNCTION mixed(text) RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 1';
+CREATE FUNCTION lower(int) RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 1';
+CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq);
+CREATE TABLE base (id int PRIMARY KEY, owner name, at timestamptz);
+CREATE VIEW one AS SELECT * FROM base;
+CREATE VIEW two AS SELECT one.id FROM one JOIN other USING (id);
+CREATE VIEW clock AS SELECT id FROM base WHERE at > now();
+CREATE VIEW above_clock AS SELECT * FROM clock;
+CREATE VIEW doubled AS SELECT twice(id) FROM base;
+CREATE VIEW unsteady AS SELECT mixed(id) FROM base;
+CREATE VIEW tables AS SELECT relname FROM pg_class;
+CREATE TABLE parted (id int) PARTITION BY RANGE (id);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (1) TO (9);
+CREATE TABLE heir () INHERITS (base);
+CREATE TABLE follower (id int REFERENCES base ON DELETE CASCADE);
+CREATE TABLE cautious (id int REFERENCES base);
+CREATE TABLE tenants (name name);
+CREATE TABLE secret (id int, tenant name, expires timestamptz);
+ALTER TABLE secret ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON secret USING (tenant = current_user AND EXISTS (SELECT FROM tenants WHERE name = tenant));
+CREATE TABLE fleeting (id int, until timestamptz);
+ALTER TABLE fleeting ENABLE ROW LEVEL SECURITY;
+CREATE POLICY not_yet ON fleeting USING (until > now());
+CREATE TABLE noisy (id int);
+CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO base VALUES (1); RETURN NULL; END';
+CREATE TRIGGER shout AFTER INSERT ON noisy EXECUTE FUNCTION shout();
+CREATE VIEW above_noisy AS SELECT * FROM noisy;
+CREATE TABLE ruled (id int);
+CREATE RULE also_base AS ON INSERT TO ruled DO ALSO INSERT INTO base VALUES (NEW.id);
+"""
+
+
+@pytest.fixture
+def catalog(cluster: Cluster) -> Iterator[Callable[[], Catalog]]:  # noqa: F811
+    """Reads the catalog of a database with a bit of everything."""
+    with cluster.connect(database="postgres") as boss:
+        boss.execute("CREATE DATABASE described")
+    try:
+        with cluster.connect(database="described") as boss:
+            boss.execute("CREATE TABLE other (id int)")
+            boss.execute(DEFINITIONS)
+            yield lambda: _read(boss)
+    finally:
+        with cluster.connect(database="postgres") as boss:
+            boss.execute("DROP DATABASE described WITH (FORCE)")
+
+
+def _read(connection: psycopg.Connection[tuple[object, ...]]) -> Catalog:
+    rows = []
+    cursor = connection.execute(QUESTION)
+    while True:
+        rows += [tuple(None if value is None else str(value) for value in row) for row in cursor.fetchall()]
+        if not cursor.nextset():
+            return Catalog(rows)
+
+
+def test_a_catalog_says_what_stands_behind_relations(catalog: Callable[[], Catalog]) -> None:
+    """Views, partitions and children are followed; policies look at other tables; some change by themselves."""
+    found = catalog()
+
+    def reading(name: str) -> tuple[str, bool]:
+        tables, changing = found.reading([(None, name)])
+        return " ".join(tables), changing
+
+    assert reading("base") == ("base heir", False)
+    assert reading("two") == ("base heir one other two", False)
+    assert reading("parted") == ("parted parted_1", False)
+    assert reading("above_clock") == ("above_clock base clock heir", True)
+    assert reading("doubled") == ("base doubled heir", False)
+    assert reading("unsteady")[1]
+    assert reading("tables")[1]
+    assert reading("secret") == ("secret tenants", False)
+    assert reading("fleeting")[1]
+    assert reading("nowhere") == ("nowhere", False)
+
+
+def test_a_catalog_says_what_a_write_may_change(catalog: Callable[[], Catalog]) -> None:
+    """Cascades and partitions are followed; behind a trigger or a rule may be anything."""
+    found = catalog()
+    assert found.writing(["base"]) == ("base", "follower", "heir")
+    assert found.writing(["one"]) == ("base", "follower", "heir", "one")
+    assert found.writing(["parted"]) == ("parted", "parted_1")
+    assert found.writing(["cautious"]) == ("cautious",)
+    assert found.writing(["noisy"]) is found.writing(["above_noisy"]) is found.writing(["ruled"]) is None
+
+
+def test_a_catalog_knows_functions(catalog: Callable[[], Catalog]) -> None:
+    """A function is as steady as the worst of its name, also where PostgreSQL has one of that name."""
+    found, statements = catalog(), Statements()
+
+    def pure(sql: str) -> bool:
+        return found.is_pure(statements.statement(sql.encode()))
+
+    assert pure("SELECT twice(2), public.twice(2), upper('x')")
+    assert pure("SELECT 1 === 2")
+    assert not pure("SELECT mixed(1)")
+    assert not pure("SELECT lower('X')")
+    assert pure("SELECT pg_catalog.lower('X')")
+    assert not pure("SELECT nowhere(1)")
+
+
+def test_equal_catalogs_have_equal_rows(catalog: Callable[[], Catalog]) -> None:
+    """So whoever reads one again sees that nothing has changed."""
+    assert catalog().rows == catalog().rows
+
+
+def test_the_question_does_not_depend_on_the_search_path(cluster: Cluster, catalog: Callable[[], Catalog]) -> None:  # noqa: F811
+    """A client's own operators, functions and tables in front of PostgreSQL's do not get into the answer."""
+    expected = catalog().rows
+    with cluster.connect(database="described") as boss:
+        boss.execute("CREATE FUNCTION no(oid, oid) RETURNS bool LANGUAGE sql AS 'SELECT false'")
+        boss.execute("CREATE OPERATOR = (LEFTARG = oid, RIGHTARG = oid, FUNCTION = no)")
+        boss.execute("CREATE TABLE pg_class (relname text)")
+        boss.execute("SET search_path = public, pg_catalog")
+        found = _read(boss).rows
+        assert set(expected) <= set(found)
+        assert len(found) == len(expected) + 2  # the function and the operator

@@ -1,0 +1,117 @@
+"""The control socket, over a real socket and on fakes."""
+
+from __future__ import annotations
+
+import json
+import socket
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.internet.threads import deferToThread
+
+from pgbeam_core import Control, PgBeamError, PluginError, ask_running
+from pgbeam_core.control import server
+
+
+class Talk:
+    """A conversation without a socket."""
+
+    def __init__(self) -> None:
+        self.control = Control()
+        self.clock = Clock()
+        self.transport = StringTransport()
+        self.protocol = server.Conversations(self.control).buildProtocol(None)
+        self.protocol.callLater = self.clock.callLater  # type: ignore[method-assign]
+        self.protocol.makeConnection(self.transport)
+
+    def say(self, *requests: object) -> list[Any]:
+        """Send requests in one piece; give the replies."""
+        self.transport.clear()
+        self.protocol.dataReceived(b"".join(json.dumps(request).encode() + b"\n" for request in requests))
+        return self.replies
+
+    @property
+    def replies(self) -> list[Any]:
+        """What has come."""
+        return [json.loads(line) for line in self.transport.value().splitlines()]
+
+
+@pytest.fixture
+def talk() -> Talk:
+    """One conversation."""
+    return Talk()
+
+
+def test_requests_are_answered_in_order(talk: Talk) -> None:
+    """Also when the first one takes its time."""
+    waiting: Deferred[str] = Deferred()
+    talk.control.answer("slow", lambda request: waiting)
+    assert talk.say({"ask": "slow"}, {"ask": "ping"}) == []
+    waiting.callback("at last")
+    assert talk.replies == [{"ok": True, "result": "at last"}, {"ok": True, "result": "pong"}]
+
+
+def test_errors_are_replies(talk: Talk) -> None:
+    """The connection goes on after each of them."""
+
+    def refuse(request: object) -> None:
+        raise PgBeamError("not today", sqlstate="57P03")
+
+    talk.control.answer("refuse", refuse)
+    assert talk.say({"ask": "refuse"}) == [{"ok": False, "error": "not today", "sqlstate": "57P03"}]
+    assert talk.say({"ask": "nobody"})[0]["sqlstate"] == "42704"
+    assert talk.say(["no object"])[0]["sqlstate"] == "08P01"
+    talk.transport.clear()
+    talk.protocol.dataReceived(b"{no json\n")
+    assert talk.replies[0]["sqlstate"] == "08P01"
+
+
+def test_a_request_that_is_too_long_ends_the_conversation(talk: Talk) -> None:
+    """Memory is bounded whoever asks."""
+    talk.protocol.dataReceived(b"x" * (server.MOST_BYTES + 1))
+    assert talk.replies[0]["sqlstate"] == "54000"
+    assert talk.transport.disconnecting
+
+
+def test_silence_ends_the_conversation(talk: Talk) -> None:
+    """A forgotten connection does not stay."""
+    talk.clock.advance(server.IDLE_S)
+    assert talk.transport.disconnecting
+
+
+def test_a_name_has_one_answerer() -> None:
+    """Two plugins that claim one name are noticed at start."""
+    control = Control()
+    control.answer("mine", lambda _: None)
+    with pytest.raises(PluginError):
+        control.answer("mine", lambda _: None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_over_a_socket(tmp_path: Path) -> None:
+    """It is for its owner only, takes the place of a dead one, and leaves a living one alone."""
+    control = Control()
+    control.answer("add", lambda request: request["a"] + request["b"])
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / server.NAME))
+    port = server.listen(reactor, control, tmp_path)
+    assert port is not None
+    try:
+        assert stat.S_IMODE((tmp_path / server.NAME).stat().st_mode) == 0o600
+        ask: Callable[..., Any] = lambda *args, **more: deferToThread(ask_running, tmp_path, *args, **more)  # noqa: E731
+        assert await ask("add", a=1, b=2) == 3
+        with pytest.raises(PgBeamError, match="nobody answers"):
+            await ask("subtract")
+        assert server.listen(reactor, control, tmp_path) is None
+    finally:
+        await port.stopListening()
+    with pytest.raises(PgBeamError, match="no PgBeam answers"):
+        ask_running(tmp_path, "ping")

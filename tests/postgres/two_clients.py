@@ -1,0 +1,171 @@
+"""A state machine of two clients that share one or two servers, each compared with a connection of its own."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from . import frames, operations
+from .beams import Direct
+from .clusters import DATABASE, Cluster
+from .differential.running import Transcript, difference
+from .operations import Op
+from .wireclient import Closed, Frame, WireClient
+
+TWIN = "twin"
+"""The second database, with the same tables: what happens there is right."""
+ROLE = "two_clients"
+WHO = st.sampled_from([0, 1])
+_STALE = b"Mcached plan must not change result type\0"
+_TABLES = """
+SET client_min_messages = error;
+DROP SCHEMA IF EXISTS own_{me} CASCADE;
+CREATE SCHEMA own_{me} AUTHORIZATION app;
+SET ROLE app;
+CREATE TABLE own_{me}.t (id serial PRIMARY KEY, n int);
+INSERT INTO own_{me}.t (n) VALUES (1), (2), (3);
+CREATE FUNCTION own_{me}.set_it(text, text) RETURNS text LANGUAGE sql AS 'SELECT set_config($1, $2, false)';
+RESET ROLE;
+"""
+
+
+def prepare(cluster: Cluster) -> None:
+    """Make the second database and the role that clients may change to."""
+    with cluster.connect() as boss:
+        boss.execute(f"CREATE ROLE {ROLE}")
+        boss.execute(f"GRANT {ROLE} TO app")
+        boss.execute(f"CREATE DATABASE {TWIN} TEMPLATE template0 OWNER app")
+
+
+def tidy(cluster: Cluster) -> None:
+    """Take them away again."""
+    with cluster.connect() as boss:
+        boss.execute(f"DROP DATABASE {TWIN} WITH (FORCE)")
+        boss.execute("DROP SCHEMA IF EXISTS own_a, own_b CASCADE".encode())
+        boss.execute(f"DROP ROLE {ROLE}")
+
+
+class Pair:
+    """One client through PgBeam and its twin, direct; each gets the same and has to be told the same."""
+
+    def __init__(self, place: Direct, letter: bytes) -> None:
+        self.place, self.letter = place, letter
+        self.status = b"I"
+        self.keeps = False
+        """It may have state on its server."""
+        self.client, self.twin = self._connect()
+        self.said: Transcript = [self.client.greeting]
+        self.right: Transcript = [self.twin.greeting]
+
+    def _connect(self) -> tuple[WireClient, WireClient]:
+        name = {"application_name": f"client {self.letter.decode()}"}
+        return self.place.wire(parameters=name), Direct(self.place.cluster).wire(database=TWIN, parameters=name)
+
+    def send(self, op: Op) -> None:
+        """Ask both."""
+        self.keeps |= op.keeps
+        for one in (self.client, self.twin):
+            one.send(op.of(self.letter))
+
+    def receive(self, op: Op) -> None:
+        """Read what both say and compare."""
+        right, said = (_reply(one, op, self.letter) for one in (self.twin, self.client))
+        if any(_STALE in frame.body for frame in right) and self.status == b"I":
+            # A new plan is made behind the client's back: better than the twin, so its answer is the measure.
+            right = [frame for frame in said if frame.tag in b"12nTDCsIZENS"]
+        self.said.append(said)
+        self.right.append(right)
+        problem = difference(self.right, self.said)
+        assert not problem, f"client {self.letter.decode()}: {op.say}\n{problem}"
+        self.status = said[-1].body
+
+    def do(self, op: Op) -> None:
+        """Ask, read, compare."""
+        self.send(op)
+        self.receive(op)
+
+    def release(self) -> None:
+        """End the transaction and give up all state."""
+        if self.status != b"I":
+            self.do(operations.simple("ROLLBACK"))
+        if self.keeps:
+            self.do(operations.simple("DISCARD ALL"))
+            self.keeps = False
+
+    def come_again(self, *, politely: bool) -> None:
+        """Leave and connect anew."""
+        for one in (self.client, self.twin):
+            if politely:
+                one.send(frames.terminate())
+            one.close()
+        self.client, self.twin = self._connect()
+        self.said, self.right = [self.client.greeting], [self.twin.greeting]
+        self.status, self.keeps = b"I", False
+
+    def close(self) -> None:
+        """Hang up."""
+        self.client.close()
+        self.twin.close()
+
+
+def _reply(client: WireClient, op: Op, letter: bytes) -> list[Frame]:
+    got: list[Frame] = []
+    left = op.ready
+    while left:
+        try:
+            got.append(client.frame())
+        except (Closed, TimeoutError, ConnectionError) as end:
+            raise AssertionError(f"{op.say}: {end!r} after {got[-3:]}, {left} ReadyForQuery missing") from end
+        if got[-1].tag == b"G":
+            client.send(op.then.replace(operations.ME, letter))
+        left -= got[-1].tag == b"Z"
+    return got
+
+
+class TwoClients(RuleBasedStateMachine):
+    """Set `place` in a subclass, and `servers`, PgBeam's max_active: with 1, who has the server gives it up first."""
+
+    place: ClassVar[Direct]
+    servers: ClassVar[int]
+
+    @initialize()
+    def arrive(self) -> None:
+        """Two clients with fresh tables."""
+        for database in (DATABASE, TWIN):
+            with self.place.cluster.connect(database=database) as boss:
+                for letter in "ab":
+                    boss.execute(_TABLES.format(me=letter).encode())
+        self.pairs = [Pair(self.place, letter) for letter in (b"a", b"b")]
+
+    @rule(who=WHO, op=operations.anything())
+    def ask(self, who: int, op: Op) -> None:
+        """One of them asks something."""
+        self._make_room(who)
+        self.pairs[who].do(op)
+
+    @rule(ops=st.tuples(operations.following(), operations.following()))
+    def ask_together(self, ops: tuple[Op, Op]) -> None:
+        """Both ask at the same moment."""
+        if self.servers == 1:
+            return
+        for pair, op in zip(self.pairs, ops, strict=True):
+            pair.send(op)
+        for pair, op in zip(self.pairs, ops, strict=True):
+            pair.receive(op)
+
+    @rule(who=WHO, politely=st.booleans())
+    def come_again(self, who: int, politely: bool) -> None:
+        """One of them leaves, whatever it is in the middle of, and comes back."""
+        self._make_room(who)
+        self.pairs[who].come_again(politely=politely)
+
+    def _make_room(self, who: int) -> None:
+        if self.servers == 1:
+            self.pairs[1 - who].release()
+
+    def teardown(self) -> None:
+        """Both leave."""
+        for pair in getattr(self, "pairs", []):
+            pair.close()
