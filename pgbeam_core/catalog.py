@@ -17,49 +17,41 @@ from pgbeam_core.sql.volatility import Volatility
 
 Row = tuple[str | None, ...]
 
-_USERS = "OPERATOR(pg_catalog.!~) '^(pg_|information_schema$)'"
-_IS = "OPERATOR(pg_catalog.=)"
-_IS_NOT = "OPERATOR(pg_catalog.<>)"
+_USERS = "!~ '^(pg_|information_schema$)'"
 
-# Every name and operator is qualified: the question may be asked under whatever search_path a client has set.
 QUESTION = f"""\
-SELECT 'function', n.nspname, p.proname, p.provolatile FROM pg_catalog.pg_proc p
- JOIN pg_catalog.pg_namespace n ON n.oid {_IS} p.pronamespace WHERE n.nspname {_USERS};
-SELECT 'function', n.nspname, o.oprname, p.provolatile FROM pg_catalog.pg_operator o
- JOIN pg_catalog.pg_namespace n ON n.oid {_IS} o.oprnamespace JOIN pg_catalog.pg_proc p ON p.oid {_IS} o.oprcode
- WHERE n.nspname {_USERS};
-SELECT DISTINCT 'behind', v.relname, t.relname FROM pg_catalog.pg_class v
- JOIN pg_catalog.pg_namespace n ON n.oid {_IS} v.relnamespace JOIN pg_catalog.pg_rewrite r ON r.ev_class {_IS} v.oid
- JOIN pg_catalog.pg_depend d ON d.objid {_IS} r.oid JOIN pg_catalog.pg_class t ON t.oid {_IS} d.refobjid
- WHERE v.relkind {_IS} 'v' AND n.nspname {_USERS} AND t.oid {_IS_NOT} v.oid
- AND d.classid {_IS} 'pg_catalog.pg_rewrite'::pg_catalog.regclass
- AND d.refclassid {_IS} 'pg_catalog.pg_class'::pg_catalog.regclass;
-SELECT 'behind', p.relname, c.relname FROM pg_catalog.pg_inherits i
- JOIN pg_catalog.pg_class p ON p.oid {_IS} i.inhparent JOIN pg_catalog.pg_class c ON c.oid {_IS} i.inhrelid
- WHERE p.relkind {_IS_NOT} 'I';
-SELECT 'defined', v.relname, pg_catalog.pg_get_viewdef(v.oid) FROM pg_catalog.pg_class v
- JOIN pg_catalog.pg_namespace n ON n.oid {_IS} v.relnamespace WHERE v.relkind {_IS} 'v' AND n.nspname {_USERS};
-SELECT 'policy', t.relname, pg_catalog.pg_get_expr(p.polqual, p.polrelid) FROM pg_catalog.pg_policy p
- JOIN pg_catalog.pg_class t ON t.oid {_IS} p.polrelid WHERE t.relrowsecurity AND p.polqual IS NOT NULL;
-SELECT DISTINCT 'looks', t.relname, o.relname FROM pg_catalog.pg_policy p
- JOIN pg_catalog.pg_class t ON t.oid {_IS} p.polrelid JOIN pg_catalog.pg_depend d ON d.objid {_IS} p.oid
- JOIN pg_catalog.pg_class o ON o.oid {_IS} d.refobjid
- WHERE t.relrowsecurity AND o.oid {_IS_NOT} t.oid
- AND d.classid {_IS} 'pg_catalog.pg_policy'::pg_catalog.regclass
- AND d.refclassid {_IS} 'pg_catalog.pg_class'::pg_catalog.regclass;
-SELECT DISTINCT 'cascade', t.relname, c.relname FROM pg_catalog.pg_constraint k
- JOIN pg_catalog.pg_class t ON t.oid {_IS} k.confrelid JOIN pg_catalog.pg_class c ON c.oid {_IS} k.conrelid
- WHERE k.contype {_IS} 'f'
- AND (k.confdeltype OPERATOR(pg_catalog.~) '[cnd]' OR k.confupdtype OPERATOR(pg_catalog.~) '[cnd]');
-SELECT DISTINCT 'anything', c.relname FROM pg_catalog.pg_trigger t
- JOIN pg_catalog.pg_class c ON c.oid {_IS} t.tgrelid JOIN pg_catalog.pg_proc p ON p.oid {_IS} t.tgfoid
- JOIN pg_catalog.pg_namespace n ON n.oid {_IS} p.pronamespace
- WHERE NOT t.tgisinternal AND t.tgenabled {_IS_NOT} 'D' AND n.nspname {_IS_NOT} 'pg_catalog';
-SELECT DISTINCT 'anything', c.relname FROM pg_catalog.pg_rewrite r
- JOIN pg_catalog.pg_class c ON c.oid {_IS} r.ev_class JOIN pg_catalog.pg_namespace n ON n.oid {_IS} c.relnamespace
- WHERE r.ev_type {_IS_NOT} '1' AND n.nspname {_USERS}
+SELECT WHERE pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true) IS NULL;
+SELECT 'function', nspname, proname, provolatile FROM pg_proc JOIN pg_namespace n ON n.oid = pronamespace
+ WHERE nspname {_USERS};
+SELECT 'function', nspname, oprname, provolatile FROM pg_operator JOIN pg_namespace n ON n.oid = oprnamespace
+ JOIN pg_proc p ON p.oid = oprcode WHERE nspname {_USERS};
+SELECT DISTINCT 'behind', v.relname, t.relname FROM pg_class v JOIN pg_namespace n ON n.oid = v.relnamespace
+ JOIN pg_rewrite r ON r.ev_class = v.oid JOIN pg_depend d ON d.objid = r.oid JOIN pg_class t ON t.oid = d.refobjid
+ WHERE v.relkind = 'v' AND nspname {_USERS} AND t.oid <> v.oid
+ AND d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass;
+SELECT 'behind', p.relname, c.relname FROM pg_inherits JOIN pg_class p ON p.oid = inhparent
+ JOIN pg_class c ON c.oid = inhrelid WHERE p.relkind <> 'I';
+SELECT 'defined', relname, pg_get_viewdef(v.oid) FROM pg_class v JOIN pg_namespace n ON n.oid = relnamespace
+ WHERE relkind = 'v' AND nspname {_USERS};
+SELECT 'policy', relname, pg_get_expr(polqual, polrelid) FROM pg_policy JOIN pg_class t ON t.oid = polrelid
+ WHERE relrowsecurity AND polqual IS NOT NULL;
+SELECT DISTINCT 'looks', t.relname, o.relname FROM pg_policy p JOIN pg_class t ON t.oid = polrelid
+ JOIN pg_depend d ON d.objid = p.oid JOIN pg_class o ON o.oid = d.refobjid
+ WHERE t.relrowsecurity AND o.oid <> t.oid
+ AND d.classid = 'pg_policy'::regclass AND d.refclassid = 'pg_class'::regclass;
+SELECT DISTINCT 'cascade', t.relname, c.relname FROM pg_constraint JOIN pg_class t ON t.oid = confrelid
+ JOIN pg_class c ON c.oid = conrelid WHERE contype = 'f' AND (confdeltype ~ '[cnd]' OR confupdtype ~ '[cnd]');
+SELECT DISTINCT 'anything', relname FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid
+ JOIN pg_proc p ON p.oid = tgfoid JOIN pg_namespace n ON n.oid = pronamespace
+ WHERE NOT tgisinternal AND tgenabled <> 'D' AND nspname <> 'pg_catalog';
+SELECT DISTINCT 'anything', relname FROM pg_rewrite JOIN pg_class c ON c.oid = ev_class
+ JOIN pg_namespace n ON n.oid = relnamespace WHERE ev_type <> '1' AND nspname {_USERS}
 """.encode()
-"""Gives the rows that a Catalog is made of. Reads of catalogs only, with no effect but their locks."""
+"""Gives the rows that a Catalog is made of. Reads of catalogs only, one transaction, with no effect but their locks.
+
+The first statement holds to the end of that transaction: whatever operators and functions a client has put in front of
+PostgreSQL's, also for those that pg_get_viewdef uses, they are not used. It must be sent as one simple Query.
+"""
 
 _WORST = "isv"
 _WHO = re.compile(rb"\b(?:CURRENT_USER|SESSION_USER|CURRENT_ROLE)\b")

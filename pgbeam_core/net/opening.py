@@ -27,7 +27,9 @@ class Opener:
         self._target = target
         self._prepared_limit = prepared_limit
 
-    def __call__(self, identity: Identity, application_name: str | None, relay: Relay | None) -> Deferred[leases.Server]:
+    def __call__(
+        self, identity: Identity, application_name: str | None, relay: Relay | None
+    ) -> Deferred[leases.Server]:
         """Connect and log in: see `leases.Opener`."""
         reactor = self._reactor
         server = Server(

@@ -126,12 +126,13 @@ def test_equal_catalogs_have_equal_rows(catalog: Callable[[], Catalog]) -> None:
 
 def test_the_question_does_not_depend_on_the_search_path(cluster: Cluster, catalog: Callable[[], Catalog]) -> None:  # noqa: F811
     """A client's own operators, functions and tables in front of PostgreSQL's do not get into the answer."""
-    expected = catalog().rows
+    before = catalog()
     with cluster.connect(database="described") as boss:
         boss.execute("CREATE FUNCTION no(oid, oid) RETURNS bool LANGUAGE sql AS 'SELECT false'")
         boss.execute("CREATE OPERATOR = (LEFTARG = oid, RIGHTARG = oid, FUNCTION = no)")
         boss.execute("CREATE TABLE pg_class (relname text)")
         boss.execute("SET search_path = public, pg_catalog")
-        found = _read(boss).rows
-        assert set(expected) <= set(found)
-        assert len(found) == len(expected) + 2  # the function and the operator
+        after = _read(boss)
+        assert set(before.rows) <= set(after.rows)
+        assert len(after.rows) == len(before.rows) + 2  # the function and the operator
+        assert boss.execute("SHOW search_path").fetchone() == ("public, pg_catalog",)

@@ -244,22 +244,26 @@ def test_rate_limit(cluster: Cluster, beam: BeamFactory, monkeypatch: pytest.Mon
     assert caught[-1] == "rate limit"
 
 
-def test_circuit_breaker(beam: BeamFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the server is gone, queries soon fail at once with `circuit breaker` in the text."""
+@pytest.fixture
+def mortal_cluster() -> Iterator[Cluster]:
+    """A server of the test's own. It outlives the PgBeam in front of it."""
     found = installation(18)
     if found is None:
         pytest.skip("PostgreSQL 18 is not installed here")
     own = start_cluster(found)
-    try:
-        mine = beam(own, "transaction")
-        with psycopg.connect(mine.url(), autocommit=True) as conn, conn.cursor() as cur:
-            cur.execute("SELECT 1")
-            own.crash()
-            caught = [run(monkeypatch, mine.url(), ERRORS, cur=cur, caught=None)[1]["caught"] for _ in range(8)]
-            assert caught[-1] == "circuit breaker"
-        own.revive()
-    finally:
-        own.stop()
+    yield own
+    own.stop()
+
+
+def test_circuit_breaker(mortal_cluster: Cluster, beam: BeamFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the server is gone, queries soon fail at once with `circuit breaker` in the text."""
+    mine = beam(mortal_cluster, "transaction")
+    with psycopg.connect(mine.url(), autocommit=True) as conn, conn.cursor() as cur:
+        cur.execute("SELECT 1")
+        mortal_cluster.crash()
+        caught = [run(monkeypatch, mine.url(), ERRORS, cur=cur, caught=None)[1]["caught"] for _ in range(8)]
+        assert caught[-1] == "circuit breaker"
+    mortal_cluster.revive()
 
 
 _serial = iter(range(1_000_000))

@@ -1,0 +1,207 @@
+"""Shapes are tracked, rules decide by shape, and both can be seen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+from twisted.internet.task import Clock
+
+from pgbeam_cache.rules import Rule, Rules
+from pgbeam_core import PgBeamError
+from tests.plugins.cache.worlds import World, say
+
+SQL = "SELECT * FROM products WHERE id = 1"
+
+
+def rules_world(folder: Path, **settings: Any) -> World:
+    """A cache that keeps its rules in a folder."""
+    world = World(enabled=False, **settings)
+    world.plugin.cache.rules = Rules(folder / "rules.json", Clock())
+    return world
+
+
+def shape_of(world: World, sql: str = SQL) -> Any:
+    """The shape that a text has."""
+    return world.plugin.cache.shapes.get(world.statements.statement(sql.encode()).query_hash)
+
+
+def test_a_rule_caches_without_a_word_from_the_application(tmp_path: Path) -> None:
+    """Every text of the shape, with the seconds of the rule; another shape is left alone."""
+    world = rules_world(tmp_path)
+    assert world.run(world.session(), SQL) == "bypass"
+    world.plugin.cache.rules.set(shape_of(world).hash, Rule(ttl=5, swr=0))
+    for sql in (SQL, SQL.replace("1", "2")):
+        assert [world.run(world.session(), sql) for _ in range(2)] == ["miss", "hit"]
+    world.clock.advance(5)
+    assert world.run(world.session(), SQL) == "miss"
+    assert world.run(world.session(), "SELECT * FROM users") == "bypass"
+
+
+def test_who_goes_before_a_rule_and_who_after(tmp_path: Path) -> None:
+    """Annotation, session off, rule, session on, default."""
+    world = rules_world(tmp_path)
+    session = world.session()
+    world.run(session, SQL)
+    rules, query_hash = world.plugin.cache.rules, shape_of(world).hash
+    rules.set(query_hash, Rule())
+    assert world.run(session, f"/* @pgbeam:cache noCache */ {SQL}") == "bypass"
+    say(session, "cache", "off")
+    assert world.run(session, SQL) == "bypass"
+    say(session, "cache", "on")
+    rules.set(query_hash, Rule(enabled=False))
+    query = world.query(session, SQL)
+    world.execute(query)
+    assert query.facts["reason"] == "rule"
+    assert world.run(session, f"/* @pgbeam:cache */ {SQL}") == "miss"
+    rules.unset(query_hash)
+    assert world.run(session, SQL) == "hit"
+
+
+def test_rules_outlive_pgbeam_and_reach_other_workers(tmp_path: Path) -> None:
+    """Another process reads the same file, within a second."""
+    clock = Clock()
+    one, other = Rules(tmp_path / "rules.json", clock), Rules(tmp_path / "rules.json", clock)
+    other.start()
+    assert other.current == {}
+    one.set("0123456789abcdef", Rule(ttl=7))
+    one.set("fedcba9876543210", Rule(enabled=False))
+    clock.advance(1)
+    assert other.current == {"0123456789abcdef": Rule(ttl=7), "fedcba9876543210": Rule(enabled=False)}
+    assert other.unset("fedcba9876543210")
+    assert not other.unset("fedcba9876543210")
+    one.look()
+    assert one.current == {"0123456789abcdef": Rule(ttl=7)}
+    other.close()
+    assert not clock.getDelayedCalls()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"version": 2}', '{"version": 1, "rules": {"x": {"ttl": -1}}}'])
+def test_a_broken_file_of_rules_changes_nothing(tmp_path: Path, text: str) -> None:
+    """The rules that hold go on holding, and nothing is written over it."""
+    rules = Rules(tmp_path / "rules.json", Clock())
+    rules.set("0123456789abcdef", Rule())
+    (tmp_path / "rules.json").write_text(text)
+    rules.look()
+    assert rules.current == {"0123456789abcdef": Rule()}
+    with pytest.raises(PgBeamError):
+        rules.set("fedcba9876543210", Rule())
+    assert (tmp_path / "rules.json").read_text() == text
+
+
+@pytest.mark.parametrize(("query_hash", "rule"), [("x", Rule()), ("0" * 16, Rule(ttl=-1)), ("0" * 16, Rule(swr=2**31))])
+def test_nonsense_makes_no_rule(tmp_path: Path, query_hash: str, rule: Rule) -> None:
+    """It is refused with the reason."""
+    with pytest.raises(PgBeamError):
+        Rules(tmp_path / "rules.json", Clock()).set(query_hash, rule)
+    assert not (tmp_path / "rules.json").exists()
+
+
+def test_what_is_known_of_a_shape() -> None:
+    """Calls, the server's time, bytes, and how often the result was the same."""
+    world = World(enabled=False)
+    for number in range(6):
+        query = world.query(world.session(), SQL)
+        world.execute(query)
+        world.finish(query, None if not query.keep else _reply("a" if number < 4 else "b"), took=0.002)
+    shape = shape_of(world)
+    assert (shape.calls, shape.kind, shape.text) == (6, "select", "SELECT * FROM products WHERE id = $1")
+    assert shape.average == pytest.approx(0.002)
+    assert shape.stability == 4 / 5
+    assert shape.recommendation == "fair"
+
+
+def _reply(text: str) -> Any:
+    from tests.plugins.cache.worlds import reply
+
+    return reply(text)
+
+
+@pytest.mark.parametrize(
+    ("same", "calls", "took", "advice"),
+    [(True, 120, 0.01, "great"), (True, 30, 0.0001, "good"), (True, 3, 0.01, "fair"), (False, 120, 0.01, "poor")],
+)
+def test_recommendations(same: bool, calls: int, took: float, advice: str) -> None:
+    """What is called often, takes long and stays the same is worth caching."""
+    world = World(enabled=False)
+    for number in range(calls):
+        query = world.query(world.session(), SQL)
+        world.execute(query)
+        world.finish(query, _reply("a" if same else str(number)) if query.keep else None, took=took)
+    assert shape_of(world).recommendation == advice
+
+
+def test_writes_have_shapes_and_are_poor() -> None:
+    """Everything that passes is counted."""
+    world = World()
+    world.write(world.session(), "UPDATE products SET price = 1")
+    shape = shape_of(world, "UPDATE products SET price = 1")
+    assert (shape.kind, shape.recommendation, shape.stability) == ("update", "poor", None)
+
+
+def test_shapes_are_bounded() -> None:
+    """Those not seen longest give way; one that comes back starts anew."""
+    world = World(max_shapes=20, enabled=False)
+    for number in range(50):
+        world.run(world.session(), f"SELECT column_{number} FROM products")
+    shapes = world.plugin.cache.shapes
+    assert 10 < len(shapes) <= 20
+    assert shape_of(world, "SELECT column_0 FROM products") is None
+    world.run(world.session(), "SELECT column_0 FROM products")
+    assert shape_of(world, "SELECT column_0 FROM products").calls == 1
+
+
+def test_tables_and_panel_show_them(tmp_path: Path) -> None:
+    """The console's tables have a value for each column, the panel a line for each shape."""
+    world = rules_world(tmp_path)
+    world.run(world.session(), SQL)
+    world.plugin.cache.rules.set(shape_of(world).hash, Rule(ttl=5))
+    world.run(world.session(), SQL)
+    tables = world.plugin.console()
+    assert set(tables) == {"CACHE", "RULES", "SHAPES"}
+    for table in tables.values():
+        assert all(len(row) == len(table.columns) for row in table.rows)
+    assert ("misses", 1) in tables["CACHE"].rows
+    assert ("bypasses.off", 1) in tables["CACHE"].rows
+    (shown,) = tables["SHAPES"].rows
+    assert dict(zip(tables["SHAPES"].columns, shown, strict=True))["rule"] == "ttl=5"
+    console = Console(width=80, file=open("/dev/null", "w"), record=True)  # noqa: PTH123, SIM115
+    console.print(world.plugin.panel())
+    assert "SELECT * FROM products WHERE id = $1" in console.export_text()
+    console.file.close()
+
+
+def test_the_control_socket_lists_sets_and_unsets(tmp_path: Path) -> None:
+    """As the command line asks."""
+    world = rules_world(tmp_path)
+    world.run(world.session(), SQL)
+    query_hash = shape_of(world).hash
+
+    def ask(what: str, **arguments: Any) -> Any:
+        replies: list[Any] = []
+        world.beam.control.ask({"ask": what, **arguments}).addCallback(replies.append)
+        return json.loads(json.dumps(replies[0]))
+
+    assert ask("cache-rules.set", query_hash=query_hash, ttl=9)["ok"]
+    (row,) = ask("cache-rules.list")["result"]
+    assert (row["query_hash"], row["calls"], row["rule"]) == (query_hash, 1, "ttl=9")
+    assert not ask("cache-rules.set", query_hash=query_hash, ttl="9")["ok"]
+    assert not ask("cache-rules.set", query_hash="nonsense")["ok"]
+    assert ask("cache-rules.unset", query_hash=query_hash)["result"] is True
+    assert ask("cache-rules.unset", query_hash=query_hash)["result"] is False
+
+
+def test_a_rule_for_a_shape_not_seen_is_listed(tmp_path: Path) -> None:
+    """It is not lost from sight after a restart."""
+    world = rules_world(tmp_path)
+    world.plugin.cache.rules.set("0123456789abcdef", Rule())
+    from pgbeam_cache import commands, views
+
+    rows = views.listing(world.plugin.cache.shapes, world.plugin.cache.rules)
+    assert [(row["query_hash"], row["rule"]) for row in rows] == [("0123456789abcdef", "on")]
+    commands._print(rows)
+    assert SimpleNamespace(**rows[0]).calls == 0
