@@ -12,11 +12,11 @@ from pgbeam_core.leases import Lease
 from pgbeam_core.query import Query, Result
 from pgbeam_core.session import settings, turns
 from pgbeam_core.session.outcome import server_results
-from pgbeam_core.session.turns import Owed, Turn
+from pgbeam_core.session.turns import Owed, Turn, Unattended
 from pgbeam_core.wire import frontend
 
 
-class Rerun:
+class Rerun(Unattended):
     """One execution of a query, its reply kept. Owns its turn."""
 
     def __init__(self, query: Query, max_bytes: int, now: Callable[[], float]) -> None:
@@ -62,19 +62,9 @@ class Rerun:
         if self._lease is not None:
             self._lease.server.close("query given up")
 
-    def deliver(self, data: bytes) -> None:
-        """The turn keeps it."""
-
     def copy_in(self, turn: Turn) -> None:
         """A read never copies in."""
         self._give_up()
-
-    def takes_back(self, turn: Turn, error: bytes) -> bool:
-        """It is not shared."""
-        return False
-
-    def skips(self, turn: Turn) -> None:
-        """Never: the request is whole."""
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         """Here is the result."""

@@ -12,7 +12,7 @@ from pgbeam_core.credentials import StoredPassword
 from pgbeam_core.errors import PasswordNeeded, PgBeamError, UpstreamUnavailable
 from pgbeam_core.leases import Identity, Opener, Server
 from pgbeam_core.session.outcome import error_of
-from pgbeam_core.session.turns import Turn
+from pgbeam_core.session.turns import Turn, Unattended
 from pgbeam_core.wire import backend, frontend
 from pgbeam_core.wire.frames import split
 
@@ -23,7 +23,7 @@ MOST_BYTES = 1024 * 1024
 _NAME = "pgbeam"
 
 
-class Question:
+class Question(Unattended):
     """One query and its answer. Owns its turn; cancelling `answer` closes the connection, wherever it is."""
 
     def __init__(self, identity: Identity, sql: bytes, password: str | None, random: Callable[[int], bytes]) -> None:
@@ -77,13 +77,6 @@ class Question:
     def copy_in(self, turn: Turn) -> None:
         """A question is no COPY."""
         self._give_up()
-
-    def takes_back(self, turn: Turn, error: bytes) -> bool:
-        """It is not shared."""
-        return False
-
-    def skips(self, turn: Turn) -> None:
-        """Never: a question is one message."""
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         """The answer is complete."""

@@ -17,7 +17,7 @@ from pgbeam_core.leases import Identity, Lease, Relay
 from pgbeam_core.query import Target
 from pgbeam_core.session.prepared import ServerStatements
 from pgbeam_core.session.replies import ReplyQueue
-from pgbeam_core.session.turns import Turn
+from pgbeam_core.session.turns import Turn, Unattended
 from pgbeam_core.wire import backend, frontend
 from pgbeam_core.wire.authentication import auth_code
 from pgbeam_core.wire.frames import FrameCutter
@@ -353,7 +353,7 @@ class Server(Protocol):
             holder.server_gone(self, reason)
 
 
-class Aside:
+class Aside(Unattended):
     """Owns a turn of PgBeam's own."""
 
     def __init__(self, server: Server, otherwise: str) -> None:
@@ -362,19 +362,9 @@ class Aside:
         self._server = server
         self._otherwise = otherwise
 
-    def deliver(self, data: bytes) -> None:
-        """Nobody wants it."""
-
     def copy_in(self, turn: Turn) -> None:
         """PgBeam copies nothing of its own."""
         self._server.quarantine("server wants COPY data from PgBeam")
-
-    def takes_back(self, turn: Turn, error: bytes) -> bool:
-        """It is not shared."""
-        return False
-
-    def skips(self, turn: Turn) -> None:
-        """Never: its requests are whole."""
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         """It is done, or the server is."""

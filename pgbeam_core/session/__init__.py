@@ -11,5 +11,13 @@ Read `turns` first (what a server owes), then `replies` (the heart: who gets whi
     settings      run-time parameters: what a client wants, what a server has
     variables     SET, SHOW, RESET of pgbeam.*
     session       what plugins see of a client
+    world         the phases of a conversation, and what stands around it
+    questions     asks the plugins about executions
+    leasing       finds a server, keeps it, gives it back
+    rewrite       a planned request, written for one server
+    sending       puts requests on the server
+    effects       what the success of a statement changes
+    inspection    asks the server what only it knows of a session
+    endings       how turns end
     conversation  puts these together
 """

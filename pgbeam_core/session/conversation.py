@@ -17,6 +17,7 @@ from pgbeam_core.query import Answer, Query, Refusal, Result, Statement
 from pgbeam_core.session import local, outcome
 from pgbeam_core.session.databases import to_be_left
 from pgbeam_core.session.effects import Effects, resets_name
+from pgbeam_core.session.endings import Endings
 from pgbeam_core.session.extended import Book, Plan
 from pgbeam_core.session.leasing import Leasing
 from pgbeam_core.session.questions import Go, Questions
@@ -65,17 +66,11 @@ class Conversation:
         self._inbox = Inbox()
         self._batch: list[bytes] = []
         self._batch_size = 0
-        self._turn: Turn | None = None
+        self._endings = Endings(self)
+        self.turn: Turn | None = None
+        """What a server owes this client."""
         self._reading = True
         self._advancing = False
-        self._fatal = False
-        """It was an error after which PostgreSQL itself ends the session, whatever the server's state."""
-        self._told = False
-        """The server has said goodbye with an error that the client has got."""
-        self._cancelled = False
-        """The client has asked that what is under way be cancelled."""
-        self._retry: tuple[list[Query], Go] | None = None
-        """What a shared turn is about, to be sent once more if it never was at the head."""
 
     @property
     def prepare_once(self) -> bool:
@@ -261,7 +256,7 @@ class Conversation:
         self.pending = None
         if self.phase is Phase.GONE:
             return False
-        self.phase = Phase.IDLE if self._turn is None else Phase.OPEN
+        self.phase = Phase.IDLE if self.turn is None else Phase.OPEN
         return True
 
     def on(self) -> None:
@@ -292,8 +287,8 @@ class Conversation:
 
     def sent(self, turn: Turn) -> None:
         """A request has gone out."""
-        self._turn = turn
-        self._cancelled = False
+        self.turn = turn
+        self._endings.begin()
         self.phase = Phase.BUSY if turn.ended else Phase.OPEN
 
     def deliver(self, data: bytes) -> None:
@@ -314,129 +309,29 @@ class Conversation:
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         """The reply is complete."""
-        session = self.session
-        if self.phase is Phase.GONE:
-            self._after_leaving()
-            return
-        if turn.stale and turn.again is not None:
-            turn.again()
-            return
-        if turn.taken_back:
-            self._once_more()
-            return
-        was, status = session.status, ready[5:6]
-        self.sender.settle(turn)
-        self.effects.ready(was, status, failed=turn.error is not None)
-        if session.lease is not None:
-            self.effects.tell(session.lease.server)
-        session.status = status
-        self._turn = None
-        notices = self._results(turn, status)
-        self.client.write(notices + ready if notices else ready)
-        if self.effects.over:
-            for committed in self.effects.over:
-                self.world.hooks.transaction_over(session, committed)
-            self.effects.over.clear()
-        self.phase = Phase.IDLE
-        self.leasing.let_go()
-        self.on()
-
-    def _results(self, turn: Turn, status: bytes) -> bytes:
-        """Report what came of each execution; give the notices."""
-        if not turn.queries:
-            return b""
-        lease = self.session.lease
-        assert lease is not None
-        results = outcome.server_results(turn, self.world.now(), status)
-        if len(turn.queries) == 1 and turn.queries[0].statement.shareable:
-            turn.queries[0].statement.cost.learn(results[0].server_time, turn.size, alone=not lease.shared)
-        notices = b""
-        for query, result in zip(turn.queries, results, strict=True):
-            query.explain(upstream=lease.server.target.address)
-            if lease.shared:
-                query.explain(shared="true")
-            notices += self.report(query, result)
-        return notices
+        self._endings.turn_over(turn, ready)
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
-        """The server went away with the rest of the reply; if it was this client's alone, `server_gone` follows."""
-        if self.phase is Phase.GONE:
-            self._after_leaving()
-            return
-        if turn.shared and not turn.began and self._retry is not None:
-            self._once_more()
-            return
-        error = Refusal("08006", f"server connection was lost: {reason}")
-        now = self.world.now()
-        for query in turn.queries:
-            self.report(query, outcome.refused(query, "server", error, now))
-        self._turn = None
-        # Words of ours inside half a row would be read as the rest of it.
-        self._told = turn.error is not None or turn.torn
-        self._fatal = turn.torn or (turn.error is not None and outcome.ends_the_session(turn.error))
-        if turn.shared and self.session.lease is not None:
-            self.server_gone(self.session.lease.server, reason)
+        """The server went away with the rest of the reply."""
+        self._endings.turn_lost(turn, reason)
 
     def takes_back(self, turn: Turn, error: bytes) -> bool:
-        """Whether a shared turn's error is not this client's: a cancel that was meant for a turn before it."""
-        return (
-            not self._cancelled
-            and self._retry is not None
-            and outcome.error_of(error)[0] == "57014"
-            and b"user request" in error
-        )
-
-    def _once_more(self) -> None:
-        """A shared turn never had its chance: it gets a server of its own."""
-        assert self._retry is not None
-        (queries, go), self._retry = self._retry, None
-        lease, self.session.lease = self.session.lease, None
-        self._turn = None
-        self.sender.forget()
-        self.phase = Phase.IDLE
-        if lease is not None:
-            lease.release()
-        self.leasing.lease_for(queries, go)
-        self.on()
-
-    def may_share(self, queries: list[Query], go: Go) -> bool:
-        """Whether this request may go behind other clients' turns: one short, small, plain read in autocommit."""
-        self._retry = None
-        if len(queries) != 1 or not queries[0].answerable or not queries[0].statement.shareable:
-            return False
-        session = self.session
-        if session.keeps_server or session.settings.unknown or not queries[0].statement.cost.is_small:
-            return False
-        self._retry = queries, go
-        return True
-
-    def _after_leaving(self) -> None:
-        """The client of a shared turn has left before its reply came."""
-        lease, self.session.lease = self.session.lease, None
-        if lease is not None:
-            lease.release()
+        """Whether a shared turn's error is not this client's."""
+        return self._endings.takes_back(error)
 
     def server_gone(self, server: Server, reason: str) -> None:
-        """A server of this session is gone. Without state on it the session goes on."""
-        told = self._told
-        self._told = self.server_is_full = False
-        self.sender.forget()
-        needed = self.leasing.lost(server)
-        message = f"server connection was lost: {reason}"
-        if needed or self._fatal or self.phase in (Phase.OPEN, Phase.COPYING):
-            farewell = b"" if told else backend.error_response("FATAL", "08006", message)
-            self.client.hang_up(message, farewell)
-        elif self.phase is Phase.BUSY:
-            self.phase = Phase.IDLE
-            error = b"" if told else backend.error_response("ERROR", "08006", message)
-            self.client.write(error + self.ready())
-            self.on()
+        """A server that this session holds is gone."""
+        self._endings.server_gone(server, reason)
+
+    def may_share(self, queries: list[Query], go: Go) -> bool:
+        """Whether this request may go behind other clients' turns."""
+        return self._endings.may_share(queries, go)
 
     # COPY from the client.
 
     def _copy(self) -> bool:
         """Send on what the client has sent in copy-in mode. False when there is nothing to send."""
-        assert self._turn is not None
+        assert self.turn is not None
         frame = self._inbox.take()
         if frame is None:
             return False
@@ -444,7 +339,7 @@ class Conversation:
         tag = frame[0]
         if tag not in _COPY_OR_SYNC:
             # CopyDone, CopyFail, or something that makes the server end the COPY with an error.
-            self.phase = Phase.BUSY if self._turn.ended else Phase.OPEN
+            self.phase = Phase.BUSY if self.turn.ended else Phase.OPEN
         return True
 
     # Backpressure, cancelling, and the end.
@@ -462,7 +357,7 @@ class Conversation:
     def parameter_status(self, message: backend.ParameterStatus) -> bytes | None:
         """A parameter changed on the leased server. Gives what the client is told of that."""
         name = self.session.application_name
-        turn = self._turn
+        turn = self.turn
         if message.name == "application_name" and name and not message.value and turn is not None:
             parts = [part for query in turn.queries for part in query.statement.parts or (query.statement,)]
             if any(resets_name(part) for part in parts):
@@ -476,7 +371,7 @@ class Conversation:
 
     def unasked(self, frame: bytes) -> None:
         """The leased server sent something outside any turn: a notification, a parameter, its goodbye."""
-        self._told = self._told or frame[:1] == b"E"
+        self._endings.told = self._endings.told or frame[:1] == b"E"
         self.client.write(frame)
 
     def cancel(self) -> None:
@@ -484,9 +379,9 @@ class Conversation:
         lease = self.session.lease
         if self.pending is not None:
             self.pending.cancel()
-        elif self._turn is not None and lease is not None:
-            self._cancelled = True
-            if not lease.shared or lease.server.is_at_head(self._turn):
+        elif self.turn is not None and lease is not None:
+            self._endings.cancelled = True
+            if not lease.shared or lease.server.is_at_head(self.turn):
                 lease.server.cancel()
 
     def client_full(self) -> None:
@@ -515,9 +410,9 @@ class Conversation:
         if pending is not None:
             pending.addErrback(lambda _: None)
             pending.cancel()
-        if self._turn is not None:
+        if self.turn is not None:
             left, now = Refusal("08006", f"client left in the middle: {reason}"), self.world.now()
-            for query in self._turn.queries:
+            for query in self.turn.queries:
                 self.report(query, outcome.refused(query, "server", left, now))
         self.leasing.leave(reason, idle=idle)
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from pgbeam_core.session.settings import literal
-from pgbeam_core.session.turns import Turn
+from pgbeam_core.session.turns import Turn, Unattended
 from pgbeam_core.wire import backend
 from pgbeam_core.wire.frames import split
 
@@ -48,7 +48,7 @@ def question(names: Iterable[str]) -> bytes:
     return "\n".join([_STATE, *own]).encode("utf-8", "surrogateescape")
 
 
-class Inspection:
+class Inspection(Unattended):
     """Owns the turn of the question. `told` gets (settings made in the session, reasons to pin) if it succeeds."""
 
     def __init__(self, told: Callable[[dict[str, str], set[str]], None]) -> None:
@@ -58,16 +58,6 @@ class Inspection:
     def deliver(self, data: bytes) -> None:
         """Bytes of the answer."""
         self._data.append(data)
-
-    def copy_in(self, turn: Turn) -> None:
-        """Never: it is a SELECT."""
-
-    def takes_back(self, turn: Turn, error: bytes) -> bool:
-        """It is not shared."""
-        return False
-
-    def skips(self, turn: Turn) -> None:
-        """Never: it is a Query."""
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         """The answer is complete. An error leaves everything as careful as it was."""

@@ -32,6 +32,23 @@ class Owner(Protocol):
         """The server is gone; the rest of the reply will not come."""
 
 
+class Unattended:
+    """An owner without a client, for requests of PgBeam's own: they are whole, copy nothing, and nobody reads along."""
+
+    def deliver(self, data: bytes) -> None:
+        """Bytes of the reply."""
+
+    def copy_in(self, turn: Turn) -> None:
+        """Never asked for."""
+
+    def skips(self, turn: Turn) -> None:
+        """Never: its requests are whole."""
+
+    def takes_back(self, turn: Turn, error: bytes) -> bool:
+        """Never: its turns are not shared."""
+        return False
+
+
 class Owed:
     """One step of a scripted reply.
 

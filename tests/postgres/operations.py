@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -27,6 +28,9 @@ class Op:
         """The request of the client with that letter."""
         return self.data.replace(ME, client)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self.say))  # Hypothesis would print the bytes too
+
 
 SETTINGS = {
     "work_mem": ["4MB", "64kB", "1234kB", "nonsense"],
@@ -44,7 +48,7 @@ SETTINGS = {
 }
 _ALL_SET = (
     "SELECT string_agg(name || '=' || setting, '; ' ORDER BY name) FROM pg_settings"
-    " WHERE source = 'session' AND name <> 'application_name'"
+    " WHERE source = 'session' AND name <> 'application_name' AND name NOT LIKE 'transaction%'"
 )
 
 
@@ -165,14 +169,15 @@ def extended(draw: st.DrawFn) -> Op:
 
 
 def prepared_by_sql() -> st.SearchStrategy[Op]:
-    """PREPARE and EXECUTE, sharing their names with the protocol's statements."""
+    """PREPARE and EXECUTE; the names with p are those of the protocol's statements."""
     return one(
-        "PREPARE p1 AS SELECT 'by SQL ~'",
-        "PREPARE p2 (int) AS SELECT $1 + 100",
+        "PREPARE q1 AS SELECT 'by SQL ~'",
+        "PREPARE q2 (int) AS SELECT $1 + 100",
+        "EXECUTE q1",
+        "EXECUTE q2 (3)",
         "EXECUTE p1",
-        "EXECUTE p2 (3)",
-        "EXECUTE p3",
-        "DEALLOCATE p1",
+        "EXECUTE p3 (3)",
+        "DEALLOCATE q1",
         "DEALLOCATE p2",
         "DEALLOCATE ALL",
         "SELECT name FROM pg_prepared_statements WHERE from_sql ORDER BY name",

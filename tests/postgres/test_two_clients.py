@@ -1,6 +1,7 @@
 """Two clients on one or two servers do what comes to mind, and each is told what a connection of its own would be told.
 
-SOAK_SECONDS makes it run for longer. A failure names its seed: SOAK_SEED=… runs the same again, first of all.
+SOAK_SECONDS makes it run for longer. A failure names its seed: SOAK_SEED=… runs the same again, first of all, and
+SOAK_SHRINK=1 looks for the shortest way to the failure, which may take minutes.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ SETTINGS = settings(
     deadline=None,
     database=None,
     print_blob=False,
-    phases=[Phase.generate, Phase.shrink],
+    phases=[Phase.generate, Phase.shrink] if "SOAK_SHRINK" in os.environ else [Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
 

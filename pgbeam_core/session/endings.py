@@ -1,0 +1,170 @@
+"""How the turns of a conversation end: with ReadyForQuery, with the loss of their server, or sent once more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgbeam_core.leases import Server
+from pgbeam_core.query import Query, Refusal
+from pgbeam_core.session import outcome
+from pgbeam_core.session.questions import Go
+from pgbeam_core.session.turns import Turn
+from pgbeam_core.session.world import Phase
+from pgbeam_core.wire import backend
+
+if TYPE_CHECKING:
+    from pgbeam_core.session.conversation import Conversation
+
+
+class Endings:
+    """Settles what a conversation's turns have come to."""
+
+    __slots__ = ("_conversation", "_fatal", "_once", "_retry", "cancelled", "told")
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._fatal = False
+        """It was an error after which PostgreSQL itself ends the session, whatever the server's state."""
+        self._retry: tuple[list[Query], Go] | None = None
+        """What a shared turn is about, to be sent once more if it never was at the head."""
+        self._once = False
+        """It is being sent once more: this time on a server of its own."""
+        self.cancelled = False
+        """The client has asked that what is under way be cancelled."""
+        self.told = False
+        """The server has said goodbye with an error that the client has got."""
+
+    def begin(self) -> None:
+        """A request goes out."""
+        self.cancelled = False
+
+    def turn_over(self, turn: Turn, ready: bytes) -> None:
+        """The reply is complete."""
+        conversation = self._conversation
+        session = conversation.session
+        if conversation.phase is Phase.GONE:
+            self._after_leaving()
+            return
+        if turn.stale and turn.again is not None:
+            turn.again()
+            return
+        if turn.taken_back:
+            self._once_more()
+            return
+        was, status = session.status, ready[5:6]
+        conversation.sender.settle(turn)
+        conversation.effects.ready(was, status, failed=turn.error is not None)
+        if session.lease is not None:
+            conversation.effects.tell(session.lease.server)
+        session.status = status
+        conversation.turn = None
+        notices = self._results(turn, status)
+        conversation.client.write(notices + ready if notices else ready)
+        if conversation.effects.over:
+            for committed in conversation.effects.over:
+                conversation.world.hooks.transaction_over(session, committed)
+            conversation.effects.over.clear()
+        conversation.phase = Phase.IDLE
+        conversation.leasing.let_go()
+        conversation.on()
+
+    def _results(self, turn: Turn, status: bytes) -> bytes:
+        """Report what came of each execution; give the notices."""
+        conversation = self._conversation
+        if not turn.queries:
+            return b""
+        lease = conversation.session.lease
+        assert lease is not None
+        results = outcome.server_results(turn, conversation.world.now(), status)
+        if len(turn.queries) == 1 and turn.queries[0].statement.shareable:
+            turn.queries[0].statement.cost.learn(results[0].server_time, turn.size, alone=not lease.shared)
+        notices = b""
+        for query, result in zip(turn.queries, results, strict=True):
+            query.explain(upstream=lease.server.target.address)
+            if lease.shared:
+                query.explain(shared="true")
+            notices += conversation.report(query, result)
+        return notices
+
+    def turn_lost(self, turn: Turn, reason: str) -> None:
+        """The server went away with the rest of the reply; if it was this client's alone, `server_gone` follows."""
+        conversation = self._conversation
+        if conversation.phase is Phase.GONE:
+            self._after_leaving()
+            return
+        if turn.shared and not turn.began and self._retry is not None:
+            self._once_more()
+            return
+        error = Refusal("08006", f"server connection was lost: {reason}")
+        now = conversation.world.now()
+        for query in turn.queries:
+            conversation.report(query, outcome.refused(query, "server", error, now))
+        conversation.turn = None
+        # Words of ours inside half a row would be read as the rest of it.
+        self.told = turn.error is not None or turn.torn
+        self._fatal = turn.torn or (turn.error is not None and outcome.ends_the_session(turn.error))
+        if turn.shared and conversation.session.lease is not None:
+            self.server_gone(conversation.session.lease.server, reason)
+
+    def takes_back(self, error: bytes) -> bool:
+        """Whether a shared turn's error is not this client's: a cancel that was meant for a turn before it."""
+        return (
+            not self.cancelled
+            and self._retry is not None
+            and outcome.error_of(error)[0] == "57014"
+            and b"user request" in error
+        )
+
+    def _once_more(self) -> None:
+        """A shared turn never had its chance: it gets a server of its own."""
+        conversation = self._conversation
+        assert self._retry is not None
+        (queries, go), self._retry = self._retry, None
+        lease, conversation.session.lease = conversation.session.lease, None
+        conversation.turn = None
+        conversation.sender.forget()
+        conversation.phase = Phase.IDLE
+        if lease is not None:
+            lease.release()
+        self._once = True
+        conversation.leasing.lease_for(queries, go)
+        conversation.on()
+
+    def may_share(self, queries: list[Query], go: Go) -> bool:
+        """Whether this request may go behind other clients' turns: one short, small, plain read in autocommit."""
+        conversation = self._conversation
+        self._retry = None
+        once, self._once = self._once, False
+        if once or len(queries) != 1 or not queries[0].answerable:
+            return False
+        session, statement = conversation.session, queries[0].statement
+        if session.keeps_server or session.settings.unknown:
+            return False
+        if not (statement.shareable and statement.cost.is_small):
+            return False
+        self._retry = queries, go
+        return True
+
+    def _after_leaving(self) -> None:
+        """The client of a shared turn has left before its reply came."""
+        conversation = self._conversation
+        lease, conversation.session.lease = conversation.session.lease, None
+        if lease is not None:
+            lease.release()
+
+    def server_gone(self, server: Server, reason: str) -> None:
+        """A server of this session is gone. Without state on it the session goes on."""
+        conversation = self._conversation
+        told = self.told
+        self.told = conversation.server_is_full = False
+        conversation.sender.forget()
+        needed = conversation.leasing.lost(server)
+        message = f"server connection was lost: {reason}"
+        if needed or self._fatal or conversation.phase in (Phase.OPEN, Phase.COPYING):
+            farewell = b"" if told else backend.error_response("FATAL", "08006", message)
+            conversation.client.hang_up(message, farewell)
+        elif conversation.phase is Phase.BUSY:
+            conversation.phase = Phase.IDLE
+            error = b"" if told else backend.error_response("ERROR", "08006", message)
+            conversation.client.write(error + conversation.ready())
+            conversation.on()
