@@ -4,9 +4,11 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	"$$python" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-# One file at a time per process: a file's servers are started once.
-PYTEST ?= $(BIN)/pytest -n auto --dist loadfile
+# Each process starts its servers once, and helps the others when it has nothing left to do.
+PYTEST ?= $(BIN)/pytest -n auto --dist worksteal
 ARGS ?=
+# How long `make soak` keeps at it, for each pool mode and number of servers.
+SOAK_SECONDS ?= 300
 
 .DEFAULT_GOAL := help
 .PHONY: help run test bench soak lint format install clean
@@ -17,14 +19,14 @@ help: ## say what there is
 run: $(VENV)/.run ## start PgBeam in front of an embedded PostgreSQL
 	@exec $(BIN)/pgbeam run $(ARGS)
 
-test: $(VENV)/.dev ## run all tests
-	$(PYTEST) $(ARGS)
+test: $(VENV)/.dev ## run the tests, all but those marked slow; ARGS='-m ""' runs these too
+	$(PYTEST) -m "not slow" $(ARGS)
 
 bench: $(VENV)/.dev ## measure PgBeam beside a direct connection and PgBouncer
 	$(BIN)/python -m bench $(ARGS)
 
-soak: $(VENV)/.dev ## run the slow tests over and over, for leaks
-	$(BIN)/python -m bench soak $(ARGS)
+soak: $(VENV)/.dev ## clients and servers that come, go and die for a long time: no foreign reply, no leak
+	SOAK_SECONDS=$(SOAK_SECONDS) $(PYTEST) tests/postgres/test_chaos.py tests/postgres/test_two_clients.py $(ARGS)
 
 lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff check .

@@ -113,7 +113,7 @@ class Catalog:
         )
 
     def reading(self, relations: Iterable[Name]) -> Reading:
-        """What stands behind relations: views are followed to their tables, parents to their partitions and children."""
+        """What stands behind relations: views are followed to their tables, parents to partitions and children."""
         names = _closure({name for _, name in relations}, self._behind, self._looks)
         return Reading(tuple(sorted(names)), any(self._is_changing(name) for name in names))
 

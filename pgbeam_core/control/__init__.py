@@ -1,13 +1,13 @@
 """The control socket: other processes on this machine ask a running PgBeam, and tell it what to do.
 
-A unix socket `control.sock` under `state_dir`, for its owner only (mode 0600). Requests and replies are JSON objects, one
-a line, in UTF-8; the replies come in the order of the requests:
+A unix socket `control.sock` under `state_dir`, for its owner only (mode 0600). Requests and replies are JSON objects,
+one a line, in UTF-8; the replies come in the order of the requests:
 
     {"ask": "cache-rules.list"}                            → {"ok": true, "result": …}
     {"ask": "no.such"}                                     → {"ok": false, "error": "…", "sqlstate": "42704"}
 
-What can be asked is up to the plugins (`beam.control.answer(name, function)`); the core itself answers `ping` and `list`.
-A request is at most 64 KiB long; a connection on which nothing is asked for 30 seconds is closed.
+What can be asked is up to the plugins (`beam.control.answer(name, function)`); the core itself answers `ping` and
+`list`. A request is at most 64 KiB long; a connection on which nothing is asked for 30 seconds is closed.
 
 `registry` knows who answers what, `server` listens, `client` asks.
 """

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from pgbeam_core.embedded.account import Account, private_folder, reachable
@@ -40,10 +42,23 @@ def usable_by(account: Account | None, bin_dir: Path) -> Path:
     install = bin_dir.parent
     stamp = (bin_dir / "postgres").stat()
     identity = f"{install}:{stamp.st_size}:{stamp.st_mtime_ns}"
-    copy = private_folder(f"programs-{hashlib.sha256(identity.encode()).hexdigest()[:16]}", owner=None) / install.name
+    home = private_folder(f"programs-{hashlib.sha256(identity.encode()).hexdigest()[:16]}", owner=None)
+    copy = home / "copy"
     if not copy.exists():
-        partial = copy.with_name(f"{copy.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(install, partial, symlinks=True)
-        partial.rename(copy)
-    return copy / bin_dir.name
+        _copy_programs(install, copy)
+    return copy / install.parent.name / install.name / bin_dir.name
+
+
+def _copy_programs(install: Path, copy: Path) -> None:
+    """Copy an installation with the libraries that its wheel keeps beside the package, where the programs look."""
+    package = install.parent
+    with tempfile.TemporaryDirectory(dir=copy.parent, ignore_cleanup_errors=True) as folder:
+        partial = Path(folder) / copy.name
+        shutil.copytree(install, partial / package.name / install.name, symlinks=True)
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, partial / libraries.name, symlinks=True)
+        with contextlib.suppress(OSError):  # another PgBeam was quicker: its copy is as good
+            partial.rename(copy)
+    if not copy.exists():
+        raise EmbeddedError(f"could not copy PostgreSQL's programs to {copy}")

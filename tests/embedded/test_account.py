@@ -60,8 +60,11 @@ def test_programs_out_of_reach_are_copied(tmp_path):
     """A virtual environment below /root works too."""
     account = server_account()
     assert account is not None
-    hidden = tmp_path / "hidden" / "pginstall18"
+    hidden = tmp_path / "package" / "pginstall18"
     (hidden / "bin").mkdir(parents=True)
+    libraries = tmp_path / "package.libs"
+    libraries.mkdir()
+    (libraries / "libpq.so").write_text("")
     program = hidden / "bin" / "postgres"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
@@ -71,8 +74,10 @@ def test_programs_out_of_reach_are_copied(tmp_path):
     try:
         assert reachable(copy / "postgres", account)
         assert usable_by(account, hidden / "bin") == copy
+        assert reachable(copy / "../../../package.libs", account)
+        assert [path.name for path in (copy / "../../../package.libs").iterdir()] == ["libpq.so"]
     finally:
-        shutil.rmtree(copy.parents[1])
+        shutil.rmtree(copy.parents[3])
 
 
 @pytest.mark.pg

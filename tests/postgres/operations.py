@@ -271,12 +271,14 @@ def keeping_blocks() -> st.SearchStrategy[Op]:
 def tables() -> st.SearchStrategy[Op]:
     """Reading, writing and changing an own table."""
     rows = b"1001\t5\n1002\t6\n"
-    copying = st.sampled_from([
-        simple("COPY own_~.t (id, n) FROM STDIN", then=frames.copy_data(rows) + frames.copy_done()),
-        simple("COPY own_~.t (id, n) FROM STDIN", then=frames.copy_data(b"x\n") + frames.copy_done()),
-        simple("COPY own_~.t (id, n) FROM STDIN", then=frames.copy_fail("no more")),
-        simple("COPY (SELECT id, n FROM own_~.t ORDER BY id LIMIT 3) TO STDOUT"),
-    ])
+    copying = st.sampled_from(
+        [
+            simple("COPY own_~.t (id, n) FROM STDIN", then=frames.copy_data(rows) + frames.copy_done()),
+            simple("COPY own_~.t (id, n) FROM STDIN", then=frames.copy_data(b"x\n") + frames.copy_done()),
+            simple("COPY own_~.t (id, n) FROM STDIN", then=frames.copy_fail("no more")),
+            simple("COPY (SELECT id, n FROM own_~.t ORDER BY id LIMIT 3) TO STDOUT"),
+        ]
+    )
     plain = one(
         "INSERT INTO own_~.t (n) SELECT generate_series(1, 3)",
         "SELECT id, n FROM own_~.t ORDER BY id LIMIT 5",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import struct
 import time
@@ -16,7 +17,7 @@ from .clusters import Cluster
 from .conftest import BeamFactory
 
 CLIENTS = 200
-SECONDS = 15.0
+SECONDS = float(os.environ.get("SOAK_SECONDS", "15"))
 SEED = 20240229
 SERVERS = 20
 
@@ -154,7 +155,7 @@ def check(tally: Tally, killed: int) -> None:
     assert tally.foreign == []
     assert tally.silent == []
     assert tally.answered > 1000, tally
-    assert killed > 10
+    assert killed >= 5
     assert set(tally.errors) <= {"57P01", "08006", "53300"}, tally.errors
 
 

@@ -43,7 +43,7 @@ def tidy(cluster: Cluster) -> None:
     """Take them away again."""
     with cluster.connect() as boss:
         boss.execute(f"DROP DATABASE {TWIN} WITH (FORCE)")
-        boss.execute("DROP SCHEMA IF EXISTS own_a, own_b CASCADE".encode())
+        boss.execute(b"DROP SCHEMA IF EXISTS own_a, own_b CASCADE")
         boss.execute(f"DROP ROLE {ROLE}")
 
 

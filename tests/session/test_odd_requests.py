@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from pgbeam_core.session.conversation import Phase
 from pgbeam_core.wire import frontend
 from tests.session.plugins import COPY_IN, code

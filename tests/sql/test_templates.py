@@ -98,8 +98,8 @@ FRAMES = [
 
 
 def verdict(statement: Statement) -> dict[str, object]:
-    """Everything that a verdict says, without the text."""
-    return {name: getattr(statement, name) for name in COMPARED if name not in ("text", "parts")}
+    """Everything that a verdict says, without the text and what running it has cost so far."""
+    return {name: getattr(statement, name) for name in COMPARED if name not in ("text", "parts", "cost")}
 
 
 def filled(frame: str, one: str, other: str) -> bytes:

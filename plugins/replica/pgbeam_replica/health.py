@@ -53,7 +53,7 @@ class Health:
         self._successes = 0
         self.replayed = None
         if self.up or not self.reason:
-            log.warn("replica {address} is out: {reason}", address=self.target.address, reason=reason)  # noqa: G010
+            log.warn("replica {address} is out: {reason}", address=self.target.address, reason=reason)
         self.up = False
         self.reason = reason
 

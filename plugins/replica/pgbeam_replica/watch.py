@@ -125,7 +125,7 @@ class Watch:
     def _warn(self) -> None:
         if not self._warned:
             self._warned = True
-            log.warn(  # noqa: G010 -- the name that twisted.logger has for it
+            log.warn(
                 "project {project}: PgBeam cannot log in to see how far replicas are, so reads stay on the primary "
                 "where that matters; set plugins.replica.health_user and health_password",
                 project=self.project.name,

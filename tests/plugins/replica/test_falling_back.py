@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from pgbeam_replica import Replicas
-from pgbeam_replica.watch import ASK_REPLICA
 
 from pgbeam_core.testing import FakePostgres, table
+from pgbeam_replica import Replicas
+from pgbeam_replica.watch import ASK_REPLICA
 
 pytest_plugins = ["pgbeam_core.testing.fixtures"]
 
