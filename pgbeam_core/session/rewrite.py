@@ -125,10 +125,10 @@ class Rewriter:
         return key in self._coming or (key in self._held.named and self._held.epochs.get(key) == self._epoch)
 
     def _parse_twice(self, step: Step) -> None:
-        """The client has a statement of that name: the server is made to say so."""
+        """The client has a statement of that name: the server is made to say so, or what else is wrong with the text."""
         name = self._server_name(step) or self._named(step.prepared)
         self.names[name] = step.name
-        self._send(frontend.Parse(name, b"", ()).to_bytes(), Owed(b"1"))
+        self._send(frontend.rename_parse(step.frame, name), Owed(b"1"))
 
     def _named(self, prepared: Prepared | None) -> bytes:
         """Have the server parse a statement under a name, though it has it unnamed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -171,7 +172,7 @@ def test_restart_under_a_hundred_clients(cluster: Cluster, fresh_shop: None, bea
     for client in busy:
         client.send(frames.query("SELECT pg_sleep(30)"))
     for client in open_:
-        client.ask(frames.query("BEGIN; DELETE FROM orders"))
+        assert client.ask(frames.query("BEGIN; INSERT INTO orders (quantity) VALUES (7)"))[-1].body == b"T"
     cluster.restart()
     for client in busy:
         reply = ending(client)
@@ -255,15 +256,15 @@ def test_a_client_that_vanishes(mine: Beam, doing: Callable[[WireClient], None],
 
 def test_a_client_that_leaves_the_queue(few: Beam) -> None:
     """A client that vanishes while it waits for a server is not served, and takes nobody's place."""
-    holders = [few.wire() for _ in range(SERVERS)]
-    gone = [few.wire() for _ in range(5)]
+    last, *everybody = [few.wire() for _ in range(1 + SERVERS + 5)]
+    holders, gone = everybody[:SERVERS], everybody[SERVERS:]
     for holder in holders:
         holder.ask(frames.query("BEGIN"))
     for client in gone:
         client.send(frames.query("DELETE FROM orders"))
         time.sleep(0.02)
         client.reset()
-    with few.wire() as last:
+    with last:
         last.send(frames.query("SELECT count(*) FROM orders"))
         for holder in holders:
             holder.ask(frames.query("COMMIT"))
@@ -295,9 +296,18 @@ def test_stalled_readers_disturb_nobody(few: Beam) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_sigterm_drains(cluster: Cluster, fresh_shop: None, beam: BeamFactory, mode: str) -> None:
+def test_sigterm_drains(cluster: Cluster, fresh_shop: None, tmp_path: Path, mode: str) -> None:
     """SIGTERM lets a running transaction end, takes no new client, and then the process ends with 0."""
-    place = beam(cluster, mode)
+    place = Beam(cluster, mode, tmp_path)
+    try:
+        drain(place)
+    finally:
+        place.process.kill()
+        place.process.wait()
+
+
+def drain(place: Beam) -> None:
+    """One client is idle, one in a transaction, when the signal comes."""
     client, idle = place.wire(), place.wire()
     client.ask(frames.query("BEGIN; INSERT INTO categories VALUES (77, 'last')"))
     place.process.send_signal(signal.SIGTERM)
@@ -310,7 +320,7 @@ def test_sigterm_drains(cluster: Cluster, fresh_shop: None, beam: BeamFactory, m
     assert place.process.wait(10) == 0
     client.close()
     idle.close()
-    with cluster.connect() as boss:
+    with place.cluster.connect() as boss:
         assert boss.execute("SELECT name FROM categories WHERE id = 77").fetchone() == ("last",)
 
 

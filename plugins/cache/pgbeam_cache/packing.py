@@ -55,7 +55,7 @@ def pack(key: bytes, packed: Packed) -> bytes:
 
 def unpack(key: bytes, data: bytes) -> Packed | None:
     """The reply in these bytes; None if they are of another version. Raises Corrupt."""
-    if data[: len(MAGIC)] != MAGIC:
+    if data[: len(MAGIC)] != MAGIC or len(data) == len(MAGIC):
         raise Corrupt("no magic")
     if data[len(MAGIC) : _HEAD] != bytes([VERSION]):
         return None
