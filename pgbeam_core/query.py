@@ -173,6 +173,8 @@ class Statement:
     """What plugins remember about it, each under its own name."""
     seen: bool = False
     """`parse` has been fired for it."""
+    local: bool | None = None
+    """About `pgbeam.*`, which PgBeam answers itself; None until somebody has looked."""
     shareable: bool = False
     """It is a plain read whose rows depend on nothing but tables and settings: it may stand behind other clients'."""
     cost: Cost = field(default_factory=Cost)

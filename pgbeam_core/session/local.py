@@ -19,6 +19,12 @@ LOCAL_WARNING = backend.notice_response("WARNING", "25P01", "SET LOCAL can only 
 
 def is_local(statement: Statement) -> bool:
     """Whether the statement is PgBeam's to answer."""
+    if statement.local is None:
+        statement.local = _is_local(statement)
+    return statement.local
+
+
+def _is_local(statement: Statement) -> bool:
     if statement.kind in (Kind.SET, Kind.SHOW, Kind.RESET):
         return any(change.name.startswith(PREFIX) for change in statement.settings)
     return statement.kind is Kind.SELECT and _CURRENT_SETTING.match(statement.text) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import struct
 import threading
@@ -17,7 +18,7 @@ from .clusters import Cluster
 from .conftest import BeamFactory
 from .wireclient import Frame, WireClient, error_fields
 
-SECONDS = 1.6
+SECONDS = float(os.environ.get("SOAK_SECONDS", "8")) / 8
 SEED = 20240229
 CLIENTS = 20
 CANCELLED = "57014"

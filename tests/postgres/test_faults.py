@@ -162,6 +162,7 @@ def test_killed_in_a_copy_out(mine: Beam) -> None:
     is_whole(mine)
 
 
+@pytest.mark.slow
 def test_restart_under_a_hundred_clients(cluster: Cluster, fresh_shop: None, beam: BeamFactory) -> None:
     """A server restart: idle clients notice nothing, busy ones are told and can go on, open transactions end."""
     place = beam(cluster, "transaction", settings={"plugins": {"pool": {"max_active": 20}}})
@@ -324,6 +325,7 @@ def drain(place: Beam) -> None:
         assert boss.execute("SELECT name FROM categories WHERE id = 77").fetchone() == ("last",)
 
 
+@pytest.mark.slow
 def test_the_breaker(cluster: Cluster, beam: BeamFactory) -> None:
     """While the server is down clients are told 08006 at once; when it is back they are served again."""
     place = beam(cluster, "transaction")

@@ -19,7 +19,7 @@ from .beams import Beam, Direct
 from .clusters import Cluster
 from .conftest import BeamFactory
 
-SECONDS = float(os.environ.get("SOAK_SECONDS", "16")) / 4
+SECONDS = float(os.environ.get("SOAK_SECONDS", "8")) / 4
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 SETTINGS = settings(
     max_examples=8,
