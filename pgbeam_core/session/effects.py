@@ -94,6 +94,8 @@ class Effects:
         server.settings = dict(settings.now)
         self._session.pins.clear()
         self._session.pins.update(pins)
+        if "prepare" not in pins:
+            self._book.of_sql.clear()
         server.state.update(pins)
 
     def tell(self, server: Server) -> None:
@@ -155,17 +157,24 @@ class Effects:
         self._session.settings.discard_all()
         self._session.variables.reset_all(in_transaction=False)
         self._book.statements.clear()
+        self._book.of_sql.clear()
         self._book.portals.clear()
         server.statements.clear()
         server.settings.clear()
+
+    def _prepare(self, statement: Statement, _tag: bytes, _server: Server) -> None:
+        if statement.subject is not None:
+            self._book.of_sql.add(statement.subject.encode("utf-8", "surrogateescape"))
 
     def _deallocate(self, statement: Statement, _tag: bytes, server: Server) -> None:
         statements = self._book.statements
         if statement.subject is not None:
             name = statement.subject.encode("utf-8", "surrogateescape")
             statements.pop(name, None)
+            self._book.of_sql.discard(name)
             server.statements.lent.pop(name, None)
             return
+        self._book.of_sql.clear()
         for name in [name for name in statements if name]:
             del statements[name]
         server.statements.named.clear()
@@ -180,6 +189,7 @@ def resets_name(statement: Statement) -> bool:
 
 
 _FOLLOW = {
+    Kind.PREPARE: Effects._prepare,
     Kind.COMMIT: Effects._end,
     Kind.ROLLBACK: Effects._end,
     Kind.TWO_PHASE: Effects._end,

@@ -32,11 +32,13 @@ class Portal:
 class Book:
     """The statements and portals of one client, by the names it gave them."""
 
-    __slots__ = ("portals", "statements")
+    __slots__ = ("of_sql", "portals", "statements")
 
     def __init__(self) -> None:
         self.statements: dict[bytes, Prepared] = {}
         self.portals: dict[bytes, Portal] = {}
+        self.of_sql: set[bytes] = set()
+        """Names that SQL's PREPARE has taken on the server that the client is pinned to."""
 
 
 class Step:
@@ -101,7 +103,7 @@ class Plan:
         step.twice = there is not None
         step.prepared = there or Prepared(name, lookup(text), step.frame[types_at:])
         step.local = local.is_local(step.prepared.statement)
-        if not step.twice:
+        if not step.twice and name not in book.of_sql:
             self.new_statements[name] = step.prepared
 
     def _bind(self, step: Step, book: Book, _lookup: Lookup) -> None:

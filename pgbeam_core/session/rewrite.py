@@ -107,6 +107,9 @@ class Rewriter:
     def _parse(self, step: Step) -> None:
         prepared = step.prepared
         assert prepared is not None
+        if step.name in self._book.of_sql:
+            self._send(step.frame, Owed(b"1"))  # for the server to refuse
+            return
         if step.twice:
             self._parse_twice(step)
             return
@@ -125,7 +128,7 @@ class Rewriter:
         return key in self._coming or (key in self._held.named and self._held.epochs.get(key) == self._epoch)
 
     def _parse_twice(self, step: Step) -> None:
-        """The client has a statement of that name: the server is made to say so, or what else is wrong with the text."""
+        """The client has a statement of that name: the server is made to say so, or what else is wrong."""
         name = self._server_name(step) or self._named(step.prepared)
         self.names[name] = step.name
         self._send(frontend.rename_parse(step.frame, name), Owed(b"1"))
@@ -289,6 +292,7 @@ class Rewriter:
             return
         if step.kind == extended.STATEMENT:  # one of SQL's PREPARE, or lent to SQL, or none at all
             self._book.statements.pop(step.name, None)
+            self._book.of_sql.discard(step.name)
             self._held.lent.pop(step.name, None)
             self._send(step.frame, turns.CLOSE)
             return

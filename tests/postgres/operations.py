@@ -171,13 +171,13 @@ def extended(draw: st.DrawFn) -> Op:
 def prepared_by_sql() -> st.SearchStrategy[Op]:
     """PREPARE and EXECUTE; the names with p are those of the protocol's statements."""
     return one(
-        "PREPARE q1 AS SELECT 'by SQL ~'",
-        "PREPARE q2 (int) AS SELECT $1 + 100",
-        "EXECUTE q1",
-        "EXECUTE q2 (3)",
+        "PREPARE p1 AS SELECT 'by SQL ~'",
+        "PREPARE p2 (int) AS SELECT $1 + 100",
+        "EXECUTE p1",
+        "EXECUTE p2 (3)",
         "EXECUTE p1",
         "EXECUTE p3 (3)",
-        "DEALLOCATE q1",
+        "DEALLOCATE p1",
         "DEALLOCATE p2",
         "DEALLOCATE ALL",
         "SELECT name FROM pg_prepared_statements WHERE from_sql ORDER BY name",

@@ -16,6 +16,7 @@ from . import frames
 from .beams import Beam, Direct
 from .clusters import Cluster
 from .conftest import BeamFactory
+from .quickly import VERSIONS
 from .wireclient import Frame, WireClient, error_fields
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "8")) / 8
@@ -28,6 +29,12 @@ WAYS = {
     "not sharing": ("transaction", False, 3),
     "statement": ("statement", True, 3),
 }
+
+
+@pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"pg{version}")
+def cluster(request: pytest.FixtureRequest, clusters: Callable[[int], Cluster]) -> Cluster:
+    """A running server of each supported version, the older ones in slow tests."""
+    return clusters(request.param)
 
 
 @pytest.fixture(params=WAYS)
@@ -123,7 +130,7 @@ def storm(askers: list[Asker]) -> None:
 
 
 def test_only_those_who_cancel_are_cancelled(way: Beam, crowd: Callable[[Direct], list[Asker]]) -> None:
-    """Cancels race with queries of many clients on few servers: each ends with 57014 for its own client, or its answer."""
+    """Cancels race with queries: each query ends with its own answer, or with 57014 if its client cancelled."""
     storm(crowd(way))
 
 
@@ -138,7 +145,12 @@ def test_a_wrong_key_cancels_nothing(way: Beam) -> None:
     with way.wire() as client, way.wire(protocol=frames.PROTOCOL_3_2) as other:
         client.send(frames.query("SELECT 'mine', pg_sleep(0.4)"))
         wrong = bytes(byte ^ 1 for byte in client.key)
-        for pid, key in [(client.pid, wrong), (client.pid, other.key), (other.pid, client.key), (other.pid, other.key[:4])]:
+        for pid, key in [
+            (client.pid, wrong),
+            (client.pid, other.key),
+            (other.pid, client.key),
+            (other.pid, other.key[:4]),
+        ]:
             with WireClient(way.port) as stranger:
                 stranger.send(frames.cancel_request(pid, key))
                 stranger.socket.settimeout(5)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
@@ -18,11 +18,12 @@ from . import two_clients
 from .beams import Beam, Direct
 from .clusters import Cluster
 from .conftest import BeamFactory
+from .quickly import VERSIONS
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "8")) / 4
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 SETTINGS = settings(
-    max_examples=8,
+    max_examples=5,
     stateful_step_count=40,
     deadline=None,
     database=None,
@@ -30,6 +31,12 @@ SETTINGS = settings(
     phases=[Phase.generate, Phase.shrink] if "SOAK_SHRINK" in os.environ else [Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
+
+
+@pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"pg{version}")
+def cluster(request: pytest.FixtureRequest, clusters: Callable[[int], Cluster]) -> Cluster:
+    """A running server of each supported version, the older ones in slow tests."""
+    return clusters(request.param)
 
 
 @pytest.fixture
@@ -61,7 +68,7 @@ def soak(where: Direct, max_active: int, seconds: float) -> None:
 
 
 def pooled(beam: BeamFactory, cluster: Cluster, max_active: int) -> Beam:
-    """PgBeam in transaction mode with that many servers and little room for prepared statements."""
+    """PgBeam in transaction mode with that many servers."""
     pool = {"max_active": max_active, "wait_timeout_s": 8}
     return beam(cluster, "transaction", settings={"plugins": {"pool": pool}})
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from pgbeam_cache import views, variables
+from pgbeam_cache import variables, views
 from pgbeam_cache.cache import Cache, noted
 from pgbeam_cache.commands import COMMAND
 from pgbeam_cache.rules import Rule

@@ -84,6 +84,7 @@ def shared(path: Path, random: Callable[[int], bytes]) -> Board:
             memory[:_HEAD] = head
         return Board(random, memory)
     finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing would not do: the map has a duplicate of the descriptor
         os.close(descriptor)
 
 

@@ -8,10 +8,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from pgbeam_cache import keys
+from pgbeam_cache.bookings import booked
 from pgbeam_cache.counts import Counts
 from pgbeam_cache.flights import Flight, Flights
 from pgbeam_cache.lookups import Lookups
-from pgbeam_cache.notes import Note, effect_of
+from pgbeam_cache.notes import Note
 from pgbeam_cache.refreshes import Refreshes
 from pgbeam_cache.rules import Rules
 from pgbeam_cache.second import FOLDER, open_second
@@ -212,11 +213,13 @@ class Cache:
 
     def _sample(self, query: Query, note: Note) -> None:
         """Now and then, look whether a reply that is not cached is the same as before."""
-        if note.reason is None and query.answerable and len(query.statement.text) <= _LONGEST_SHAPE:
-            if self.shapes.of(query.statement, note).wants_sample:
-                scope = self.visit(query.session).scope.of("")
-                query.notes[_SAMPLE] = keys.key(scope, note.text(query.statement), query)
-                query.keep_result(_SAMPLE_BYTES)
+        statement = query.statement
+        if note.reason is not None or not query.answerable or len(statement.text) > _LONGEST_SHAPE:
+            return
+        if self.shapes.of(statement, note).wants_sample:
+            scope = self.visit(query.session).scope.of("")
+            query.notes[_SAMPLE] = keys.key(scope, note.text(statement), query)
+            query.keep_result(_SAMPLE_BYTES)
 
     # Told afterwards.
 
@@ -237,26 +240,7 @@ class Cache:
             if wish is not None:
                 self._landed(wish, result)
         if note.effect is not None or note.ends or note.forgets:
-            self._wrote(self.visit(session), statement, note, result)
-
-    def _wrote(self, visit: Visit, statement: Statement, note: Note, result: Result) -> None:
-        error = result.error
-        if error is not None and error[0].startswith("08") and result.source == "server":
-            visit.interrupted()
-            return
-        visit.heard()
-        if result.source == NAME:
-            return  # nothing was run
-        effect = note.effect
-        if effect is not None and effect.unseen:
-            effect = effect_of(statement, visit.survey.peek())
-        if error is None:
-            if effect is not None:
-                visit.wrote(effect, committed=result.committed)
-            if note.forgets:
-                visit.discarded()
-        elif effect is not None and effect.anyway:
-            visit.wrote(effect, committed=True)
+            booked(self.visit(session), statement, note, result, run=result.source != NAME)
 
     def _landed(self, wish: Wish, result: Result) -> None:
         if result.source == "server":

@@ -22,7 +22,7 @@ def configure(parser: ArgumentParser) -> None:
     what.add_parser("list", help="the shapes seen lately, with their rules")
     change = what.add_parser("set", help="make a rule for a shape")
     change.add_argument("query_hash", metavar="HASH", help="16 hex digits, as list shows them")
-    change.add_argument("--ttl", type=int, metavar="S", help="seconds that a reply is fresh (default: as without a rule)")
+    change.add_argument("--ttl", type=int, metavar="S", help="seconds that a reply is fresh")
     change.add_argument("--swr", type=int, metavar="S", help="seconds after that in which it is served while refreshed")
     change.add_argument(
         "--enabled", action=argparse.BooleanOptionalAction, default=True, help="cache it, or see that nobody does"

@@ -47,9 +47,9 @@ class Scope:
         """The settings it holds for."""
         identity = session.identity
         effective = sorted((name, value) for name, value in now.items() if name not in NEUTRAL)
-        self._of = repr(
-            (session.project.name, session.project.primary.address, identity.database, identity.user, identity.parameters, effective)
-        ).encode("utf-8", "surrogatepass")
+        project = session.project
+        whose = (project.name, project.primary.address, identity.database, identity.user, identity.parameters)
+        self._of = repr((*whose, effective)).encode("utf-8", "surrogatepass")
         self._digests: dict[str, bytes] = {}
         encoding = _plain(_setting(session, now, "client_encoding"))
         self.odd_encoding = _ALIASES.get(encoding, encoding) in UNSAFE_ENCODINGS

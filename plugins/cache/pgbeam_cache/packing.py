@@ -1,8 +1,8 @@
 """How a reply is written for the second level: magic, version, checksum, and plain fields. Nothing in it is code.
 
-After the magic (6 bytes), the version (1) and the checksum (16, over the key and all that follows) come: when its query
-left (seconds since 1970, a double), the number of stamps (2), the stamps (8 each), the lengths of description (4, -1 for
-none), rows (4) and completion (4), and these three. Everything is big-endian.
+After the magic (6 bytes), the version (1) and the checksum (16, over the key and all that follows) come: when its
+query left (seconds since 1970, a double), the number of stamps (2), the stamps (8 each), the lengths of description
+(4, -1 for none), rows (4) and completion (4), and these three. Everything is big-endian.
 """
 
 from __future__ import annotations

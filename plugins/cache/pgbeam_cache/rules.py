@@ -117,7 +117,7 @@ def _read(path: Path) -> dict[str, Rule]:
 
 def _rule(fields: Any) -> Rule:
     if not isinstance(fields, dict) or not isinstance(fields.get("enabled", True), bool):
-        raise ValueError("a rule is no table")
+        raise ValueError("a rule is no table")  # noqa: TRY004 -- all that is wrong with a file
     seconds = [fields.get(name) for name in ("ttl", "swr")]
     for value in seconds:
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LONGEST):

@@ -1,4 +1,4 @@
-"""What is known of each shape of query that passes: how often, how long, how large, and whether caching it would pay."""
+"""What is known of each shape of query that passes: calls, times, sizes, and whether caching it would pay."""
 
 from __future__ import annotations
 

@@ -15,7 +15,10 @@ _POLLUTING = frozenset({"temp_table", "setting", "load", "unknown"})
 class Visit:
     """One session: whom it may share with, what it wrote, and what it has under way."""
 
-    __slots__ = ("_pending", "_scope", "_tainted", "_under_way", "called", "leading", "own", "session", "survey", "writes")
+    __slots__ = (
+        *("_pending", "_scope", "_tainted", "_under_way"),
+        *("called", "leading", "own", "session", "survey", "writes"),
+    )
 
     def __init__(self, session: Session, writes: Writes, survey: Survey) -> None:
         self.session = session

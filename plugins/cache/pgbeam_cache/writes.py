@@ -45,7 +45,7 @@ class Places:
 class Writes(Places):
     """The committed writes to one database that went through PgBeam."""
 
-    __slots__ = ("_project", "_database", "_second", "_slots", "place")
+    __slots__ = ("_database", "_project", "_second", "_slots", "place")
 
     def __init__(self, project: str, database: str, second: SecondLevel | None) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import sqlite3
@@ -38,10 +39,8 @@ def test_a_flipped_byte_is_noticed(place: int, change: int) -> None:
     """Wherever it is: it is corrupt, or another version."""
     data = bytearray(pack(KEY, PACKED))
     data[place % len(data)] ^= change
-    try:
+    with contextlib.suppress(Corrupt):
         assert unpack(KEY, bytes(data)) is None
-    except Corrupt:
-        pass
 
 
 def test_cut_off_or_under_another_key_it_is_corrupt() -> None:
@@ -78,11 +77,11 @@ def test_it_survives_a_restart(tmp_path: Path) -> None:
 def test_the_folder_has_a_bound(tmp_path: Path) -> None:
     """What was kept longest gives way."""
     store = DiskStore(tmp_path, 1024 * 1024, 1.0)
-    for number in range(200):
+    for number in range(1000):
         store.put(number.to_bytes(32), os.urandom(20_000), 60)
     size = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
-    assert size < 3 * 1024 * 1024
-    assert store.get((199).to_bytes(32), ())[0] is not None
+    assert size < 8 * 1024 * 1024  # its journal included
+    assert store.get((999).to_bytes(32), ())[0] is not None
     assert store.get((0).to_bytes(32), ())[0] is None
     store.close()
 

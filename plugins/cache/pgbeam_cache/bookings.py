@@ -1,0 +1,28 @@
+"""What the end of a statement means for remembered replies."""
+
+from __future__ import annotations
+
+from pgbeam_cache.notes import Note, effect_of
+from pgbeam_cache.visits import Visit
+from pgbeam_core import Result, Statement
+
+
+def booked(visit: Visit, statement: Statement, note: Note, result: Result, *, run: bool) -> None:
+    """Book what a statement wrote, or may have written before its connection was lost. `run`: a server has run it."""
+    error = result.error
+    if error is not None and error[0].startswith("08") and result.source == "server":
+        visit.interrupted()
+        return
+    visit.heard()
+    if not run:
+        return
+    effect = note.effect
+    if effect is not None and effect.unseen:
+        effect = effect_of(statement, visit.survey.peek())
+    if error is None:
+        if effect is not None:
+            visit.wrote(effect, committed=result.committed)
+        if note.forgets:
+            visit.discarded()
+    elif effect is not None and effect.anyway:
+        visit.wrote(effect, committed=True)

@@ -1,0 +1,16 @@
+"""Which server versions the quick tests run against: the newest installed; the others are slow tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .clusters import installation
+
+_VERSIONS = (18, 15)
+_NEWEST = next((version for version in _VERSIONS if installation(version)), _VERSIONS[0])
+VERSIONS: list[Any] = [
+    version if version == _NEWEST else pytest.param(version, marks=pytest.mark.slow) for version in _VERSIONS
+]
+"""Parameters for a module's own fixture `cluster`."""
