@@ -12,8 +12,9 @@ from rich.text import Text
 
 from pgbeam_core import Command, ask_running
 
-_PLAIN_WIDTH = 160
+_PLAIN_WIDTH = 10_000
 """When the output is no terminal, nobody's lines are cut."""
+_WIDTHS = {"hash": 16, "calls": 7, "avg ms": 6, "p95 ms": 6, "stability": 9, "advice": 6, "rule": 4}
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -53,7 +54,8 @@ def _print(rows: list[dict[str, Any]]) -> None:
         console = Console(highlight=False, width=_PLAIN_WIDTH)
     table = Table(box=None, pad_edge=False)
     for title in ("hash", "calls", "avg ms", "p95 ms", "stability", "advice", "rule", "query"):
-        table.add_column(title, no_wrap=True, overflow="ellipsis")
+        # Only the last one gives way to a narrow terminal: a hash that is cut is of no use.
+        table.add_column(title, no_wrap=True, overflow="ellipsis", min_width=_WIDTHS.get(title))
     for row in rows:
         stability = "" if row["stability"] is None else f"{row['stability']:.0%}"
         numbers = (str(row["calls"]), f"{row['avg_ms']:.1f}", f"{row['p95_ms']:.1f}", stability)

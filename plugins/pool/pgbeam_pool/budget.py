@@ -50,6 +50,11 @@ class Budget:
             for pool in self._pools
         )
 
+    def close_all_idle(self, reason: str) -> None:
+        """Close every idle server of the project."""
+        for pool in self._pools:
+            pool.close_all_idle(reason)
+
     def opened(self) -> None:
         """A server is being opened."""
         self.servers += 1

@@ -28,6 +28,9 @@ from pgbeam_pool.sharing import Sharing
 from pgbeam_pool.waiting import Waiter
 
 BREAKER_OPEN = "upstream unavailable (circuit breaker open)"
+SPARE = 10
+"""Idle servers of one identity that logins may pile up."""
+_NO_ROOM = "53300"
 WAITED_TOO_LONG = "timed out waiting for a server connection"
 
 
@@ -58,6 +61,8 @@ class TargetPool:
         self._expires: dict[Server, float] = {}
         self._opening: dict[Deferred[Server], Identity] = {}
         self._sharing = Sharing()
+        self._of_logins: set[Server] = set()
+        """Servers that a client's login has opened, and that have not come back since."""
         self._closed: str | None = None
         self._needs_client: set[Identity] = set()
         """Identities whose servers ask for a password: only a client's login opens one."""
@@ -182,6 +187,8 @@ class TargetPool:
         if self._closed is not None:
             server.close(self._closed)
             return
+        if waiter.relay is not None:
+            self._of_logins.add(server)
         waiter.opening = None
         if waiter.done:
             self._rest(server)
@@ -194,6 +201,8 @@ class TargetPool:
         self._budget.closed()
         if failure.check(ServerRefused, PasswordNeeded):
             self.breaker.succeeded()
+            if getattr(failure.value, "sqlstate", "") == _NO_ROOM:
+                self._budget.close_all_idle("the server has no room for more connections")
         elif failure.check(UpstreamUnavailable) and not waiter.done:
             self.breaker.failed()
         else:
@@ -254,10 +263,23 @@ class TargetPool:
                 server.close(self._closed)
                 return
             self.idle.setdefault(server.identity, []).append(server)
+            if server in self._of_logins:
+                self._of_logins.discard(server)
+                self._trim(server.identity)
             if self._budget.waiting:
                 self._budget.pump()
 
+    def _trim(self, identity: Identity) -> None:
+        """Each login brings a server, wanted or not: many logins must not use up PostgreSQL's connections."""
+        keep = max(SPARE, self.settings.min_idle)
+        if identity in self._needs_client:  # nothing but a login could bring them back
+            keep = max(keep, self.clients.get(identity, 0))
+        idle = self.idle[identity]
+        if len(idle) > keep:
+            idle[0].close("logins have brought more servers than are used")
+
     def _gone(self, server: Server, expected: bool) -> None:
+        self._of_logins.discard(server)
         self.lost += not expected
         self.servers.discard(server)
         self._sharing.drop(server)

@@ -42,7 +42,7 @@ def _write(url: str, ledger: Ledger, chance: random.Random, end: float) -> None:
                 value = ledger.tried[row] = ledger.tried[row] + 1
                 if chance.random() < 0.2:
                     with conn.transaction(force_rollback=True):
-                        conn.execute("UPDATE accounts SET balance = %s WHERE id = %s", (-value, row))
+                        conn.execute("UPDATE accounts SET balance = %s WHERE id = %s", (10**6 + value, row))
                 elif chance.random() < 0.5:
                     with conn.transaction():
                         conn.execute("UPDATE accounts SET balance = %s WHERE id = %s", (value, row))
@@ -85,7 +85,9 @@ def test_nobody_sees_the_past(cluster: Cluster, beam: Callable[..., Beam], tmp_p
     end = time.monotonic() + SECONDS
     with ThreadPoolExecutor(12) as threads:
         done = [
-            threads.submit(_write if place < 4 else _read, running[place % 2].url(), ledger, random.Random(seed + place), end)
+            threads.submit(
+                _write if place < 4 else _read, running[place % 2].url(), ledger, random.Random(seed + place), end
+            )
             for place in range(12)
         ]
         for each in done:

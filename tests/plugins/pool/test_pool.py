@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from pgbeam_core import PgBeamError, PoolExhausted, ServerRefused, UpstreamUnavailable
 from pgbeam_pool import Pools
+from pgbeam_pool.pool import SPARE
 from tests.plugins.pool.machinery import ANNA, BOB, Machinery
 
 
@@ -417,3 +418,25 @@ def test_counts_are_by_state() -> None:
         "servers_in_transaction": 1,
         "clients_waiting": 1,
     }
+
+
+def test_logins_one_after_another_do_not_pile_up_servers() -> None:
+    """A thousand short-lived clients must not use up PostgreSQL's connections."""
+    machinery = Machinery()
+    for _ in range(30):
+        asked = machinery.login()
+        machinery.openings.succeed(-1)
+        assert asked.lease is not None
+        asked.lease.release()
+    assert len(machinery.pool.servers) == SPARE
+    machinery.check()
+
+
+def test_a_server_without_room_makes_pgbeam_give_up_its_idle_ones() -> None:
+    """PostgreSQL says 53300: what PgBeam holds and does not use is given back."""
+    machinery = Machinery()
+    machinery.leased(ANNA).lease.release()  # type: ignore[union-attr]
+    machinery.login(BOB)
+    machinery.openings.fail(ServerRefused("sorry, too many clients already", b"", sqlstate="53300"))
+    assert not machinery.pool.servers
+    machinery.check()

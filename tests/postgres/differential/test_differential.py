@@ -41,6 +41,7 @@ def expected() -> Expected:
     return of
 
 
+@pytest.mark.slow
 def test_a_conversation_is_the_same_twice(talk: Conversation, cluster: Cluster, expected: Expected) -> None:
     """Two direct runs are equal and nobody waits in vain: the conversation itself is sound."""
     first = expected(talk, cluster, False)
@@ -48,6 +49,7 @@ def test_a_conversation_is_the_same_twice(talk: Conversation, cluster: Cluster, 
     assert not silences(first)
 
 
+@pytest.mark.slow
 def test_two_interleaved_clients_are_the_same_twice(talk: Conversation, cluster: Cluster, expected: Expected) -> None:
     """Two clients taking turns direct are as repeatable: the interleaving itself is sound."""
     need_two(talk)
