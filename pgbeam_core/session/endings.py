@@ -80,7 +80,7 @@ class Endings:
             turn.queries[0].statement.cost.learn(results[0].server_time, turn.size, alone=not lease.shared)
         notices = b""
         for query, result in zip(turn.queries, results, strict=True):
-            query.target = lease.server.target
+            query.explain(upstream=lease.server.target.address)
             if lease.shared:
                 query.explain(shared="true")
             notices += conversation.report(query, result)
