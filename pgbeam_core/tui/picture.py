@@ -93,7 +93,8 @@ def servers_table(view: View, most: int) -> Panel:
         table.add_row(Text(project), *(number(counts.get(name, 0)) for name in names))
     if not view.servers:
         table.add_row(Text("none yet", style="dim"))
-    return _framed(table, "Servers", len(view.servers) - most)
+    pins = ", ".join(f"{reason} {count}" for reason, count in sorted(view.pins.items()))
+    return _framed(table, f"Servers · pinned by {pins}" if pins else "Servers", len(view.servers) - most)
 
 
 def _table() -> Table:

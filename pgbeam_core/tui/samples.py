@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pgbeam_core.beam import Beam
@@ -55,6 +55,8 @@ class View:
     """Project → the counters that a plugin has about its servers: servers, servers_idle …"""
     hit_ratio: float | None = None
     """Hits among the queries that a cache looked up, 0..1; None where it looked up none, or there is no cache."""
+    pins: Mapping[str, int] = field(default_factory=dict)
+    """Why clients keep a server → how many do."""
     plugin_errors: int = 0
     """Exceptions of plugins since start."""
     panels: tuple[tuple[str, Any], ...] = ()
@@ -86,7 +88,7 @@ class Window:
         """What is to be shown now."""
         service = self._service
         stats = service.stats()
-        plugins = {name: value for name, value in stats.items() if name not in ("projects", "plugin_errors")}
+        plugins = {name: value for name, value in stats.items() if name not in ("projects", "pins", "plugin_errors")}
         now = self._remember(Sample(service.beam.now(), stats["projects"], self._latencies(), lookups(plugins)))
         then = self._samples[0]
         traffic = [self._traffic(name, then, now) for name in service.beam.settings.projects]
@@ -97,6 +99,7 @@ class Window:
             traffic=tuple(sorted(traffic, key=lambda one: (-one.queries, one.project))),
             servers=tuple(server_counts(plugins, service.beam.settings.projects)),
             hit_ratio=hits / asked if asked > 0 else None,
+            pins=dict(stats.get("pins", {})),
             plugin_errors=sum(stats["plugin_errors"].values()),
             panels=tuple(service.hooks.panel()),
             log=log,

@@ -163,3 +163,9 @@ def test_latencies_are_short(value, text):
 def test_durations_have_two_units(value, text):
     """How long PgBeam is up is told in the two units that matter."""
     assert pictures.duration(value) == text
+
+
+def test_pins_are_shown_with_their_reasons():
+    """An operator sees why clients keep their servers."""
+    text = "\n".join(drawn(View(servers=(("shop", {"servers": 3}),), pins={"temp_table": 2, "listen": 1}), 80, 24))
+    assert "pinned by listen 1, temp_table 2" in text
