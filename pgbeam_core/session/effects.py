@@ -88,11 +88,13 @@ class Effects:
     def inspected(self, values: dict[str, str], pins: set[str], server: Server) -> None:
         """The server was asked: these parameters are set in the session, and this state pins it."""
         settings = self._session.settings
+        if "" in settings.unknown:  # its name was a value of Bind, and it may be in no catalog
+            pins = pins | {"setting"}
         kept = {name: value for name, value in settings.now.items() if name in UNSEEN or "." in name}
         settings.now = {**kept, **values}
         settings.unknown = self.maybe_set = frozenset()
         server.settings = dict(settings.now)
-        self._session.pins.clear()
+        self._session.pins.intersection_update({"setting"})
         self._session.pins.update(pins)
         if "prepare" not in pins:
             self._book.of_sql.clear()
