@@ -127,7 +127,8 @@ class Cost:
 PROVED_BY = 3
 """Executions after which a shape may be trusted."""
 SHORT_S = 0.005
-SMALL_BYTES = 16 * 1024
+SMALL_BYTES = 8 * 1024
+"""PostgreSQL sends so much in one piece, so an error within it is known before the client has got a byte."""
 SLOW_S = 0.05
 """One execution this slow takes the trust away, for so many to come."""
 BANNED_FOR = 50

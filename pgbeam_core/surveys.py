@@ -13,7 +13,7 @@ from pgbeam_core.catalog import QUESTION, Catalog, Row
 from pgbeam_core.errors import PgBeamError, UpstreamUnavailable
 from pgbeam_core.leases import Lease, Pool, Server
 from pgbeam_core.session.outcome import error_of
-from pgbeam_core.session.turns import Turn
+from pgbeam_core.session.turns import Turn, Unattended
 from pgbeam_core.wire import backend, frontend
 from pgbeam_core.wire.frames import split
 
@@ -32,7 +32,7 @@ MOST_BYTES = 32 * 1024 * 1024
 log = Logger()
 
 
-class Inquiry:
+class Inquiry(Unattended):
     """Asks QUESTION on a server; owns the turn. `answer` fails with PgBeamError or UpstreamUnavailable."""
 
     def __init__(self, server: Server, release: Callable[[], None]) -> None:
@@ -53,16 +53,6 @@ class Inquiry:
         self._size += len(data)
         if self._size <= MOST_BYTES:
             self._data.append(data)
-
-    def copy_in(self, turn: Turn) -> None:
-        """Never: it only selects."""
-
-    def skips(self, turn: Turn) -> None:
-        """Never: it is a Query."""
-
-    def takes_back(self, turn: Turn, error: bytes) -> bool:
-        """It is not shared."""
-        return False
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         """The answer is complete."""

@@ -34,7 +34,7 @@ _INBOX_HIGH = 256 * 1024
 _BATCH_HIGH = 1024 * 1024
 """Bytes of a pipeline without Sync that are held back before it is sent on as it comes."""
 
-_QUERY, _FUNCTION_CALL, _SYNC, _FLUSH, _TERMINATE, _COPY_DONE, _COPY_FAIL = b"QFSHXcf"
+_QUERY, _FUNCTION_CALL, _SYNC, _FLUSH, _TERMINATE = b"QFSHX"
 _EXTENDED = frozenset(b"PBDEC")
 _COPY = frozenset(b"dcf")
 _NEVER_SKIPPED = frozenset((_SYNC, _TERMINATE))
@@ -269,6 +269,7 @@ class Conversation:
         self._mind_the_inbox()
 
     def report(self, query: Query, result: Result) -> bytes:
+        """Count an execution and tell the plugins of its end. Gives the notices they want to add."""
         self._stats.executed(result)
         try:
             return outcome.report(self.world.hooks, query, result)
@@ -276,6 +277,7 @@ class Conversation:
             return b""
 
     def ready(self) -> bytes:
+        """ReadyForQuery with the transaction status that the client knows."""
         return backend.ready_for_query(self.session.status)
 
     # From the server. The conversation owns its turns.

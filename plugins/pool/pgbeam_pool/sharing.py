@@ -22,10 +22,6 @@ class Sharing:
     def __init__(self) -> None:
         self._servers: dict[Identity, list[Server]] = {}
 
-    def __len__(self) -> int:
-        """How many there are."""
-        return sum(len(servers) for servers in self._servers.values())
-
     def choose(
         self,
         identity: Identity,
