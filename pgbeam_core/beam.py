@@ -16,21 +16,15 @@ from pgbeam_core.firing import Hooks
 from pgbeam_core.leases import Identity, Lease, Opener, Pool
 from pgbeam_core.net import opening
 from pgbeam_core.net.cancel import CancelKeys
-from pgbeam_core.query import Kind, Query, Result, Statement, Target
+from pgbeam_core.query import Query, Result, Statement, Target
 from pgbeam_core.session.session import Session
 from pgbeam_core.sql.statements import Statements
-from pgbeam_core.sql.volatility import Volatility
 from pgbeam_core.stats import ProjectStats
 from pgbeam_core.surveys import Survey
 
 if TYPE_CHECKING:
     from pgbeam_core.net.client import ClientProtocol
     from pgbeam_core.settings import Project, Settings
-
-_UNLOCK = frozenset({"pg_advisory_unlock", "pg_advisory_unlock_shared"})
-"""Whether that was the last lock, the server knows."""
-_FUNCTION = frozenset({"function"})
-"""What calls functions of the users' own may change the session in ways that only the server knows."""
 
 _MOST_SURVEYS = 500
 """Databases whose catalogs are remembered. Beyond that all are forgotten, and asked for again."""
@@ -55,7 +49,7 @@ class Beam:
         """What is answered on the control socket."""
         self.cancel_keys = CancelKeys(random)
         self.project_stats: dict[str, ProjectStats] = {}
-        self._statements = Statements()
+        self._statements = Statements(judge=hooks.template)
         self._pools: dict[Target, Pool] = {}
         self._surveys: dict[tuple[str, str], Survey] = {}
 
@@ -71,11 +65,8 @@ class Beam:
         statement = self._statements.statement(text)
         if not statement.seen:
             statement.seen = True
-            statement.shareable = statement.reads and statement.kind is Kind.SELECT and statement.pure
-            for part in statement.parts or (statement,):
-                if any(name[1] in _UNLOCK or not Volatility.is_builtin(name) for name in part.functions):
-                    part.makes |= _FUNCTION
-            self.hooks.parse(statement)
+            if self.hooks.parse.implementations:
+                self.hooks.parse(statement)
         return statement
 
     def tables_changed(self, statement: Statement) -> None:

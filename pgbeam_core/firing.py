@@ -63,6 +63,7 @@ class Hooks:
         self.pool = self._first("pool")
         self.authenticated = self._all("authenticated")
         self.disconnect = self._all("disconnect")
+        self.template = self._all("template")
         self.parse = self._all("parse")
         self.result = self._all("result")
         self.transaction_over = self._all("transaction_over")
@@ -83,7 +84,7 @@ class Hooks:
         """Count and log the exception being handled; raise if that plugin must not be passed over."""
         self.raised[hook, plugin] += 1
         log.failure("plugin {plugin} raised in {hook}", plugin=plugin, hook=hook)
-        if plugin in self._refusing and hook in ("parse", "route", "execute", "connect"):
+        if plugin in self._refusing and hook in ("template", "parse", "route", "execute", "connect"):
             raise PluginRaised(plugin)
 
     def _first(self, name: str) -> First:

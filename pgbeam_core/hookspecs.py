@@ -89,6 +89,16 @@ def authenticated(session: Session) -> None:
 
 
 @hookspec
+def template(statement: Statement) -> None:
+    """Look at an SQL text of a kind not seen before, and note what holds for all texts of that kind.
+
+    Texts that differ only in plain number and string literals are of one kind: they get the notes made here, so keep
+    nothing in `statement.notes["<plugin>"]` that depends on a literal. Fired before `parse`, once per kind while it is
+    remembered; what a plugin can tell from the template costs nothing per query.
+    """
+
+
+@hookspec
 def parse(statement: Statement) -> None:
     """Look at an SQL text that was not seen before (or not remembered) and note what you need to know about it.
 

@@ -56,26 +56,6 @@ class Kind(enum.StrEnum):
     UNKNOWN = "unknown"
 
 
-_EFFECTS = frozenset(
-    {
-        Kind.COMMIT,
-        Kind.ROLLBACK,
-        Kind.SAVEPOINT,
-        Kind.RELEASE,
-        Kind.ROLLBACK_TO,
-        Kind.DISCARD,
-        Kind.CLOSE,
-        Kind.DEALLOCATE,
-        Kind.UNLISTEN,
-        Kind.DDL,
-        Kind.DO,
-        Kind.CALL,
-        Kind.MULTI,
-        Kind.UNKNOWN,
-    }
-)
-
-
 @dataclass(slots=True, frozen=True)
 class Annotation:
     """One `/* @pgbeam:name key=value word */`; a word without a value has the value None. Keys are lower case."""
@@ -178,10 +158,19 @@ class Statement:
     """About `pgbeam.*`, which PgBeam answers itself; None until somebody has looked."""
     shareable: bool = False
     """It is a plain read whose rows depend on nothing but tables and settings: it may stand behind other clients'."""
+    has_effects: bool = True
+    """Its success may change what PgBeam knows of a session."""
     cost: Cost = field(default_factory=Cost)
     """How long and how large it has been so far; texts that differ only in constants have one in common."""
     parses: int = 0
     """How often a client asked a server to parse it."""
+    pure: bool = False
+    """Equal rows and settings give an equal result: `stable`, and so is every function it calls.
+
+    A function or operator that PostgreSQL does not bring along is not trusted.
+    """
+    calls_unknown: bool = True
+    """It calls functions that PostgreSQL does not bring along: these may write what the text does not name."""
     _shape: tuple[str, str] | None = None
 
     @property
@@ -189,10 +178,34 @@ class Statement:
         """Whether the client's text had annotations, so that the server sees another."""
         return bool(self.annotations or self.problems)
 
-    @property
-    def has_effects(self) -> bool:
-        """Whether its success changes what PgBeam knows of a session."""
-        return self.kind in _EFFECTS or bool(self.settings or self.makes or self.drops)
+    def sibling(self, text: bytes, notes: dict[str, Any]) -> Statement:
+        """The same verdict on another text, which differs from this one in plain literals only."""
+        return Statement(
+            text,
+            self.kind,
+            (),
+            self.reads,
+            self.stable,
+            self.relations,
+            self.writes,
+            self.writes_unknown,
+            self.functions,
+            (),
+            (),
+            self.makes,
+            self.drops,
+            (),
+            self.subject,
+            notes,
+            False,
+            self.local,
+            self.shareable,
+            self.has_effects,
+            self.cost,
+            0,
+            self.pure,
+            self.calls_unknown,
+        )
 
     @property
     def query_hash(self) -> str:
@@ -213,23 +226,6 @@ class Statement:
         from pgbeam_core.sql.shapes import canonical  # here, because sql builds on this module
 
         return canonical(self.text)
-
-    @property
-    def pure(self) -> bool:
-        """Equal rows and settings give an equal result: `stable`, and so is every function it calls.
-
-        A function or operator that PostgreSQL does not bring along is not trusted. Found out anew each time.
-        """
-        from pgbeam_core.sql.volatility import BUILTIN
-
-        return self.stable and all(BUILTIN.is_immutable(name) for name in self.functions)
-
-    @property
-    def calls_unknown(self) -> bool:
-        """It calls functions that PostgreSQL does not bring along: these may write what the text does not name."""
-        from pgbeam_core.sql.volatility import BUILTIN
-
-        return not all(BUILTIN.is_builtin(name) for name in self.functions)
 
     def _shaped(self) -> tuple[str, str]:
         if self._shape is None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Generic, TypeVar
 
 from pgbeam_core.query import Statement
 from pgbeam_core.sql.annotations import MARK, VOCABULARY, Vocabulary, annotate
 from pgbeam_core.sql.classify import classify
+from pgbeam_core.sql.conclusions import conclude
 from pgbeam_core.sql.templates import Lender, lends, template
 
 DEFAULT_BYTES = 32 * 1024 * 1024
@@ -61,10 +63,17 @@ class Memo(Generic[V]):
 class Statements:
     """The door to understanding SQL: a bounded memory of analysed texts.
 
-    max_bytes: what texts and verdicts may take, estimated. vocabulary: the annotations that are understood.
+    max_bytes: what texts and verdicts may take, estimated. vocabulary: the annotations that are understood. judge:
+    called with each statement that was analysed, but not with its siblings, which get its notes.
     """
 
-    def __init__(self, max_bytes: int = DEFAULT_BYTES, vocabulary: Vocabulary = VOCABULARY) -> None:
+    def __init__(
+        self,
+        max_bytes: int = DEFAULT_BYTES,
+        vocabulary: Vocabulary = VOCABULARY,
+        judge: Callable[[Statement], object] = bool,
+    ) -> None:
+        self._judge = judge
         self._texts: Memo[Statement] = Memo(max_bytes * 3 // 4)
         self._templates: Memo[Lender] = Memo(max_bytes // 4)
         self._vocabulary = vocabulary
@@ -94,16 +103,17 @@ class Statements:
         if text == sql:
             return self._classified(sql)
         found = self.statement(text)
-        return replace(found, annotations=annotations, problems=problems, notes={}, seen=False, parses=0)
+        annotated = replace(found, annotations=annotations, problems=problems, notes={}, seen=False, parses=0)
+        self._judge(annotated)
+        return annotated
 
     def _classified(self, sql: bytes) -> Statement:
         key = template(sql)
-        if key is None:
-            return classify(sql)
-        lender = self._templates.get(key)
+        lender = self._templates.get(key) if key is not None else None
         if lender is not None:
             return lender.sibling(sql)
-        found = classify(sql)
-        if lends(found):
+        found = conclude(classify(sql))
+        self._judge(found)
+        if key is not None and lends(found):
             self._templates.put(key, Lender(found))
         return found

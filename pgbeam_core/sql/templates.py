@@ -6,6 +6,7 @@ import re
 
 from pgbeam_core.query import Kind, Statement
 from pgbeam_core.sql.clock import may_mention_clock, mentions_clock
+from pgbeam_core.sql.conclusions import shows_a_setting
 
 MAX_BYTES = 16 * 1024
 """Longer texts are rarely siblings."""
@@ -41,6 +42,8 @@ _OWN_SHAPE = re.compile(
 _SHARED_AT_MOST = 4_000
 """Characters of a shape that siblings may share; the search above is quadratic at worst."""
 _KINDS = frozenset({Kind.SELECT, Kind.INSERT, Kind.UPDATE, Kind.DELETE})
+_CALLS = frozenset({"function"})
+"""Calling functions of the users' own makes what it makes whatever the literals are."""
 
 
 def template(sql: bytes) -> bytes | None:
@@ -57,33 +60,26 @@ def template(sql: bytes) -> bytes | None:
 
 def lends(statement: Statement) -> bool:
     """Whether a verdict holds for every text of the same template."""
-    return statement.kind in _KINDS and not statement.settings and not statement.makes and not statement.drops
+    if statement.kind not in _KINDS or shows_a_setting(statement):
+        return False
+    return not statement.settings and statement.makes <= _CALLS and not statement.drops
 
 
 class Lender:
     """The first statement of a template, which lends its verdict to the others."""
 
-    __slots__ = ("_shape", "_shape_known", "_statement")
+    __slots__ = ("_notes", "_shape", "_shape_known", "_statement")
 
     def __init__(self, statement: Statement) -> None:
         self._statement = statement
+        # As they are now: what is noted on the first text later is about that text.
+        self._notes = dict(statement.notes)
         self._shape: tuple[str, str] | None = None
         self._shape_known = False
 
     def sibling(self, text: bytes) -> Statement:
-        """The verdict on another text of the template; `notes` start empty."""
-        lent = self._statement
-        found = Statement(
-            text,
-            lent.kind,
-            reads=lent.reads,
-            stable=lent.stable,
-            relations=lent.relations,
-            writes=lent.writes,
-            writes_unknown=lent.writes_unknown,
-            functions=lent.functions,
-            cost=lent.cost,
-        )
+        """The verdict on another text of the template."""
+        found = self._statement.sibling(text, self._notes.copy())
         if not self._shape_known:
             self._learn_shape()
         found._shape = self._shape

@@ -66,8 +66,8 @@ class Caching:
         return variables.check(name, value, self.cache.settings)
 
     @hookimpl
-    def parse(self, statement: Statement) -> None:
-        """Note what the text alone says."""
+    def template(self, statement: Statement) -> None:
+        """Note what the text alone says, whatever its literals."""
         noted(statement)
 
     @hookimpl

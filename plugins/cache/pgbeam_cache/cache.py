@@ -12,7 +12,7 @@ from pgbeam_cache.bookings import booked
 from pgbeam_cache.counts import Counts
 from pgbeam_cache.flights import Flight, Flights
 from pgbeam_cache.lookups import Lookups
-from pgbeam_cache.notes import Note
+from pgbeam_cache.notes import Note, digest
 from pgbeam_cache.refreshes import Refreshes
 from pgbeam_cache.rules import Rules
 from pgbeam_cache.second import FOLDER, open_second
@@ -85,7 +85,7 @@ class Cache:
             self.bypass(query, agreed)
             return None
         visit = self.visit(session)
-        key = keys.key(visit.scope.of(target.role), note.text(statement), query)
+        key = keys.key(visit.scope.of(target.role), digest(statement, note), query)
         wish = Wish(query, visit, note, key, agreed)
         catalog = None if note.plain else visit.survey.catalog(session)
         if catalog is not None or note.plain:
@@ -216,9 +216,11 @@ class Cache:
         statement = query.statement
         if note.reason is not None or not query.answerable or len(statement.text) > _LONGEST_SHAPE:
             return
-        if self.shapes.of(statement, note).wants_sample:
+        shape = self.shapes.of(statement, note)
+        if shape.wants_sample:
+            shape.sampled()
             scope = self.visit(query.session).scope.of("")
-            query.notes[_SAMPLE] = keys.key(scope, note.text(statement), query)
+            query.notes[_SAMPLE] = keys.key(scope, digest(statement, note), query)
             query.keep_result(_SAMPLE_BYTES)
 
     # Told afterwards.

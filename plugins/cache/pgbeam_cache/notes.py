@@ -1,16 +1,13 @@
-"""What the text of a statement alone says to the cache. Found once per text."""
+"""What the text of a statement alone says to the cache. Found once for all texts of a template."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pgbeam_core import Annotation, Catalog, Kind, Name, Statement
-
-if TYPE_CHECKING:
-    from pgbeam_cache.shapes import Shape
 
 _CURSORS = frozenset({Kind.DECLARE, Kind.FETCH, Kind.CLOSE})
 _TRANSACTIONS = frozenset(
@@ -24,6 +21,8 @@ _CATALOGS = frozenset({"pg_catalog", "information_schema", "pg_toast"})
 _CALLS = frozenset({"function"})
 """What a statement "makes" when it calls functions of the users' own: they may do anything, or nothing."""
 _SEQUENCE_WRITERS = frozenset({"nextval", "setval"})
+_DIGEST = "cache.digest"
+"""Where a statement keeps what stands for its text."""
 # The scanner takes these for space, PostgreSQL takes them for letters.
 _FOREIGN_SPACE = re.compile(r"[^\S\x00-\x7f]")
 
@@ -55,7 +54,6 @@ class Note:
     __slots__ = (
         "_seen",
         "_serial",
-        "_text",
         "annotation",
         "awkward",
         "effect",
@@ -64,7 +62,6 @@ class Note:
         "own_functions",
         "plain",
         "reason",
-        "shape",
         "tables",
     )
 
@@ -78,8 +75,6 @@ class Note:
         self.annotation: Annotation | None = statement.annotation("cache") if statement.annotations else None
         self.tables = tuple(sorted({name for _, name in statement.relations})) if self.reason is None else ()
         """Names of the relations it reads, without their schema: unqualified names may mean any."""
-        self.shape: Shape | None = None
-        """Where its executions are counted."""
         self._serial = 0
         self._seen = Seen(self.tables, "volatile" if self.own_functions else None)
         self.awkward = b"\\" in statement.text
@@ -89,7 +84,6 @@ class Note:
         """It may commit what came before."""
         self.forgets = "all" in statement.drops
         """DISCARD ALL."""
-        self._text: bytes | None = None
 
     def seen(self, statement: Statement, catalog: Catalog | None) -> Seen:
         """What it reads, and whether it may be remembered, as that catalog has it; without one, as the text has it."""
@@ -104,11 +98,14 @@ class Note:
         tables, changing = catalog.reading(statement.relations)
         return Seen(tables, None if catalog.is_pure(statement) and not changing else "volatile")
 
-    def text(self, statement: Statement) -> bytes:
-        """32 bytes that stand for the text; white space, comments and the case of keywords do not matter."""
-        if self._text is None:
-            self._text = blake2b(_normalised(statement, exact=self.awkward), digest_size=32).digest()
-        return self._text
+
+def digest(statement: Statement, note: Note) -> bytes:
+    """32 bytes that stand for the text; white space, comments and the case of keywords do not matter."""
+    found: bytes | None = statement.notes.get(_DIGEST)
+    if found is None:
+        found = blake2b(_normalised(statement, exact=note.awkward), digest_size=32).digest()
+        statement.notes[_DIGEST] = found
+    return found
 
 
 def _normalised(statement: Statement, *, exact: bool) -> bytes:

@@ -26,12 +26,12 @@ class Shape:
 
     __slots__ = (
         "_same",
+        "_sampled_at",
         "_watched",
         "bytes",
         "calls",
         "compared",
         "first",
-        "gone",
         "hash",
         "hits",
         "kind",
@@ -59,9 +59,8 @@ class Shape:
         """Seconds since 1970."""
         self.compared = 0
         """Executions whose result could be compared with the one before of the same request."""
-        self.gone = False
-        """It gave way, and is counted nowhere."""
         self._same = 0
+        self._sampled_at = 0
         self._watched: OrderedDict[bytes, bytes] = OrderedDict()
 
     @property
@@ -78,7 +77,11 @@ class Shape:
     @property
     def wants_sample(self) -> bool:
         """The next reply is worth comparing."""
-        return self.reason is None and (self.calls < _SAMPLED_FIRST or self.calls % _SAMPLED_EVERY == 0)
+        return self.reason is None and self.calls >= self._sampled_at
+
+    def sampled(self) -> None:
+        """That reply will be looked at; the next ones need not be."""
+        self._sampled_at = self.calls + (1 if self.calls < _SAMPLED_FIRST else _SAMPLED_EVERY)
 
     @property
     def recommendation(self) -> str:
@@ -139,14 +142,8 @@ class Shapes:
         return self._shapes.get(query_hash)
 
     def of(self, statement: Statement, note: Note) -> Shape:
-        """The shape of a statement; remembered on its note."""
-        shape = note.shape
-        if shape is None or shape.gone:
-            shape = self._shapes.get(statement.query_hash)
-            if shape is None:
-                shape = self._new(statement, note)
-            note.shape = shape
-        return shape
+        """The shape of a statement."""
+        return self._shapes.get(statement.query_hash) or self._new(statement, note)
 
     def executed(self, statement: Statement, note: Note, result: Result) -> None:
         """Count one execution."""
@@ -156,7 +153,6 @@ class Shapes:
         if len(self._shapes) >= self.most:
             oldest = sorted(self._shapes.values(), key=lambda shape: shape.last)
             for shape in oldest[: len(oldest) - self.most + max(1, self.most // _GIVE_WAY)]:
-                shape.gone = True
                 del self._shapes[shape.hash]
         shape = self._shapes[statement.query_hash] = Shape(statement, note, self._wall())
         return shape

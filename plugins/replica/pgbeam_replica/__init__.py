@@ -66,7 +66,7 @@ class Replicas:
             self._watch(session.project).left()
 
     @hookimpl
-    def parse(self, statement: Statement) -> None:
+    def template(self, statement: Statement) -> None:
         """Judge it once."""
         statement.notes["replica"] = reading(statement)
 
