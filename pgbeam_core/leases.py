@@ -49,6 +49,8 @@ class Server(Protocol):
     """A connection to PostgreSQL, as a pool sees it."""
 
     target: Target
+    address: str
+    """Of the target, as debug notices show it."""
     identity: Identity
     pid: int
     alive: bool

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from pgbeam_core.errors import PgBeamError
@@ -313,8 +313,7 @@ class Notice:
     sqlstate: str = "00000"
 
 
-@dataclass(slots=True, frozen=True)
-class Result:
+class Result(NamedTuple):
     """How one execution ended. Exactly one for each execution, however it was answered."""
 
     source: str

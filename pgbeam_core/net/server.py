@@ -48,6 +48,7 @@ class Server(Protocol):
         relay: Relay | None,
     ) -> None:
         self.target = target
+        self.address = target.address
         self.identity = identity
         self.pid = 0
         self.secret = b""

@@ -20,6 +20,7 @@ from pgbeam_core.session.effects import Effects, resets_name
 from pgbeam_core.session.endings import Endings
 from pgbeam_core.session.extended import Book, Plan
 from pgbeam_core.session.leasing import Leasing
+from pgbeam_core.session.plain import PlainReads
 from pgbeam_core.session.questions import Go, Questions
 from pgbeam_core.session.requests import Inbox
 from pgbeam_core.session.sending import Sender
@@ -67,6 +68,7 @@ class Conversation:
         self._batch: list[bytes] = []
         self._batch_size = 0
         self._endings = Endings(self)
+        self._plain = PlainReads(self)
         self.turn: Turn | None = None
         """What a server owes this client."""
         self._reading = True
@@ -99,11 +101,17 @@ class Conversation:
 
     def received(self, data: bytes) -> None:
         """The client sent bytes. Raises ProtocolViolation."""
-        self._inbox.add(data)
         phase = self.phase
+        if phase is Phase.IDLE and not self._inbox.holds and self._reading and self._is_between_requests():
+            if self._plain.take(data):
+                return
+        self._inbox.add(data)
         if phase is Phase.IDLE or phase is Phase.OPEN or phase is Phase.COPYING:
             self.advance()
         self._mind_the_inbox()
+
+    def _is_between_requests(self) -> bool:
+        return not (self.skipping or self._batch or self.session.in_transaction or self.client_is_full)
 
     def _mind_the_inbox(self) -> None:
         """Stop reading a client that is too far ahead; a message that is still growing must be let in."""
@@ -169,7 +177,7 @@ class Conversation:
             self._simple_local(statement)
             return
         self.ended = True
-        query = self._query(statement, simple=True, answerable=self.phase is Phase.IDLE)
+        query = self.query(statement, simple=True, answerable=self.phase is Phase.IDLE)
         self.questions.ask(query, lambda: self.sender.simple(frame, query), _whole)
 
     def _simple_local(self, statement: Statement) -> None:
@@ -231,7 +239,7 @@ class Conversation:
         for step in plan.executions:
             assert step.prepared is not None
             bind = plan.binding_of(step)
-            query = self._query(step.prepared.statement, simple=False, answerable=alone and bind is not None)
+            query = self.query(step.prepared.statement, simple=False, answerable=alone and bind is not None)
             query.bound(bind, step.prepared.key[1], described=plan.needs_description)
             queries.append(query)
         if len(queries) > 1:
@@ -239,7 +247,8 @@ class Conversation:
                 query.in_transaction = True
         return queries
 
-    def _query(self, statement: Statement, *, simple: bool, answerable: bool) -> Query:
+    def query(self, statement: Statement, *, simple: bool, answerable: bool) -> Query:
+        """One execution, as it is to be asked about."""
         return Query(
             self.session,
             statement,
@@ -261,6 +270,8 @@ class Conversation:
 
     def on(self) -> None:
         """Go on with what the client has sent meanwhile; called when a wait is over, from outside `advance`."""
+        if self._reading and not self._inbox.holds and self.phase is Phase.IDLE:
+            return
         try:
             self.advance()
         except ProtocolViolation as error:
@@ -312,6 +323,10 @@ class Conversation:
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         """The reply is complete."""
         self._endings.turn_over(turn, ready)
+
+    def whole(self, turn: Turn, reply: bytes) -> None:
+        """A plain read went well: the reply from beginning to end."""
+        self._endings.whole(turn, reply)
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
         """The server went away with the rest of the reply."""

@@ -15,6 +15,8 @@ from pgbeam_core.wire import backend
 if TYPE_CHECKING:
     from pgbeam_core.session.conversation import Conversation
 
+_READY_SIZE = len(backend.READY_IDLE)
+
 
 class Endings:
     """Settles what a conversation's turns have come to."""
@@ -68,6 +70,28 @@ class Endings:
         conversation.leasing.let_go()
         conversation.on()
 
+    def whole(self, turn: Turn, reply: bytes) -> None:
+        """A plain read went well, outside a transaction: nothing has changed but what is counted."""
+        conversation = self._conversation
+        if conversation.phase is Phase.GONE:
+            self._after_leaving()
+            return
+        conversation.sender.forget()
+        conversation.turn = None
+        turn.size = len(turn.prefix) + len(reply) - _READY_SIZE
+        if turn.kept is not None and turn.size <= turn.keep:
+            turn.kept.append(reply[:-_READY_SIZE])
+        else:
+            turn.kept = None
+        notices = self._results(turn, b"I")
+        if notices:
+            conversation.client.write(turn.prefix + reply[:-_READY_SIZE] + notices + reply[-_READY_SIZE:])
+        else:
+            conversation.client.write(turn.prefix + reply if turn.prefix else reply)
+        conversation.phase = Phase.IDLE
+        conversation.leasing.let_go()
+        conversation.on()
+
     def _results(self, turn: Turn, status: bytes) -> bytes:
         """Report what came of each execution; give the notices."""
         conversation = self._conversation
@@ -80,9 +104,9 @@ class Endings:
             turn.queries[0].statement.cost.learn(results[0].server_time, turn.size, alone=not lease.shared)
         notices = b""
         for query, result in zip(turn.queries, results, strict=True):
-            query.explain(upstream=lease.server.target.address)
+            query.facts["upstream"] = lease.server.address
             if lease.shared:
-                query.explain(shared="true")
+                query.facts["shared"] = "true"
             notices += conversation.report(query, result)
         return notices
 

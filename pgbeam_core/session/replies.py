@@ -16,10 +16,12 @@ from __future__ import annotations
 
 from collections import deque
 from struct import Struct
+from struct import error as struct_error
 from typing import Protocol
 
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.session.turns import BIND, TO_THE_END, Turn
+from pgbeam_core.wire.backend import READY_IDLE
 
 _HEADER = Struct("!BI")
 _MAX_LENGTH = 0x3FFFFFFF
@@ -79,9 +81,43 @@ class ReplyQueue:
         if self._tail:
             data = self._tail + data
             self._tail = b""
-        rest = self._walk(data)
-        if rest < len(data):
-            self._tail = data[rest:]
+        start, have = 0, len(data)
+        while start < have and self.turns and self.turns[0].plain:
+            end = self._whole(self.turns[0], data, start)
+            if not end:
+                self.turns[0].plain = b""
+                break
+            start = end
+        if start < have:
+            rest = self._walk(data, start)
+            if rest < have:
+                self._tail = data[rest:]
+
+    def _whole(self, turn: Turn, data: bytes, start: int) -> int:
+        """Hand on the reply at `start` if it is that of a plain read, whole, without a surprise; give its end, or 0."""
+        unpack = _HEADER.unpack_from
+        position, smallest = start, 4
+        try:
+            for wanted in turn.plain:
+                tag, length = unpack(data, position)
+                if tag != wanted or length < smallest:
+                    return 0
+                position += 1 + length
+            tag, length = unpack(data, position)
+            while tag == _ROW and length >= smallest:
+                position += 1 + length
+                tag, length = unpack(data, position)
+        except struct_error:
+            return 0
+        ready: int = position + 1 + length
+        end: int = ready + 6
+        if tag != _COMPLETE or length < smallest or data[ready:end] != READY_IDLE:
+            return 0
+        self.turns.popleft()
+        self.status = b"I"
+        turn.tags.append(data[position + 5 : ready - 1])
+        turn.owner.whole(turn, data[start:end])
+        return end
 
     def _stream(self, data: bytes) -> bytes:
         """The middle of a row that was larger than its chunk: it is the head's, up to its end."""
@@ -90,9 +126,9 @@ class ReplyQueue:
         self.turns[0].deliver(part)
         return data[len(part) :]
 
-    def _walk(self, data: bytes) -> int:
-        """Walk the whole frames of `data`; give the position of the first byte that is still to be kept."""
-        start = position = 0
+    def _walk(self, data: bytes, start: int) -> int:
+        """Walk the whole frames from `start` on; give the position of the first byte that is still to be kept."""
+        position = start
         have = len(data)
         while have - position >= 5:
             tag, length = _HEADER.unpack_from(data, position)

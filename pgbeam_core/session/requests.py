@@ -22,6 +22,11 @@ class Inbox:
         self._more: list[bytes] = []
         self._more_size = 0
 
+    @property
+    def holds(self) -> bool:
+        """Whether there is anything in it."""
+        return self._at < len(self._data) or bool(self._more)
+
     def __len__(self) -> int:
         """Bytes held."""
         return len(self._data) - self._at + self._more_size

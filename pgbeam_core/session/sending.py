@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pgbeam_core.query import Kind, Query, Statement
 from pgbeam_core.session import inspection, settings, turns
 from pgbeam_core.session.extended import SYNC, Plan
-from pgbeam_core.session.prepared import ServerStatements
+from pgbeam_core.session.prepared import Key, ServerStatements
 from pgbeam_core.session.rewrite import PROVOKE, Rewriter
 from pgbeam_core.session.turns import TO_THE_END, Owed, Turn
 from pgbeam_core.wire import frontend
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pgbeam_core.leases import Server
     from pgbeam_core.session.conversation import Conversation
 
+_ROWS = b"T"
+"""How the reply to a plain read begins, by the simple protocol."""
 _NONE_HELD = ServerStatements(0)
 _SPEAKS_OF_STATEMENTS = frozenset({Kind.EXECUTE, Kind.DEALLOCATE, Kind.EXPLAIN, Kind.DDL})
 
@@ -47,6 +49,32 @@ class Sender:
             frame = frontend.Query(query.statement.text).to_bytes()
         self.raw(frame, [query])
 
+    def plain_simple(self, frame: bytes, query: Query) -> None:
+        """A Query message with one plain read."""
+        turn = self.plain_turn(query, simple=True)
+        turn.plain = _ROWS
+        self._server.statements.unnamed = None
+        self.send(turn, frame)
+
+    def plain_turn(self, query: Query, *, simple: bool) -> Turn:
+        """The turn of one plain read, on a server that has been given the client's run-time parameters."""
+        self._prepare_server()
+        return self._new_turn([query], simple=simple, ended=True)
+
+    def ready_name(self, key: Key, *, parsed: bool) -> bytes | None:
+        """The name under which the server has a statement, if nothing else has to be said to it first.
+
+        parsed: the client has just parsed it, so it must be as the server would parse it now.
+        """
+        held = self._server.statements
+        name = held.named.get(key)
+        if name is None or held.stale or len(held.named) > held.limit:
+            return None
+        if parsed and held.epochs.get(key) != self._conversation.epoch:
+            return None
+        held.named.move_to_end(key)
+        return name
+
     def raw(self, frame: bytes, queries: list[Query]) -> None:
         """A Query or FunctionCall message; every byte of the reply is the client's."""
         if self._turn is not None and not self._turn.ended:
@@ -58,7 +86,7 @@ class Sender:
             self._conversation.leave_databases(query.statement)
         turn = self._new_turn(queries, simple=True, ended=True)
         self._server.statements.unnamed = None
-        self._send(turn, frame)
+        self.send(turn, frame)
 
     def _raw_behind(self, turn: Turn, frame: bytes, queries: list[Query]) -> None:
         """Messages of the extended protocol without a Sync came before it: its ReadyForQuery ends them all."""
@@ -80,11 +108,11 @@ class Sender:
         turn.script = deque(script)
         turn.names = names
         if ended and plan.learns_columns and not self._conversation.session.in_transaction:
-            turn.again = partial(self._again, plan, turn)
-        self._send(turn, b"".join(frames))
+            turn.again = partial(self.again, plan, turn)
+        self.send(turn, b"".join(frames))
         self._server.settle(turn)
 
-    def _again(self, plan: Plan, turn: Turn) -> None:
+    def again(self, plan: Plan, turn: Turn) -> None:
         """Tables changed behind the server's back: have it plan the statements anew. The client has seen no byte
         but ParseComplete."""
         closing = [frontend.Close(frontend.STATEMENT, name).to_bytes() for name in self._server.statements.forget()]
@@ -95,7 +123,7 @@ class Sender:
         turn.again, turn.stale, turn.error = None, False, None
         turn.script = deque([turns.CLOSE_UNSEEN] * len(closing) + writer.script)
         turn.names = writer.names
-        self._send(turn, b"".join(closing + writer.out))
+        self.send(turn, b"".join(closing + writer.out))
 
     def more(self, plan: Plan, queries: list[Query]) -> None:
         """A further part of a request that is under way."""
@@ -127,7 +155,7 @@ class Sender:
             return
         turn = self._new_turn([], simple=False, ended=True)
         turn.script = deque([step])
-        self._send(turn, PROVOKE + frontend.SYNC)
+        self.send(turn, PROVOKE + frontend.SYNC)
 
     def alone(self, plan: Plan) -> tuple[bytes, bool]:
         """The reply to a request that no server has to see, and whether it ended in an error."""
@@ -177,7 +205,8 @@ class Sender:
         self._turn = turn
         return turn
 
-    def _send(self, turn: Turn, data: bytes) -> None:
+    def send(self, turn: Turn, data: bytes) -> None:
+        """A request goes out."""
         self._conversation.sent(turn)
         self._server.send(turn, data)
 

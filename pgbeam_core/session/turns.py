@@ -31,6 +31,9 @@ class Owner(Protocol):
     def turn_lost(self, turn: Turn, reason: str) -> None:
         """The server is gone; the rest of the reply will not come."""
 
+    def whole(self, turn: Turn, reply: bytes) -> None:
+        """A plain read went well: the reply from beginning to end. In place of `deliver` and `turn_over`."""
+
 
 class Unattended:
     """An owner without a client, for requests of PgBeam's own: they are whole, copy nothing, and nobody reads along."""
@@ -47,6 +50,9 @@ class Unattended:
     def takes_back(self, turn: Turn, error: bytes) -> bool:
         """Never: its turns are not shared."""
         return False
+
+    def whole(self, turn: Turn, reply: bytes) -> None:
+        """Never: its requests are not taken for a client's plain reads."""
 
 
 class Owed:
@@ -114,6 +120,8 @@ class Turn:
         "muted",
         "names",
         "owner",
+        "plain",
+        "prefix",
         "queries",
         "script",
         "sent_at",
@@ -159,6 +167,10 @@ class Turn:
         """That has happened; the client has not been told, and `again` is to be called at ReadyForQuery."""
         self.names: dict[bytes, bytes] = {}
         """What PgBeam calls a statement on the server → what the client calls it, for error messages."""
+        self.plain = b""
+        """The tags with which the reply begins if all goes well, rows then following: a plain read's, as yet untouched."""
+        self.prefix = b""
+        """What the client is told ahead of such a reply."""
         self.keep = 0
         self.kept: list[bytes] | None = None
 

@@ -1,0 +1,204 @@
+"""The short way of requests that are one plain read and nothing else.
+
+What applications send all day is one SELECT as a Query message, or as Parse, Bind, Describe, Execute and Sync with
+unnamed portal, in one chunk; and the reply fits into one chunk too. Such a request is recognised as a whole and its
+reply handed on as a whole (`ReplyQueue`); plugins and pools are asked as for any other. Everything that is not exactly
+of that form goes the long way, which this one must not differ from.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from pgbeam_core.errors import ProtocolViolation
+from pgbeam_core.query import Answer, Query, Statement
+from pgbeam_core.session.extended import Plan
+from pgbeam_core.session.prepared import Prepared
+from pgbeam_core.session.turns import BIND, DESCRIBE, EXECUTE, Owed, Turn, say
+from pgbeam_core.wire import backend, frontend
+from pgbeam_core.wire.frames import split
+
+if TYPE_CHECKING:
+    from pgbeam_core.session.conversation import Conversation
+
+_HEADER = Struct("!BI")
+_QUERY, _PARSE, _BIND = b"QPB"
+_LONGEST = 64 * 1024
+"""Bytes of a request; longer ones have no use for a short way."""
+
+_DESCRIBE_PORTAL = frontend.Describe(frontend.PORTAL, b"").to_bytes()
+_EXECUTE = frontend.Execute(b"", 0).to_bytes()
+_TAILS = {_DESCRIBE_PORTAL + _EXECUTE + frontend.SYNC: True, _EXECUTE + frontend.SYNC: False}
+"""What may follow Bind: is the portal described?"""
+
+_SAYS_PARSED = say(backend.PARSE_COMPLETE)
+_SCRIPTS: dict[tuple[bool, bool], tuple[Owed, ...]] = {
+    (True, True): (_SAYS_PARSED, BIND, DESCRIBE, EXECUTE),
+    (True, False): (_SAYS_PARSED, BIND, EXECUTE),
+    (False, True): (BIND, DESCRIBE, EXECUTE),
+    (False, False): (BIND, EXECUTE),
+}
+
+
+class Request:
+    """One execution by the extended protocol, the statement found."""
+
+    __slots__ = ("bind_at", "data", "described", "name", "parsed", "prepared", "tail_at")
+
+    def __init__(
+        self, data: bytes, prepared: Prepared, name: bytes, bind_at: int, tail_at: int, *, described: bool
+    ) -> None:
+        self.data = data
+        self.prepared = prepared
+        self.name = name
+        """The client's name of the statement."""
+        self.bind_at = bind_at
+        """Where Bind begins: behind Parse, if there is one."""
+        self.tail_at = tail_at
+        """Where it ends."""
+        self.parsed = bind_at > 0
+        self.described = described
+
+    def rebound(self, name: bytes) -> bytes:
+        """The request without Parse, the statement under another name."""
+        values = self.data[self.bind_at + 7 + len(self.name) :]
+        length = self.tail_at - self.bind_at - 1 + len(name) - len(self.name)
+        return b"".join((_HEADER.pack(_BIND, length), b"\0", name, b"\0", values))
+
+    def frames(self) -> list[bytes]:
+        """Its messages, for the long way."""
+        return [self.data[start:end] for _, start, end in split(self.data)]
+
+    def reply(self, answer: Answer) -> bytes:
+        """The whole reply but for ReadyForQuery, around a kept answer."""
+        described = (answer.description or backend.NO_DATA) if self.described else b""
+        parsed = backend.PARSE_COMPLETE if self.parsed else b""
+        return b"".join((parsed, backend.BIND_COMPLETE, described, answer.rows, answer.complete))
+
+
+class PlainReads:
+    """Recognises the plain reads of one conversation and sends them on their way."""
+
+    __slots__ = ("_conversation", "_parsed")
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._parsed: tuple[bytes, Prepared | None] = (b"", None)
+        """The client's last Parse of the unnamed statement, and what it made."""
+
+    def take(self, data: bytes) -> bool:
+        """Start on what the client has sent, if it is one plain read, whole; nothing else may be under way."""
+        tag, have = data[0], len(data)
+        if 12 < have <= _LONGEST:
+            if tag == _QUERY:
+                return self._simple(data, have)
+            if tag == _PARSE or tag == _BIND:
+                request = self._extended(data, have)
+                if request is not None:
+                    self._ask(request)
+                    return True
+        return False
+
+    def _simple(self, data: bytes, have: int) -> bool:
+        conversation = self._conversation
+        if _HEADER.unpack_from(data)[1] != have - 1 or data.find(0, 5) != have - 1:
+            return False
+        statement = conversation.world.statement(data[5:-1])
+        if not _is_plain(statement):
+            return False
+        conversation.book.statements.pop(b"", None)
+        conversation.ended = True
+        query = conversation.query(statement, simple=True, answerable=True)
+        if statement.annotated:
+            data = frontend.Query(statement.text).to_bytes()
+        conversation.questions.ask(query, lambda: conversation.sender.plain_simple(data, query), _whole)
+        return True
+
+    def _extended(self, data: bytes, have: int) -> Request | None:
+        """The request that the data are, if they are one of this form about a plain read."""
+        at = 0
+        if data[0] == _PARSE:
+            at = 1 + _HEADER.unpack_from(data)[1]
+            if at < 9 or at + 12 > have or data[5]:
+                return None
+        tag, length = _HEADER.unpack_from(data, at)
+        tail = at + 1 + length
+        if tag != _BIND or length < 12 or data[at + 5]:
+            return None
+        described = _TAILS.get(data[tail:])
+        name_end = data.find(0, at + 6, tail)
+        if described is None or name_end < 0:
+            return None
+        name = data[at + 6 : name_end]
+        if not at:
+            prepared = self._conversation.book.statements.get(name)
+        else:
+            prepared = None if name else self._prepared(data[:at])
+        if prepared is None or not _is_plain(prepared.statement):
+            return None
+        return Request(data, prepared, name, at, tail, described=described)
+
+    def _prepared(self, parse: bytes) -> Prepared | None:
+        """What a Parse of the unnamed statement makes; clients often say the same again."""
+        known, prepared = self._parsed
+        if known == parse and prepared is not None:
+            prepared.description = None
+            return prepared
+        try:
+            name, text, types_at = frontend.parse_names(parse)
+        except ProtocolViolation:
+            return None
+        prepared = Prepared(name, self._conversation.world.statement(text), parse[types_at:])
+        self._parsed = parse, prepared
+        return prepared
+
+    def _ask(self, request: Request) -> None:
+        conversation, prepared = self._conversation, request.prepared
+        conversation.ended = True
+        query = conversation.query(prepared.statement, simple=False, answerable=True)
+        bind = request.data[request.bind_at : request.tail_at]
+        query.bound(bind, prepared.key[1], described=request.described)
+
+        def reply(answer: Answer) -> bytes:
+            if request.parsed:
+                conversation.book.statements[b""] = prepared
+            return request.reply(answer)
+
+        conversation.questions.ask(query, partial(self._go, request, query), reply)
+
+    def _go(self, request: Request, query: Query) -> None:
+        """There is a server: it has the statement, or the long way is taken to give it to it."""
+        conversation = self._conversation
+        sender, prepared = conversation.sender, request.prepared
+        name = sender.ready_name(prepared.key, parsed=request.parsed)
+        if name is None:
+            sender.extended(self._plan(request), [query])
+            return
+        if request.parsed:
+            conversation.book.statements[b""] = prepared
+        turn = sender.plain_turn(query, simple=False)
+        turn.script = deque(_SCRIPTS[request.parsed, request.described])
+        turn.names = {name: request.name}
+        turn.plain = b"2T" if request.described else b"2"
+        if request.parsed:
+            turn.prefix = backend.PARSE_COMPLETE
+        if request.parsed or request.described:
+            turn.again = partial(self._again, request, turn)
+        sender.send(turn, request.rebound(name))
+
+    def _again(self, request: Request, turn: Turn) -> None:
+        self._conversation.sender.again(self._plan(request), turn)
+
+    def _plan(self, request: Request) -> Plan:
+        return Plan().read(request.frames(), self._conversation.book, self._conversation.world.statement)
+
+
+def _is_plain(statement: Statement) -> bool:
+    return statement.shareable and statement.local is False
+
+
+def _whole(answer: Answer) -> bytes:
+    return (answer.description or b"") + answer.rows + answer.complete
