@@ -39,6 +39,8 @@ class Beam:
         self.settings = settings
         self.hooks = hooks
         self.reactor = reactor
+        self.now: Callable[[], float] = reactor.seconds
+        """Monotonic seconds."""
         self.random = random
         """That many unguessable bytes."""
         self.epoch = 0
@@ -54,11 +56,6 @@ class Beam:
         self._surveys: dict[tuple[str, str], Survey] = {}
 
     # For conversations.
-
-    def now(self) -> float:
-        """Monotonic seconds."""
-        seconds: float = self.reactor.seconds()
-        return seconds
 
     def statement(self, text: bytes) -> Statement:
         """The statement of an SQL text; `parse` is fired when it was not remembered."""

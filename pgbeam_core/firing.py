@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import Any
 
 import pluggy
@@ -42,7 +43,8 @@ def narrow(impl: HookImpl, given: tuple[str, ...]) -> Call:
     if len(places) == 1:
         place = places[0]
         return lambda *args: function(args[place])
-    return lambda *args: function(*[args[place] for place in places])
+    pick = itemgetter(*places)
+    return lambda *args: function(*pick(args))
 
 
 class Hooks:
@@ -114,15 +116,7 @@ class First(_Frozen):
     __slots__ = ()
 
     def __call__(self, *args: Any) -> tuple[str, Any] | None:
-        return self.after(None, *args)
-
-    def after(self, plugin: str | None, *args: Any) -> tuple[str, Any] | None:
-        """Ask only the plugins behind that one: it has answered with a Deferred that came to None."""
-        waiting = plugin is not None
         for name, call in self.implementations:
-            if waiting:
-                waiting = name != plugin
-                continue
             try:
                 answer = call(*args)
             except Exception:
@@ -132,6 +126,12 @@ class First(_Frozen):
                 return name, answer
         return None
 
+    def after(self, plugin: str, *args: Any) -> tuple[str, Any] | None:
+        """Ask only the plugins behind that one: it has answered with a Deferred that came to None."""
+        names = [name for name, _ in self.implementations]
+        behind = self.implementations[names.index(plugin) + 1 :]
+        return First(self.name, behind, self.failed)(*args)
+
 
 class All(_Frozen):
     """A hook that every plugin gets. The call gives (plugin name, answer) for each answer that is not None."""
@@ -139,15 +139,17 @@ class All(_Frozen):
     __slots__ = ()
 
     def __call__(self, *args: Any) -> list[tuple[str, Any]]:
-        answers = []
+        answers: list[tuple[str, Any]] = []
         for name, call in self.implementations:
             try:
                 answer = call(*args)
             except Exception:
                 self.failed(self.name, name)
                 continue
+            if answer is None:
+                continue
             if name == _ALL_AT_ONCE:
                 answers += [(name, each) for each in answer]
-            elif answer is not None:
+            else:
                 answers.append((name, answer))
         return answers

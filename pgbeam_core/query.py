@@ -82,26 +82,27 @@ class SettingChange:
 class Cost:
     """What executions of one shape of statement have cost a server. Seconds and bytes; recent ones count most."""
 
-    __slots__ = ("_banned", "_known", "_seconds", "_size")
+    __slots__ = ("_banned", "_known", "_seconds", "_size", "small")
 
     def __init__(self) -> None:
+        self.small = False
+        """It has proved short and small often enough to be trusted."""
         self._known = 0
         self._seconds = 0.0
         self._size = 0.0
         self._banned = 0
 
-    @property
-    def is_small(self) -> bool:
-        """Whether it has proved short and small often enough to be trusted."""
-        return self._known >= PROVED_BY and self._seconds < SHORT_S and self._size < SMALL_BYTES and not self._banned
-
     def learn(self, seconds: float, size: int, *, alone: bool) -> None:
         """One more. Behind others (`alone` False) it had to wait for them, so only its size is known."""
-        self._size = max(size, self._size * 0.98)
+        least = self._size * 0.98
+        self._size = size if size > least else least
         if alone:
             self._seconds += (seconds - self._seconds) / min(self._known + 1, 8)
             self._known += 1
             self._banned = BANNED_FOR if seconds > SLOW_S else max(0, self._banned - 1)
+        self.small = (
+            self._known >= PROVED_BY and self._seconds < SHORT_S and self._size < SMALL_BYTES and not self._banned
+        )
 
 
 PROVED_BY = 3
@@ -171,6 +172,8 @@ class Statement:
     """
     calls_unknown: bool = True
     """It calls functions that PostgreSQL does not bring along: these may write what the text does not name."""
+    is_sibling: bool = False
+    """Another text was analysed, which differs in plain literals only."""
     _shape: tuple[str, str] | None = None
 
     @property
@@ -205,6 +208,7 @@ class Statement:
             0,
             self.pure,
             self.calls_unknown,
+            True,
         )
 
     @property
@@ -243,8 +247,7 @@ class Statement:
         return found
 
 
-@dataclass(slots=True, frozen=True)
-class Target:
+class Target(NamedTuple):
     """A place a query may go: the primary of a project, or one of its replicas."""
 
     project: str

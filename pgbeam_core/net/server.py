@@ -75,6 +75,7 @@ class Server(Protocol):
         self._relay = relay
         self._cutter: FrameCutter | None = FrameCutter(max_length=1 << 20)
         self._replies = ReplyQueue(self)
+        self._turns = self._replies.turns
         self._holder: Any = None
         self._failed = False
         self._reason: str | None = None
@@ -87,7 +88,7 @@ class Server(Protocol):
     @property
     def owed(self) -> int:
         """Turns it still owes."""
-        return len(self._replies.turns)
+        return len(self._turns)
 
     def __repr__(self) -> str:
         return f"<Server {self.pid} {self.identity.user}@{self.identity.database} {self.target.address}>"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgbeam_core.leases import Server
-from pgbeam_core.query import Query, Refusal
+from pgbeam_core.leases import Lease, Server
+from pgbeam_core.query import Query, Refusal, Result
 from pgbeam_core.session import outcome
 from pgbeam_core.session.questions import Go
 from pgbeam_core.session.turns import Turn
@@ -48,7 +48,7 @@ class Endings:
             self._after_leaving()
             return
         if turn.stale and turn.again is not None:
-            turn.again()
+            turn.again(turn)
             return
         if turn.taken_back:
             self._once_more()
@@ -83,7 +83,11 @@ class Endings:
             turn.kept.append(reply[:-_READY_SIZE])
         else:
             turn.kept = None
-        notices = self._results(turn, b"I")
+        lease, query = conversation.session.lease, turn.queries[0]
+        assert lease is not None
+        result = outcome.plain_result(turn, conversation.world.now())
+        query.statement.cost.learn(result.server_time, turn.size, alone=not lease.shared)
+        notices = self._report(query, result, lease)
         if notices:
             conversation.client.write(turn.prefix + reply[:-_READY_SIZE] + notices + reply[-_READY_SIZE:])
         else:
@@ -104,11 +108,14 @@ class Endings:
             turn.queries[0].statement.cost.learn(results[0].server_time, turn.size, alone=not lease.shared)
         notices = b""
         for query, result in zip(turn.queries, results, strict=True):
-            query.facts["upstream"] = lease.server.address
-            if lease.shared:
-                query.facts["shared"] = "true"
-            notices += conversation.report(query, result)
+            notices += self._report(query, result, lease)
         return notices
+
+    def _report(self, query: Query, result: Result, lease: Lease) -> bytes:
+        query.facts["upstream"] = lease.server.address
+        if lease.shared:
+            query.facts["shared"] = "true"
+        return self._conversation.report(query, result)
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
         """The server went away with the rest of the reply; if it was this client's alone, `server_gone` follows."""
@@ -158,13 +165,13 @@ class Endings:
         """Whether this request may go behind other clients' turns: one short, small, plain read in autocommit."""
         conversation = self._conversation
         self._retry = None
-        once, self._once = self._once, False
-        if once or len(queries) != 1 or not queries[0].answerable:
+        if self._once or len(queries) != 1 or not queries[0].answerable:
+            self._once = False
             return False
         session, statement = conversation.session, queries[0].statement
         if session.keeps_server or session.settings.unknown:
             return False
-        if not (statement.shareable and statement.cost.is_small):
+        if not (statement.shareable and statement.cost.small):
             return False
         self._retry = queries, go
         return True

@@ -57,7 +57,8 @@ class Leasing:
             conversation.questions.refuse(queries, "pgbeam", NO_BLOCKS)
             return
         pool = conversation.world.pool(target)
-        got = pool.lease(session.identity, session.settings.now, shared=conversation.may_share(queries, go))
+        shared = conversation.may_share(queries, go)
+        got = pool.lease(session.identity, session.settings.now, shared=shared)
         if isinstance(got, Lease):
             self._leased(got, queries, go)
         else:

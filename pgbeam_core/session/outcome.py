@@ -77,6 +77,23 @@ def server_results(turn: Turn, now: float, status: bytes) -> list[Result]:
     return results
 
 
+def plain_result(turn: Turn, now: float) -> Result:
+    """The Result of a plain read that went well. The tag is that of a SELECT: a word, and the count of rows."""
+    tag, query = turn.tags[-1].decode("ascii", "replace"), turn.queries[0]
+    rows = tag[7:]
+    return Result(
+        "server",
+        tag,
+        int(rows) if rows.isdigit() else 0,
+        None,
+        now - query.arrived,
+        now - turn.sent_at,
+        turn.size,
+        None if turn.kept is None else kept_answer(turn.kept),
+        True,
+    )
+
+
 def answered(query: Query, source: str, answer: Answer, now: float) -> Result:
     """The Result of an execution that a plugin answered."""
     tag = answer.complete[5:-1]

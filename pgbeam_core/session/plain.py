@@ -186,7 +186,7 @@ class PlainReads:
         if request.parsed:
             turn.prefix = backend.PARSE_COMPLETE
         if request.parsed or request.described:
-            turn.again = partial(self._again, request, turn)
+            turn.again = partial(self._again, request)
         sender.send(turn, request.rebound(name))
 
     def _again(self, request: Request, turn: Turn) -> None:

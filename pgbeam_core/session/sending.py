@@ -108,7 +108,7 @@ class Sender:
         turn.script = deque(script)
         turn.names = names
         if ended and plan.learns_columns and not self._conversation.session.in_transaction:
-            turn.again = partial(self.again, plan, turn)
+            turn.again = partial(self.again, plan)
         self.send(turn, b"".join(frames))
         self._server.settle(turn)
 

@@ -36,10 +36,14 @@ class Session:
         self.user = startup["user"]
         self.database = startup.get("database") or project.primary.database or self.user
         self.replication = startup.get("replication", "false").lower() not in ("false", "off", "no", "0")
+        self.keeps_server = self.replication or project.pool_mode == "session"
+        """One server is its own for its whole stay."""
         own = {name[len(PREFIX) :]: value for name, value in startup.items() if name.startswith(PREFIX)}
         options, in_options = without_options(startup.get("options", ""), PREFIX)
         own.update({name[len(PREFIX) :]: value for name, value in in_options.items()})
         self.variables = Variables(ask, own)
+        self.variable = self.variables.peek
+        """The value that the client gave to `pgbeam.<name>`; None if it gave none."""
         parameters = _parameters(startup, options, replication=self.replication)
         if project.query_timeout_ms and "statement_timeout" not in parameters:
             parameters["statement_timeout"] = str(project.query_timeout_ms)
@@ -64,18 +68,9 @@ class Session:
         """What the client was told by ParameterStatus."""
 
     @property
-    def keeps_server(self) -> bool:
-        """Whether one server is its own for its whole stay."""
-        return self.replication or self.project.pool_mode == "session"
-
-    @property
     def in_transaction(self) -> bool:
         """Inside an explicit transaction, failed or not."""
         return self.status != b"I"
-
-    def variable(self, name: str) -> str | None:
-        """The value that the client gave to `pgbeam.<name>`; None if it gave none."""
-        return self.variables.peek(name)
 
     def __repr__(self) -> str:
         return f"<Session {self.id} {self.user}@{self.database} from {self.peer} {self.status.decode()}>"

@@ -155,7 +155,7 @@ class Turn:
         """The command tags of the statements completed so far."""
         self.error: bytes | None = None
         """The last ErrorResponse."""
-        self.again: Callable[[], None] | None = None
+        self.again: Callable[[Turn], None] | None = None
         """Sends the request anew, if all that went wrong is that the server's plan of a statement was out of date."""
         self.shared = False
         """It stands behind other clients' turns, or they behind it."""

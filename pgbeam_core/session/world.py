@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from pgbeam_core.firing import Hooks
@@ -57,11 +58,10 @@ class World(Protocol):
 
     hooks: Hooks
     settings: Settings
+    now: Callable[[], float]
+    """Monotonic seconds."""
     epoch: int
     """Counts the statements that changed tables, or may have."""
-
-    def now(self) -> float:
-        """Monotonic seconds."""
 
     def statement(self, text: bytes) -> Statement:
         """The statement of an SQL text, `parse` fired."""

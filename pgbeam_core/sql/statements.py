@@ -13,6 +13,8 @@ from pgbeam_core.sql.conclusions import conclude
 from pgbeam_core.sql.templates import Lender, lends, template
 
 DEFAULT_BYTES = 32 * 1024 * 1024
+_DOOR = 20_000
+"""Texts seen once that are recognised when they come again."""
 _FIXED = 2_000
 """Bytes that a statement takes beside its texts, notes of plugins included, as measured with typical ones."""
 
@@ -61,7 +63,8 @@ class Memo(Generic[V]):
 
 
 class Statements:
-    """The door to understanding SQL: a bounded memory of analysed texts.
+    """The door to understanding SQL: a bounded memory of analysed texts. Of texts that differ in plain literals only,
+    one is analysed, and those are remembered that come more than once.
 
     max_bytes: what texts and verdicts may take, estimated. vocabulary: the annotations that are understood. judge:
     called with each statement that was analysed, but not with its siblings, which get its notes.
@@ -74,6 +77,8 @@ class Statements:
         judge: Callable[[Statement], object] = bool,
     ) -> None:
         self._judge = judge
+        self._door: set[int] = set()
+        """Hashes of siblings that were asked for once."""
         self._texts: Memo[Statement] = Memo(max_bytes * 3 // 4)
         self._templates: Memo[Lender] = Memo(max_bytes // 4)
         self._vocabulary = vocabulary
@@ -89,14 +94,28 @@ class Statements:
     def clear(self) -> None:
         """Forget every text."""
         self._texts.clear()
+        self._door.clear()
         self._templates.clear()
 
     def _remembered(self, sql: bytes) -> Statement:
         found = self._texts.get(sql)
         if found is None:
             found = self._annotated(sql) if MARK in sql else self._classified(sql)
-            self._texts.put(sql, found)
+            if self._is_worth_it(sql, found):
+                self._texts.put(sql, found)
         return found
+
+    def _is_worth_it(self, sql: bytes, found: Statement) -> bool:
+        """Whether to remember a text: a sibling is cheap to make anew, and most of them are never seen again."""
+        if not found.is_sibling:
+            return True
+        door, number = self._door, hash(sql)
+        if number in door:
+            return True
+        if len(door) >= _DOOR:
+            door.clear()
+        door.add(number)
+        return False
 
     def _annotated(self, sql: bytes) -> Statement:
         text, annotations, problems = annotate(sql, self._vocabulary)

@@ -100,7 +100,7 @@ FRAMES = [
 
 def verdict(statement: Statement) -> dict[str, object]:
     """Everything that a verdict says, without the text and what running it has cost so far."""
-    return {name: getattr(statement, name) for name in COMPARED if name not in ("text", "parts", "cost")}
+    return {name: getattr(statement, name) for name in COMPARED if name not in ("text", "parts", "cost", "is_sibling")}
 
 
 def analysed(sql: bytes) -> Statement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class Cache:
         self.second = open_second(beam, settings)
         self._lookups = Lookups(self)
         self._writes: dict[tuple[str, str], Writes] = {}
-        self._bypasses: dict[str, dict[str, str]] = {}
+        self._wall = time.time
 
     @property
     def settings(self) -> CacheSettings:
@@ -76,9 +77,9 @@ class Cache:
         """The remembered reply, or one that another client is waiting for; None to go on to the server."""
         statement = query.statement
         note = noted(statement)
-        if note.effect is not None or note.ends:
+        if note.acts:
             self.visit(session).sent(note)
-        settings = self.settings
+        settings: CacheSettings = self.beam.settings_of(NAME)
         agreed = self._agreed(session, query, note, settings)
         if isinstance(agreed, str):
             self._sample(query, note)
@@ -105,7 +106,7 @@ class Cache:
         if note.reason is not None:
             return note.reason
         agreed = terms(note, query.statement, session, settings, self.rules.current)
-        if isinstance(agreed, str):
+        if type(agreed) is str:
             return agreed
         return obstacle(self.visit(session), query, note) or agreed
 
@@ -206,10 +207,8 @@ class Cache:
     def bypass(self, query: Query, reason: str) -> None:
         """Not for the cache, for this reason."""
         self.counts.bypasses[reason] += 1
-        facts = self._bypasses.get(reason)
-        if facts is None:
-            facts = self._bypasses[reason] = {"cache": "bypass", "reason": reason}
-        query.facts.update(facts)
+        facts = query.facts
+        facts["cache"], facts["reason"] = "bypass", reason
 
     def _sample(self, query: Query, note: Note) -> None:
         """Now and then, look whether a reply that is not cached is the same as before."""
@@ -233,15 +232,16 @@ class Cache:
         note = noted(statement)
         tracked = len(statement.text) <= _LONGEST_SHAPE
         if tracked:
-            self.shapes.executed(statement, note, result)
+            shape = self.shapes.of(statement, note)
+            shape.executed(result, self._wall())
         if query.notes:
             wish: Wish | None = query.notes.pop(NAME, None)
             request = query.notes.pop(_SAMPLE, None) if wish is None else wish.key
             if tracked and request is not None and result.kept is not None:
-                self.shapes.of(statement, note).replied(request, result.kept)
+                shape.replied(request, result.kept)
             if wish is not None:
                 self._landed(wish, result)
-        if note.effect is not None or note.ends or note.forgets:
+        if note.acts or note.forgets:
             booked(self.visit(session), statement, note, result, run=result.source != NAME)
 
     def _landed(self, wish: Wish, result: Result) -> None:

@@ -54,6 +54,7 @@ class Note:
     __slots__ = (
         "_seen",
         "_serial",
+        "acts",
         "annotation",
         "awkward",
         "effect",
@@ -82,6 +83,8 @@ class Note:
         self.effect = effect_of(statement)
         self.ends = statement.kind in _ENDS
         """It may commit what came before."""
+        self.acts = self.effect is not None or self.ends
+        """Its execution has to be followed."""
         self.forgets = "all" in statement.drops
         """DISCARD ALL."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pgbeam_core import Beam, Kind, Query, Refusal, Session, hookimpl
+from pgbeam_core import Beam, Kind, Query, Refusal, Session, Target, hookimpl
 from pgbeam_limits.attempts import FailedLogins
 from pgbeam_limits.bucket import Bucket
 from pgbeam_limits.counts import Counts
@@ -76,7 +76,7 @@ class Limits:
                 self._failed.add(neighbourhood(address), self._beam.now())
 
     @hookimpl(trylast=True)
-    def execute(self, session: Session, query: Query) -> Refusal | None:
+    def execute(self, session: Session, query: Query, target: Target) -> Refusal | None:
         """Take a token. Asked last, so that what another plugin answers (the cache above all) costs none."""
         settings = self._settings
         rate = settings.queries_per_second

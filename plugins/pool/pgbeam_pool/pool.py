@@ -91,12 +91,7 @@ class TargetPool:
     ) -> Lease | Deferred[Lease]:
         """A server for the next turns."""
         if shared and self.settings.share:
-            server = self._sharing.choose(
-                identity,
-                settings,
-                exclusive_wait=bool(self._budget.waiting),
-                take_idle=lambda: self._take_idle(identity, settings, exactly=True),
-            )
+            server = self._sharing.choose(identity, settings, self._take_same, exclusive_wait=bool(self._budget.waiting))
             if server is not None:
                 server.sharers += 1
                 return Lease(self, server, shared=True, waited=0.0, since=self._clock.seconds())
@@ -220,6 +215,9 @@ class TargetPool:
             if idle[place].settings == settings:
                 return idle.pop(place)
         return None if exactly else idle.pop()
+
+    def _take_same(self, identity: Identity, settings: Mapping[str, str]) -> Server | None:
+        return self._take_idle(identity, settings, exactly=True)
 
     def _leased(self, server: Server, waited: float) -> Lease:
         lease = Lease(self, server, shared=False, waited=waited, since=self._clock.seconds())

@@ -16,6 +16,9 @@ DEPTH = 32
 """Turns on one server before another one joins: a slow one delays no more than these."""
 
 
+TakeIdle = Callable[[Identity, Mapping[str, str]], Server | None]
+
+
 class Sharing:
     """The shared servers of one pool, by identity."""
 
@@ -26,33 +29,27 @@ class Sharing:
         self,
         identity: Identity,
         settings: Mapping[str, str],
+        take_idle: TakeIdle,
         *,
         exclusive_wait: bool,
-        take_idle: Callable[[], Server | None],
     ) -> Server | None:
         """The server for one more turn; None if it should wait its turn for a server of its own.
 
         exclusive_wait: somebody waits for a server of his own; one of the shared ones is then left to drain.
         """
-        servers = self._servers.get(identity, [])
-        usable = servers[:-1] if exclusive_wait else servers
-        best: Server | None = None
-        for server in usable:
-            if server.alive and server.settings == settings and (best is None or server.owed < best.owed):
-                best = server
-        if best is not None and best.owed and len(servers) < WIDTH:
-            best = self._another(identity, take_idle, exclusive_wait) or best
-        elif best is None or best.owed >= DEPTH:
-            best = self._another(identity, take_idle, exclusive_wait)
-        return best
-
-    def _another(
-        self, identity: Identity, take_idle: Callable[[], Server | None], exclusive_wait: bool
-    ) -> Server | None:
-        server = None if exclusive_wait else take_idle()
-        if server is not None:
-            self._servers.setdefault(identity, []).append(server)
-        return server
+        servers = self._servers.get(identity, ())
+        best, depth = None, DEPTH
+        for server in servers[:-1] if exclusive_wait else servers:
+            owed = server.owed
+            if owed < depth and server.alive and server.settings == settings:
+                best, depth = server, owed
+        if best is not None and (not depth or len(servers) >= WIDTH):
+            return best
+        another = None if exclusive_wait else take_idle(identity, settings)
+        if another is None:
+            return best
+        self._servers.setdefault(identity, []).append(another)
+        return another
 
     def drop(self, server: Server) -> None:
         """It is shared no more."""

@@ -74,8 +74,10 @@ class Replicas:
     def route(self, session: Session, query: Query) -> Target | None:
         """A replica, for a read that asks for one, or that may go there because the project says so."""
         project = session.project
+        if not project.replicas:
+            return None
         judged: Reading = query.statement.notes["replica"]
-        if not (judged.asked or (judged.plain and project.auto_read_routing)) or not project.replicas:
+        if not (judged.asked or (judged.plain and project.auto_read_routing)):
             return None
         if session.pins or _is_serializable(session):
             return None
@@ -89,6 +91,8 @@ class Replicas:
     @hookimpl
     def result(self, session: Session, query: Query, result: Result) -> None:
         """See what was written, and which replica was of no use."""
+        if not session.project.replicas:
+            return
         health: Health | None = query.notes.get("replica")
         if health is not None:
             self._came_back(session, query, result, health)
