@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pgbeam_core.query import Target
 
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from pgbeam_core.session.turns import Turn
 
 
-@dataclass(slots=True, frozen=True)
-class Identity:
+class Identity(NamedTuple):
     """Who a server is logged in as. A server serves only sessions of an equal identity.
 
     parameters: the startup parameters other than user, database and application_name, in order of name; they are what

@@ -40,9 +40,7 @@ def conclude(statement: Statement) -> Statement:
     statement.pure = statement.stable and all(BUILTIN.is_immutable(name) for name in functions)
     statement.calls_unknown = not all(BUILTIN.is_builtin(name) for name in functions)
     statement.shareable = statement.reads and statement.kind is Kind.SELECT and statement.pure
-    statement.has_effects = statement.kind in _EFFECTS or bool(
-        statement.settings or statement.makes or statement.drops
-    )
+    statement.has_effects = statement.kind in _EFFECTS or bool(statement.settings or statement.makes or statement.drops)
     if statement.kind not in _LOCAL and not shows_a_setting(statement):
         statement.local = False
     return statement

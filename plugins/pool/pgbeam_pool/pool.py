@@ -91,7 +91,9 @@ class TargetPool:
     ) -> Lease | Deferred[Lease]:
         """A server for the next turns."""
         if shared and self.settings.share:
-            server = self._sharing.choose(identity, settings, self._take_same, exclusive_wait=bool(self._budget.waiting))
+            server = self._sharing.choose(
+                identity, settings, self._take_same, exclusive_wait=bool(self._budget.waiting)
+            )
             if server is not None:
                 server.sharers += 1
                 return Lease(self, server, shared=True, waited=0.0, since=self._clock.seconds())
