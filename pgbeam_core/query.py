@@ -94,8 +94,7 @@ class Cost:
 
     def learn(self, seconds: float, size: int, *, alone: bool) -> None:
         """One more. Behind others (`alone` False) it had to wait for them, so only its size is known."""
-        least = self._size * 0.98
-        self._size = size if size > least else least
+        self._size = max(size, self._size * 0.98)
         if alone:
             self._seconds += (seconds - self._seconds) / min(self._known + 1, 8)
             self._known += 1
@@ -159,6 +158,8 @@ class Statement:
     """About `pgbeam.*`, which PgBeam answers itself; None until somebody has looked."""
     shareable: bool = False
     """It is a plain read whose rows depend on nothing but tables and settings: it may stand behind other clients'."""
+    plain: bool = False
+    """It reads or changes rows, and its success changes nothing that PgBeam knows of a session."""
     has_effects: bool = True
     """Its success may change what PgBeam knows of a session."""
     cost: Cost = field(default_factory=Cost)
@@ -203,6 +204,7 @@ class Statement:
             False,
             self.local,
             self.shareable,
+            self.plain,
             self.has_effects,
             self.cost,
             0,

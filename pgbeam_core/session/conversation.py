@@ -20,7 +20,7 @@ from pgbeam_core.session.effects import Effects, resets_name
 from pgbeam_core.session.endings import Endings
 from pgbeam_core.session.extended import Book, Plan
 from pgbeam_core.session.leasing import Leasing
-from pgbeam_core.session.plain import PlainReads
+from pgbeam_core.session.plain import Plain
 from pgbeam_core.session.questions import Go, Questions
 from pgbeam_core.session.requests import Inbox
 from pgbeam_core.session.sending import Sender
@@ -68,7 +68,7 @@ class Conversation:
         self._batch: list[bytes] = []
         self._batch_size = 0
         self._endings = Endings(self)
-        self._plain = PlainReads(self)
+        self._plain = Plain(self)
         self.turn: Turn | None = None
         """What a server owes this client."""
         self._reading = True
@@ -102,16 +102,16 @@ class Conversation:
     def received(self, data: bytes) -> None:
         """The client sent bytes. Raises ProtocolViolation."""
         phase = self.phase
-        if phase is Phase.IDLE and not self._inbox.holds and self._reading and self._is_between_requests():
-            if self._plain.take(data):
-                return
+        if phase is Phase.IDLE and self._is_between_requests() and self._plain.take(data):
+            return
         self._inbox.add(data)
         if phase is Phase.IDLE or phase is Phase.OPEN or phase is Phase.COPYING:
             self.advance()
         self._mind_the_inbox()
 
     def _is_between_requests(self) -> bool:
-        return not (self.skipping or self._batch or self.session.in_transaction or self.client_is_full)
+        busy = self._inbox.holds or self._batch or self.session.status == b"E"
+        return not (busy or self.skipping or self.client_is_full or not self._reading)
 
     def _mind_the_inbox(self) -> None:
         """Stop reading a client that is too far ahead; a message that is still growing must be let in."""
@@ -325,7 +325,7 @@ class Conversation:
         self._endings.turn_over(turn, ready)
 
     def whole(self, turn: Turn, reply: bytes) -> None:
-        """A plain read went well: the reply from beginning to end."""
+        """A plain statement went well: the reply, all of it."""
         self._endings.whole(turn, reply)
 
     def turn_lost(self, turn: Turn, reason: str) -> None:

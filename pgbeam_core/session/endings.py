@@ -71,7 +71,7 @@ class Endings:
         conversation.on()
 
     def whole(self, turn: Turn, reply: bytes) -> None:
-        """A plain read went well, outside a transaction: nothing has changed but what is counted."""
+        """A plain statement went well: nothing has changed but what is counted."""
         conversation = self._conversation
         if conversation.phase is Phase.GONE:
             self._after_leaving()
@@ -86,7 +86,8 @@ class Endings:
         lease, query = conversation.session.lease, turn.queries[0]
         assert lease is not None
         result = outcome.plain_result(turn, conversation.world.now())
-        query.statement.cost.learn(result.server_time, turn.size, alone=not lease.shared)
+        if query.statement.shareable:
+            query.statement.cost.learn(result.server_time, turn.size, alone=not lease.shared)
         notices = self._report(query, result, lease)
         if notices:
             conversation.client.write(turn.prefix + reply[:-_READY_SIZE] + notices + reply[-_READY_SIZE:])

@@ -78,19 +78,18 @@ def server_results(turn: Turn, now: float, status: bytes) -> list[Result]:
 
 
 def plain_result(turn: Turn, now: float) -> Result:
-    """The Result of a plain read that went well. The tag is that of a SELECT: a word, and the count of rows."""
-    tag, query = turn.tags[-1].decode("ascii", "replace"), turn.queries[0]
-    rows = tag[7:]
+    """The Result of a plain statement that went well."""
+    tag, query = turn.tags[-1], turn.queries[0]
     return Result(
         "server",
-        tag,
-        int(rows) if rows.isdigit() else 0,
+        tag.decode("utf-8", "replace"),
+        rows_of(tag),
         None,
         now - query.arrived,
         now - turn.sent_at,
         turn.size,
         None if turn.kept is None else kept_answer(turn.kept),
-        True,
+        turn.ready == backend.READY_IDLE,
     )
 
 

@@ -1,9 +1,9 @@
-"""The short way of requests that are one plain read and nothing else.
+"""The short way of requests that are one plain statement and nothing else.
 
-What applications send all day is one SELECT as a Query message, or as Parse, Bind, Describe, Execute and Sync with
-unnamed portal, in one chunk; and the reply fits into one chunk too. Such a request is recognised as a whole and its
-reply handed on as a whole (`ReplyQueue`); plugins and pools are asked as for any other. Everything that is not exactly
-of that form goes the long way, which this one must not differ from.
+What applications send all day is one SELECT, INSERT, UPDATE or DELETE, as a Query message or as Parse, Bind, Describe,
+Execute and Sync with the unnamed portal, in one chunk; and the reply comes in one chunk too. Such a request is
+recognised as a whole and its reply handed on as a whole (`ReplyQueue`); plugins and pools are asked as for any other.
+Everything that is not exactly of that form goes the long way, which this one must not differ from.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.query import Answer, Query, Statement
+from pgbeam_core.query import Answer, Query
 from pgbeam_core.session.extended import Plan
 from pgbeam_core.session.prepared import Prepared
-from pgbeam_core.session.turns import BIND, DESCRIBE, EXECUTE, Owed, Turn, say
+from pgbeam_core.session.turns import BIND, BOUND, DESCRIBE, DESCRIBED, EXECUTE, Owed, Turn, say
 from pgbeam_core.wire import backend, frontend
 from pgbeam_core.wire.frames import split
 
@@ -79,8 +79,8 @@ class Request:
         return b"".join((parsed, backend.BIND_COMPLETE, described, answer.rows, answer.complete))
 
 
-class PlainReads:
-    """Recognises the plain reads of one conversation and sends them on their way."""
+class Plain:
+    """Recognises the plain statements of one conversation and sends them on their way."""
 
     __slots__ = ("_conversation", "_parsed")
 
@@ -90,7 +90,7 @@ class PlainReads:
         """The client's last Parse of the unnamed statement, and what it made."""
 
     def take(self, data: bytes) -> bool:
-        """Start on what the client has sent, if it is one plain read, whole; nothing else may be under way."""
+        """Start on what the client has sent, if it is one plain statement, whole; nothing else may be under way."""
         tag, have = data[0], len(data)
         if 12 < have <= _LONGEST:
             if tag == _QUERY:
@@ -107,7 +107,7 @@ class PlainReads:
         if _HEADER.unpack_from(data)[1] != have - 1 or data.find(0, 5) != have - 1:
             return False
         statement = conversation.world.statement(data[5:-1])
-        if not _is_plain(statement):
+        if not statement.plain:
             return False
         conversation.book.statements.pop(b"", None)
         conversation.ended = True
@@ -118,7 +118,7 @@ class PlainReads:
         return True
 
     def _extended(self, data: bytes, have: int) -> Request | None:
-        """The request that the data are, if they are one of this form about a plain read."""
+        """The request that the data are, if they are one of this form about a plain statement."""
         at = 0
         if data[0] == _PARSE:
             at = 1 + _HEADER.unpack_from(data)[1]
@@ -137,7 +137,7 @@ class PlainReads:
             prepared = self._conversation.book.statements.get(name)
         else:
             prepared = None if name else self._prepared(data[:at])
-        if prepared is None or not _is_plain(prepared.statement):
+        if prepared is None or not prepared.statement.plain:
             return None
         return Request(data, prepared, name, at, tail, described=described)
 
@@ -182,11 +182,13 @@ class PlainReads:
         turn = sender.plain_turn(query, simple=False)
         turn.script = deque(_SCRIPTS[request.parsed, request.described])
         turn.names = {name: request.name}
-        turn.plain = b"2T" if request.described else b"2"
+        turn.plain = DESCRIBED if request.described else BOUND
         if request.parsed:
             turn.prefix = backend.PARSE_COMPLETE
-        if request.parsed or request.described:
+        if (request.parsed or request.described) and not query.in_transaction:
             turn.again = partial(self._again, request)
+        # Whatever it held, the unnamed portal is another one now, of a statement without effects.
+        conversation.book.portals.pop(b"", None)
         sender.send(turn, request.rebound(name))
 
     def _again(self, request: Request, turn: Turn) -> None:
@@ -194,10 +196,6 @@ class PlainReads:
 
     def _plan(self, request: Request) -> Plan:
         return Plan().read(request.frames(), self._conversation.book, self._conversation.world.statement)
-
-
-def _is_plain(statement: Statement) -> bool:
-    return statement.shareable and statement.local is False
 
 
 def _whole(answer: Answer) -> bytes:

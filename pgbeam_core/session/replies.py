@@ -20,13 +20,13 @@ from struct import error as struct_error
 from typing import Protocol
 
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.session.turns import BIND, TO_THE_END, Turn
-from pgbeam_core.wire.backend import READY_IDLE
+from pgbeam_core.session.turns import BIND, TO_THE_END, Form, Turn
 
 _HEADER = Struct("!BI")
 _MAX_LENGTH = 0x3FFFFFFF
 
 _ROW, _COPY_DATA = b"Dd"
+_BOUND, _COLUMNS, _NO_COLUMNS = b"2Tn"
 _COMPLETE, _ERROR, _READY, _NOTICE, _STATUS, _NOTIFICATION = b"CEZNSA"
 _COPY_IN, _COPY_BOTH = b"GW"
 _RAW = frozenset(b"TtnI123sVHcC")
@@ -82,10 +82,10 @@ class ReplyQueue:
             data = self._tail + data
             self._tail = b""
         start, have = 0, len(data)
-        while start < have and self.turns and self.turns[0].plain:
-            end = self._whole(self.turns[0], data, start)
+        while start < have and self.turns and (form := self.turns[0].plain) is not None:
+            end = self._whole(self.turns[0], form, data, start)
             if not end:
-                self.turns[0].plain = b""
+                self.turns[0].plain = None
                 break
             start = end
         if start < have:
@@ -93,28 +93,34 @@ class ReplyQueue:
             if rest < have:
                 self._tail = data[rest:]
 
-    def _whole(self, turn: Turn, data: bytes, start: int) -> int:
-        """Hand on the reply at `start` if it is that of a plain read, whole, without a surprise; give its end, or 0."""
+    def _whole(self, turn: Turn, form: Form, data: bytes, start: int) -> int:
+        """Hand on the reply at `start` if it is all there and of the form that is hoped for; give its end, or 0."""
         unpack = _HEADER.unpack_from
-        position, smallest = start, 4
+        position = start
         try:
-            for wanted in turn.plain:
-                tag, length = unpack(data, position)
-                if tag != wanted or length < smallest:
-                    return 0
-                position += 1 + length
             tag, length = unpack(data, position)
-            while tag == _ROW and length >= smallest:
+            if form.bound:
+                if tag != _BOUND or length != 4:
+                    return 0
+                position += 5
+                tag, length = unpack(data, position)
+            if form.described:
+                if (tag == _COLUMNS and length > 4) or (tag == _NO_COLUMNS and length == 4):
+                    position += 1 + length
+                    tag, length = unpack(data, position)
+                elif not form.silent:
+                    return 0
+            while tag == _ROW and length > 4:
                 position += 1 + length
                 tag, length = unpack(data, position)
         except struct_error:
             return 0
         ready: int = position + 1 + length
         end: int = ready + 6
-        if tag != _COMPLETE or length < smallest or data[ready:end] != READY_IDLE:
+        if tag != _COMPLETE or length < 5 or data[ready:end] != turn.ready:
             return 0
         self.turns.popleft()
-        self.status = b"I"
+        self.status = turn.ready[5:]
         turn.tags.append(data[position + 5 : ready - 1])
         turn.owner.whole(turn, data[start:end])
         return end

@@ -12,15 +12,13 @@ from pgbeam_core.session import inspection, settings, turns
 from pgbeam_core.session.extended import SYNC, Plan
 from pgbeam_core.session.prepared import Key, ServerStatements
 from pgbeam_core.session.rewrite import PROVOKE, Rewriter
-from pgbeam_core.session.turns import TO_THE_END, Owed, Turn
+from pgbeam_core.session.turns import SIMPLE, TO_THE_END, Owed, Turn
 from pgbeam_core.wire import frontend
 
 if TYPE_CHECKING:
     from pgbeam_core.leases import Server
     from pgbeam_core.session.conversation import Conversation
 
-_ROWS = b"T"
-"""How the reply to a plain read begins, by the simple protocol."""
 _NONE_HELD = ServerStatements(0)
 _SPEAKS_OF_STATEMENTS = frozenset({Kind.EXECUTE, Kind.DEALLOCATE, Kind.EXPLAIN, Kind.DDL})
 
@@ -50,16 +48,18 @@ class Sender:
         self.raw(frame, [query])
 
     def plain_simple(self, frame: bytes, query: Query) -> None:
-        """A Query message with one plain read."""
+        """A Query message with one plain statement."""
         turn = self.plain_turn(query, simple=True)
-        turn.plain = _ROWS
+        turn.plain = SIMPLE
         self._server.statements.unnamed = None
         self.send(turn, frame)
 
     def plain_turn(self, query: Query, *, simple: bool) -> Turn:
-        """The turn of one plain read, on a server that has been given the client's run-time parameters."""
+        """The turn of one plain statement, on a server that has been given the client's run-time parameters."""
         self._prepare_server()
-        return self._new_turn([query], simple=simple, ended=True)
+        turn = self._new_turn([query], simple=simple, ended=True)
+        turn.ready = self._conversation.ready()
+        return turn
 
     def ready_name(self, key: Key, *, parsed: bool) -> bytes | None:
         """The name under which the server has a statement, if nothing else has to be said to it first.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from pgbeam_core.query import Query
@@ -32,7 +32,7 @@ class Owner(Protocol):
         """The server is gone; the rest of the reply will not come."""
 
     def whole(self, turn: Turn, reply: bytes) -> None:
-        """A plain read went well: the reply from beginning to end. In place of `deliver` and `turn_over`."""
+        """A plain statement went well: the reply, all of it. In place of `deliver` and `turn_over`."""
 
 
 class Unattended:
@@ -52,7 +52,7 @@ class Unattended:
         return False
 
     def whole(self, turn: Turn, reply: bytes) -> None:
-        """Never: its requests are not taken for a client's plain reads."""
+        """Never: its requests are not taken for a client's plain statements."""
 
 
 class Owed:
@@ -92,6 +92,21 @@ def say(data: bytes, effect: Callable[[bool], None] | None = None) -> Owed:
     return Owed(b"", inject=data, effect=effect)
 
 
+class Form(NamedTuple):
+    """How the reply to one plain statement begins if all goes well. Rows follow, CommandComplete and ReadyForQuery."""
+
+    bound: bool
+    """With BindComplete."""
+    described: bool
+    """Then with RowDescription, or NoData."""
+    silent: bool
+    """Without a description where there are no rows: the simple protocol has no NoData."""
+
+
+SIMPLE = Form(bound=False, described=True, silent=True)
+DESCRIBED = Form(bound=True, described=True, silent=False)
+BOUND = Form(bound=True, described=False, silent=False)
+
 BIND = Owed(b"2")
 DESCRIBE = Owed(b"Tn", b"t")
 EXECUTE = Owed(b"CIs", b"DdHGWc")
@@ -123,6 +138,7 @@ class Turn:
         "plain",
         "prefix",
         "queries",
+        "ready",
         "script",
         "sent_at",
         "shared",
@@ -167,10 +183,12 @@ class Turn:
         """That has happened; the client has not been told, and `again` is to be called at ReadyForQuery."""
         self.names: dict[bytes, bytes] = {}
         """What PgBeam calls a statement on the server → what the client calls it, for error messages."""
-        self.plain = b""
-        """The tags with which the reply begins if all goes well, rows then following: a plain read's, as yet untouched."""
+        self.plain: Form | None = None
+        """What the reply to one plain statement is if all goes well; None once it took the long way."""
         self.prefix = b""
         """What the client is told ahead of such a reply."""
+        self.ready = b""
+        """The ReadyForQuery at the end of such a reply."""
         self.keep = 0
         self.kept: list[bytes] | None = None
 

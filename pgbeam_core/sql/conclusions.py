@@ -23,6 +23,7 @@ _EFFECTS = frozenset(
         Kind.UNKNOWN,
     }
 )
+_ROWS = frozenset({Kind.SELECT, Kind.INSERT, Kind.UPDATE, Kind.DELETE, Kind.MERGE})
 _LOCAL = frozenset({Kind.SET, Kind.SHOW, Kind.RESET})
 _CURRENT_SETTING = "current_setting"
 _UNLOCK = frozenset({"pg_advisory_unlock", "pg_advisory_unlock_shared"})
@@ -32,7 +33,7 @@ _FUNCTION = frozenset({"function"})
 
 
 def conclude(statement: Statement) -> Statement:
-    """Fill in what is derived: `pure`, `calls_unknown`, `shareable`, `has_effects`, `local` where that is certain."""
+    """Fill in what is derived: `pure`, `calls_unknown`, `shareable`, `has_effects`, `plain`; `local` where certain."""
     for part in statement.parts or (statement,):
         if any(_may_change_session(name) for name in part.functions):
             part.makes |= _FUNCTION
@@ -43,6 +44,7 @@ def conclude(statement: Statement) -> Statement:
     statement.has_effects = statement.kind in _EFFECTS or bool(statement.settings or statement.makes or statement.drops)
     if statement.kind not in _LOCAL and not shows_a_setting(statement):
         statement.local = False
+        statement.plain = statement.kind in _ROWS and not statement.has_effects
     return statement
 
 
