@@ -39,6 +39,7 @@ _QUERY, _FUNCTION_CALL, _SYNC, _FLUSH, _TERMINATE = b"QFSHX"
 _EXTENDED = frozenset(b"PBDEC")
 _COPY = frozenset(b"dcf")
 _NEVER_SKIPPED = frozenset((_SYNC, _TERMINATE))
+_COPY_DATA = ord("d")
 _COPY_OR_SYNC = frozenset(b"dHS")
 
 
@@ -347,8 +348,12 @@ class Conversation:
     # COPY from the client.
 
     def _copy(self) -> bool:
-        """Send on what the client has sent in copy-in mode. False when there is nothing to send."""
+        """Send on what the client has sent in copy-in mode, as much as is there. False when there is nothing."""
         assert self.turn is not None
+        rows = self._inbox.take_all(_COPY_DATA)
+        if rows:
+            self.sender.copy(rows)
+            return True
         frame = self._inbox.take()
         if frame is None:
             return False

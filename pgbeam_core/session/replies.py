@@ -48,6 +48,18 @@ class Asynchronous(Protocol):
         """A frame outside any turn: S, A or N, or the E with which a server says goodbye."""
 
 
+def _last_like(data: bytes, tag: int, position: int, have: int) -> int:
+    """Where the whole frames of that type that stand at `position` end: the steps of a turn know no bounds of rows."""
+    unpack = _HEADER.unpack_from
+    while have - position >= 5:
+        found, length = unpack(data, position)
+        end: int = position + 1 + length
+        if found != tag or end > have or length < 4:
+            break
+        position = end
+    return position
+
+
 class ReplyQueue:
     """The turns a server owes, oldest first."""
 
@@ -145,7 +157,7 @@ class ReplyQueue:
                     self._streaming = end - have
                     self.turns[0].deliver(data[start:])
                     return have
-                position = end
+                position = _last_like(data, tag, end, have)
                 continue
             if not 4 <= length <= _MAX_LENGTH:
                 raise OutOfTurn(f"server sent a message {chr(tag)!r} of length {length}")

@@ -61,6 +61,24 @@ class Inbox:
         self._at = end
         return self._data[at:end]
 
+    def take_all(self, tag: int) -> bytes:
+        """All whole messages of that type that come next, in one piece; nothing if another comes first."""
+        first = self.take()
+        if first is None:
+            return b""
+        if first[0] != tag:
+            self.put_back(first)
+            return b""
+        data, end, have = self._data, self._at, len(self._data)
+        start = end - len(first)
+        while have - end >= 5:
+            found, length = _HEADER.unpack_from(data, end)
+            if found != tag or length < 4 or end + 1 + length > have:
+                break
+            end += 1 + length
+        self._at = end
+        return data[start:end]
+
     def put_back(self, message: bytes) -> None:
         """Have the message taken last be the next one again."""
         self._at -= len(message)

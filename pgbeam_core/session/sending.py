@@ -139,7 +139,7 @@ class Sender:
         self._conversation.sent(turn)
 
     def copy(self, frame: bytes) -> None:
-        """A message in copy-in mode."""
+        """Messages in copy-in mode."""
         self._server.write(frame)
 
     def provoke(self, error: bytes) -> None:
