@@ -365,7 +365,6 @@ class Query:
         self,
         session: Session,
         statement: Statement,
-        *,
         simple: bool,
         in_transaction: bool,
         answerable: bool,

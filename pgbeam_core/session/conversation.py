@@ -21,7 +21,7 @@ from pgbeam_core.session.endings import Endings
 from pgbeam_core.session.extended import Book, Plan
 from pgbeam_core.session.leasing import Leasing
 from pgbeam_core.session.plain import Plain
-from pgbeam_core.session.questions import Go, Questions
+from pgbeam_core.session.questions import Questions
 from pgbeam_core.session.requests import Inbox
 from pgbeam_core.session.sending import Sender
 from pgbeam_core.session.session import Session
@@ -68,7 +68,7 @@ class Conversation:
         self._inbox = Inbox()
         self._batch: list[bytes] = []
         self._batch_size = 0
-        self._endings = Endings(self)
+        self.endings = Endings(self)
         self._plain = Plain(self)
         self.turn: Turn | None = None
         """What a server owes this client."""
@@ -250,14 +250,9 @@ class Conversation:
 
     def query(self, statement: Statement, *, simple: bool, answerable: bool) -> Query:
         """One execution, as it is to be asked about."""
-        return Query(
-            self.session,
-            statement,
-            simple=simple,
-            in_transaction=self.session.in_transaction,
-            answerable=answerable and not self.session.in_transaction,
-            arrived=self.world.now(),
-        )
+        session = self.session
+        in_transaction = session.status != b"I"
+        return Query(session, statement, simple, in_transaction, answerable and not in_transaction, self.world.now())
 
     # Waiting, and going on.
 
@@ -302,7 +297,7 @@ class Conversation:
     def sent(self, turn: Turn) -> None:
         """A request has gone out."""
         self.turn = turn
-        self._endings.begin()
+        self.endings.begin()
         self.phase = Phase.BUSY if turn.ended else Phase.OPEN
 
     def deliver(self, data: bytes) -> None:
@@ -323,27 +318,23 @@ class Conversation:
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         """The reply is complete."""
-        self._endings.turn_over(turn, ready)
+        self.endings.turn_over(turn, ready)
 
     def whole(self, turn: Turn, reply: bytes) -> None:
         """A plain statement went well: the reply, all of it."""
-        self._endings.whole(turn, reply)
+        self.endings.whole(turn, reply)
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
         """The server went away with the rest of the reply."""
-        self._endings.turn_lost(turn, reason)
+        self.endings.turn_lost(turn, reason)
 
     def takes_back(self, turn: Turn, error: bytes) -> bool:
         """Whether a shared turn's error is not this client's."""
-        return self._endings.takes_back(error)
+        return self.endings.takes_back(error)
 
     def server_gone(self, server: Server, reason: str) -> None:
         """A server that this session holds is gone."""
-        self._endings.server_gone(server, reason)
-
-    def may_share(self, queries: list[Query], go: Go) -> bool:
-        """Whether this request may go behind other clients' turns."""
-        return self._endings.may_share(queries, go)
+        self.endings.server_gone(server, reason)
 
     # COPY from the client.
 
@@ -393,7 +384,7 @@ class Conversation:
 
     def unasked(self, frame: bytes) -> None:
         """The leased server sent something outside any turn: a notification, a parameter, its goodbye."""
-        self._endings.told = self._endings.told or frame[:1] == b"E"
+        self.endings.told = self.endings.told or frame[:1] == b"E"
         self.client.write(frame)
 
     def cancel(self) -> None:
@@ -402,7 +393,7 @@ class Conversation:
         if self.pending is not None:
             self.pending.cancel()
         elif self.turn is not None and lease is not None:
-            self._endings.cancelled = True
+            self.endings.cancelled = True
             if not lease.shared or lease.server.is_at_head(self.turn):
                 lease.server.cancel()
 

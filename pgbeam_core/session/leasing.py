@@ -57,7 +57,7 @@ class Leasing:
             conversation.questions.refuse(queries, "pgbeam", NO_BLOCKS)
             return
         pool = conversation.world.pool(target)
-        shared = conversation.may_share(queries, go)
+        shared = conversation.endings.may_share(queries, go)
         got = pool.lease(session.identity, session.settings.now, shared=shared)
         if isinstance(got, Lease):
             self._leased(got, queries, go)

@@ -69,7 +69,10 @@ class Questions:
                 found = hooks.execute(session, query, query.target)
         except PluginRaised as error:
             found = (error.plugin, broken(error))
-        self._found(found, query, go, reply)
+        if found is None:
+            conversation.leasing.lease_for([query], go)
+        else:
+            self._found(found, query, go, reply)
 
     def _after(self, plugin: str, query: Query) -> Found:
         return self._hooks.execute.after(plugin, self._conversation.session, query, query.target)

@@ -213,7 +213,7 @@ class Sender:
     def _prepare_server(self) -> None:
         """Give the server the client's run-time parameters, ahead of the request."""
         session, server = self._conversation.session, self._server
-        if session.in_transaction or server.settings == session.settings.now:
+        if server.settings == session.settings.now or session.in_transaction:
             return
         sql = settings.difference(server.settings, session.settings.now)
         if sql is not None:

@@ -128,9 +128,10 @@ class Statements:
 
     def _classified(self, sql: bytes) -> Statement:
         key = template(sql)
-        lender = self._templates.get(key) if key is not None else None
-        if lender is not None:
-            return lender.sibling(sql)
+        if key is not None:
+            lender = self._templates.young.get(key) or self._templates.get(key)
+            if lender is not None:
+                return lender.sibling(sql)
         found = conclude(classify(sql))
         self._judge(found)
         if key is not None and lends(found):

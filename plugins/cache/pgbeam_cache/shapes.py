@@ -16,7 +16,7 @@ _COMPARED_BYTES = 64 * 1024
 _FEW = 5
 """Comparisons that tell nothing yet."""
 _SAMPLED_FIRST = 32
-_SAMPLED_EVERY = 32
+_SAMPLED_EVERY = 128
 _GIVE_WAY = 10
 """When there are too many shapes, one in so many gives way at once."""
 
