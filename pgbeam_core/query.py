@@ -175,7 +175,19 @@ class Statement:
     """It calls functions that PostgreSQL does not bring along: these may write what the text does not name."""
     is_sibling: bool = False
     """Another text was analysed, which differs in plain literals only."""
-    _shape: tuple[str, str] | None = None
+    query_hash: str = field(init=False, repr=False)
+    """The fingerprint of its shape, 16 hex digits: equal for texts that differ in constants only."""
+    shape: str = field(init=False, repr=False)
+    """The text with constants replaced by $n."""
+
+    def __getattr__(self, name: str) -> Any:
+        """The shape is found out when it is first asked for."""
+        if name not in ("query_hash", "shape"):
+            raise AttributeError(name)
+        from pgbeam_core.sql.shapes import shape_of  # here, because sql builds on this module
+
+        self.query_hash, self.shape = shape_of(self.text)
+        return self.query_hash if name == "query_hash" else self.shape
 
     @property
     def annotated(self) -> bool:
@@ -214,16 +226,6 @@ class Statement:
         )
 
     @property
-    def query_hash(self) -> str:
-        """The fingerprint of its shape, 16 hex digits: equal for texts that differ in constants only."""
-        return self._shaped()[0]
-
-    @property
-    def shape(self) -> str:
-        """The text with constants replaced by $n."""
-        return self._shaped()[1]
-
-    @property
     def canonical(self) -> bytes:
         """The text with white space, comments and the case of words taken out of account, constants kept.
 
@@ -232,13 +234,6 @@ class Statement:
         from pgbeam_core.sql.shapes import canonical  # here, because sql builds on this module
 
         return canonical(self.text)
-
-    def _shaped(self) -> tuple[str, str]:
-        if self._shape is None:
-            from pgbeam_core.sql.shapes import shape_of  # here, because sql builds on this module
-
-            self._shape = shape_of(self.text)
-        return self._shape
 
     def annotation(self, name: str) -> Annotation | None:
         """Its last annotation of that name."""

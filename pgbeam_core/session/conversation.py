@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.firing import PluginRaised
 from pgbeam_core.leases import Lease, Server
 from pgbeam_core.query import Answer, Query, Refusal, Result, Statement
 from pgbeam_core.session import local, outcome
@@ -65,6 +64,7 @@ class Conversation:
         self.client_is_full = False
         self.server_is_full = False
         self._stats = world.stats(session)
+        self.now = world.now
         self._inbox = Inbox()
         self._batch: list[bytes] = []
         self._batch_size = 0
@@ -103,16 +103,18 @@ class Conversation:
     def received(self, data: bytes) -> None:
         """The client sent bytes. Raises ProtocolViolation."""
         phase = self.phase
-        if phase is Phase.IDLE and self._is_between_requests() and self._plain.take(data):
+        if (  # nothing is under way, nothing came before: it may be all of a request
+            phase is Phase.IDLE
+            and not (self._batch or self.skipping or self.client_is_full or self._inbox.holds)
+            and self._reading
+            and self.session.status != b"E"
+            and self._plain.take(data)
+        ):
             return
         self._inbox.add(data)
         if phase is Phase.IDLE or phase is Phase.OPEN or phase is Phase.COPYING:
             self.advance()
         self._mind_the_inbox()
-
-    def _is_between_requests(self) -> bool:
-        busy = self._inbox.holds or self._batch or self.session.status == b"E"
-        return not (busy or self.skipping or self.client_is_full or not self._reading)
 
     def _mind_the_inbox(self) -> None:
         """Stop reading a client that is too far ahead; a message that is still growing must be let in."""
@@ -252,7 +254,7 @@ class Conversation:
         """One execution, as it is to be asked about."""
         session = self.session
         in_transaction = session.status != b"I"
-        return Query(session, statement, simple, in_transaction, answerable and not in_transaction, self.world.now())
+        return Query(session, statement, simple, in_transaction, answerable and not in_transaction, self.now())
 
     # Waiting, and going on.
 
@@ -278,10 +280,8 @@ class Conversation:
     def report(self, query: Query, result: Result) -> bytes:
         """Count an execution and tell the plugins of its end. Gives the notices they want to add."""
         self._stats.executed(result)
-        try:
-            return outcome.report(self.world.hooks, query, result)
-        except PluginRaised:
-            return b""
+        said = self.world.hooks.result(self.session, query, result)
+        return outcome.notices(said) if said else b""
 
     def ready(self) -> bytes:
         """ReadyForQuery with the transaction status that the client knows."""
@@ -297,7 +297,7 @@ class Conversation:
     def sent(self, turn: Turn) -> None:
         """A request has gone out."""
         self.turn = turn
-        self.endings.begin()
+        self.endings.cancelled = False
         self.phase = Phase.BUSY if turn.ended else Phase.OPEN
 
     def deliver(self, data: bytes) -> None:

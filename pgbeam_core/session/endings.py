@@ -36,10 +36,6 @@ class Endings:
         self.told = False
         """The server has said goodbye with an error that the client has got."""
 
-    def begin(self) -> None:
-        """A request goes out."""
-        self.cancelled = False
-
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         """The reply is complete."""
         conversation = self._conversation

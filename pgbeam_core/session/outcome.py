@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgbeam_core.firing import Hooks
 from pgbeam_core.query import Answer, Notice, Query, Refusal, Result
 from pgbeam_core.session.turns import Turn
 from pgbeam_core.wire import backend
@@ -109,12 +108,10 @@ def refusal_frame(refusal: Refusal, severity: str = "ERROR") -> bytes:
     return backend.error_response(severity, refusal.sqlstate, refusal.message, refusal.detail, refusal.hint)
 
 
-def report(hooks: Hooks, query: Query, result: Result) -> bytes:
-    """Fire `result`; give the notices that plugins want to add, as frames."""
-    if not hooks.result.implementations:
-        return b""
+def notices(said: Sequence[tuple[str, Notice | Sequence[Notice]]]) -> bytes:
+    """What the plugins want to add to a reply, as frames."""
     frames = []
-    for _plugin, said in hooks.result(query.session, query, result):
-        notices = (said,) if isinstance(said, Notice) else said
-        frames += [backend.notice_response(one.severity, one.sqlstate, one.message) for one in notices]
+    for _plugin, some in said:
+        each = (some,) if isinstance(some, Notice) else some
+        frames += [backend.notice_response(one.severity, one.sqlstate, one.message) for one in each]
     return b"".join(frames)

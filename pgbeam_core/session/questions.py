@@ -61,8 +61,9 @@ class Questions:
         session = conversation.session
         found: Found = None
         try:
-            query.target = conversation.leasing.target()
-            if hooks.route.implementations and conversation.leasing.may_choose():
+            lease = session.lease
+            query.target = session.project.primary if lease is None else lease.server.target
+            if hooks.route.implementations and (lease is None or conversation.leasing.may_choose()):
                 route = hooks.route(session, query)
                 query.target = session.project.primary if route is None else route[1]
             if hooks.execute.implementations:

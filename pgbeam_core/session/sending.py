@@ -13,7 +13,7 @@ from pgbeam_core.session.extended import SYNC, Plan
 from pgbeam_core.session.prepared import Key, ServerStatements
 from pgbeam_core.session.rewrite import PROVOKE, Rewriter
 from pgbeam_core.session.turns import SIMPLE, TO_THE_END, Owed, Turn
-from pgbeam_core.wire import frontend
+from pgbeam_core.wire import backend, frontend
 
 if TYPE_CHECKING:
     from pgbeam_core.leases import Server
@@ -56,9 +56,17 @@ class Sender:
 
     def plain_turn(self, query: Query, *, simple: bool) -> Turn:
         """The turn of one plain statement, on a server that has been given the client's run-time parameters."""
-        self._prepare_server()
-        turn = self._new_turn([query], simple=simple, ended=True)
-        turn.ready = self._conversation.ready()
+        session = self._conversation.session
+        lease = session.lease
+        assert lease is not None
+        if lease.server.settings != session.settings.now:
+            self._prepare_server()
+        self._turn = turn = Turn(self._conversation, simple=simple)
+        turn.shared = lease.shared
+        turn.queries = [query]
+        if query.keep:
+            turn.keep_up_to(query.keep)
+        turn.ready = backend.READY[session.status]
         return turn
 
     def ready_name(self, key: Key, *, parsed: bool) -> bytes | None:

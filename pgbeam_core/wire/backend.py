@@ -23,7 +23,8 @@ READY_IDLE = b"Z\x00\x00\x00\x05I"
 READY_IN_TRANSACTION = b"Z\x00\x00\x00\x05T"
 READY_FAILED = b"Z\x00\x00\x00\x05E"
 
-_READY = {b"I": READY_IDLE, b"T": READY_IN_TRANSACTION, b"E": READY_FAILED}
+READY = {b"I": READY_IDLE, b"T": READY_IN_TRANSACTION, b"E": READY_FAILED}
+"""By transaction status."""
 _COLUMN = struct.Struct("!IhIhih")
 
 
@@ -297,7 +298,7 @@ class ReadyForQuery(Message):
     @classmethod
     def read(cls, fields: Fields) -> Self:
         status = fields.take(1)
-        if status not in _READY:
+        if status not in READY:
             raise ProtocolViolation(f"unknown transaction status {status!r}")
         return cls(status)
 
@@ -361,7 +362,7 @@ def error_fields(data: bytes) -> dict[str, str]:
 
 def ready_for_query(status: bytes) -> bytes:
     """A ReadyForQuery frame; status is b"I", b"T" or b"E"."""
-    return _READY[status]
+    return READY[status]
 
 
 def command_complete(tag: str) -> bytes:

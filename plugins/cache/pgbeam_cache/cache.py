@@ -76,7 +76,7 @@ class Cache:
     def execute(self, session: Session, query: Query, target: Target) -> Outcome:
         """The remembered reply, or one that another client is waiting for; None to go on to the server."""
         statement = query.statement
-        note = noted(statement)
+        note: Note = statement.notes.get(NAME) or noted(statement)
         if note.acts:
             self.visit(session).sent(note)
         settings: CacheSettings = self.beam.settings_of(NAME)
@@ -229,7 +229,7 @@ class Cache:
         if NAME not in query.facts and result.source == "server":
             self.bypass(query, "pipeline")  # it was never asked about: it came behind a Flush
         statement = query.statement
-        note = noted(statement)
+        note: Note = statement.notes.get(NAME) or noted(statement)
         tracked = len(statement.text) <= _LONGEST_SHAPE
         if tracked:
             shape = self.shapes.of(statement, note)

@@ -78,7 +78,7 @@ class Limits:
     @hookimpl(trylast=True)
     def execute(self, session: Session, query: Query, target: Target) -> Refusal | None:
         """Take a token. Asked last, so that what another plugin answers (the cache above all) costs none."""
-        settings = self._settings
+        settings: LimitsSettings = self._beam.settings_of("limits")
         rate = settings.queries_per_second
         if not rate:
             return None

@@ -90,10 +90,9 @@ class TargetPool:
         self, identity: Identity, settings: Mapping[str, str], *, shared: bool = False
     ) -> Lease | Deferred[Lease]:
         """A server for the next turns."""
-        if shared and self.settings.share:
-            server = self._sharing.choose(
-                identity, settings, self._take_same, exclusive_wait=bool(self._budget.waiting)
-            )
+        budget = self._budget
+        if shared and budget.settings.share:
+            server = self._sharing.choose(identity, settings, self._take_same, exclusive_wait=bool(budget.waiting))
             if server is not None:
                 server.sharers += 1
                 return Lease(self, server, shared=True, waited=0.0, since=self._clock.seconds())
