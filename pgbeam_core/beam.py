@@ -16,6 +16,7 @@ from pgbeam_core.firing import Hooks
 from pgbeam_core.leases import Identity, Lease, Opener, Pool
 from pgbeam_core.net import opening
 from pgbeam_core.net.cancel import CancelKeys
+from pgbeam_core.net.deadlines import LOGIN_TIMEOUT, Deadlines
 from pgbeam_core.query import Query, Result, Statement, Target
 from pgbeam_core.session.session import Session
 from pgbeam_core.sql.statements import Statements
@@ -50,6 +51,8 @@ class Beam:
         self.control = Control()
         """What is answered on the control socket."""
         self.cancel_keys = CancelKeys(random)
+        self.logins = Deadlines(reactor, LOGIN_TIMEOUT)
+        """Of the clients that are logging in."""
         self.project_stats: dict[str, ProjectStats] = {}
         self._statements = Statements(judge=hooks.template)
         self._pools: dict[Target, Pool] = {}

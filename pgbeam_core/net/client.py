@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-LOGIN_TIMEOUT = 60.0
-"""Seconds from connecting to being logged in: PostgreSQL's default authentication_timeout."""
-
 _PASSWORD = ord("p")
 _TERMINATE = ord("X")
 
@@ -61,7 +58,6 @@ class ClientProtocol(Protocol):
         self._answers = FrameCutter(max_length=MAX_AUTH_LENGTH)
         self._early: list[bytes] = []
         self._pending: Deferred[Any] | None = None
-        self._timeout: Any = None
         self._key: tuple[int, bytes] | None = None
         self._long_key = False
         self._reason: str | None = None
@@ -74,7 +70,7 @@ class ClientProtocol(Protocol):
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
-        self._timeout = self._beam.reactor.callLater(LOGIN_TIMEOUT, self._too_slow)
+        self._beam.logins.begin(self._too_slow)
         self._beam.clients.add(self)
         transport.registerProducer(self, True)
 
@@ -222,7 +218,7 @@ class ClientProtocol(Protocol):
             return
         session = self._session
         assert session is not None
-        self._timeout.cancel()
+        self._beam.logins.met(self._too_slow)
         self._conversation = conversation = Conversation(session, self, self._beam)
         server: Any = lease.server
         conversation.take(lease)
@@ -248,9 +244,8 @@ class ClientProtocol(Protocol):
         if "application_name" in told:
             told["application_name"] = session.application_name or ""
         session.parameter_status = told
-        statuses = [backend.parameter_status(name, value) for name, value in told.items()]
         key = backend.BackendKeyData(*self._key).to_bytes()
-        return b"".join([*server.greeting, *statuses, key, backend.READY_IDLE])
+        return b"".join([*server.greeting, server.statuses(told), key, backend.READY_IDLE])
 
     # The client, as its conversation sees it.
 
@@ -312,10 +307,11 @@ class ClientProtocol(Protocol):
             self._reason = "client closed the connection"
             self._over(self._reason)
         self._beam.clients.discard(self)
+        if not self._beam.clients:
+            self._beam.logins.stop()
 
     def _over(self, reason: str) -> None:
-        if self._timeout is not None and self._timeout.active():
-            self._timeout.cancel()
+        self._beam.logins.met(self._too_slow)
         if self._key is not None:
             self._beam.cancel_keys.withdraw(*self._key)
         if self._conversation is not None:

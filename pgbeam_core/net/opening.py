@@ -12,11 +12,9 @@ from pgbeam_core.errors import PgBeamError, UpstreamUnavailable
 from pgbeam_core.leases import Identity, Relay
 from pgbeam_core.net import transport
 from pgbeam_core.net.cancel import Canceller
+from pgbeam_core.net.deadlines import LOGIN_TIMEOUT
 from pgbeam_core.net.server import Server
 from pgbeam_core.query import Target
-
-LOGIN_TIMEOUT = 60.0
-"""Seconds for a login, the client's part in it included: PostgreSQL's default authentication_timeout."""
 
 
 class Opener:

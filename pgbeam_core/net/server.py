@@ -68,6 +68,8 @@ class Server(Protocol):
         self.ready: Deferred[Server] = Deferred(lambda _: self.close("login given up"))
         """Fires when logged in; fails with ServerRefused or UpstreamUnavailable."""
         self.gone: Callable[[Any, bool], None] = lambda _server, _expected: None
+        self._statuses: tuple[dict[str, str], bytes] | None = None
+        """What the last client was told at its login, as parameters and as frames."""
         self._application_name = application_name
         self._now = now
         self._cancel = cancel
@@ -179,6 +181,13 @@ class Server(Protocol):
             self._relay = None
         self.transport.registerProducer(self, True)
         self.ready.callback(self)
+
+    def statuses(self, told: dict[str, str]) -> bytes:
+        """The ParameterStatus frames of those parameters; clients are mostly told the same."""
+        if self._statuses is None or self._statuses[0] != told:
+            frames = b"".join(backend.parameter_status(name, value) for name, value in told.items())
+            self._statuses = dict(told), frames
+        return self._statuses[1]
 
     # Turns.
 

@@ -39,8 +39,10 @@ class Session:
         self.keeps_server = self.replication or project.pool_mode == "session"
         """One server is its own for its whole stay."""
         own = {name[len(PREFIX) :]: value for name, value in startup.items() if name.startswith(PREFIX)}
-        options, in_options = without_options(startup.get("options", ""), PREFIX)
-        own.update({name[len(PREFIX) :]: value for name, value in in_options.items()})
+        options = startup.get("options", "")
+        if options:
+            options, in_options = without_options(options, PREFIX)
+            own.update({name[len(PREFIX) :]: value for name, value in in_options.items()})
         self.variables = Variables(ask, own)
         self.variable = self.variables.peek
         """The value that the client gave to `pgbeam.<name>`; None if it gave none."""
@@ -48,7 +50,8 @@ class Session:
         if project.query_timeout_ms and "statement_timeout" not in parameters:
             parameters["statement_timeout"] = str(project.query_timeout_ms)
         self.identity = Identity(self.user, self.database, tuple(sorted(parameters.items())))
-        self.base = {**options_to_settings(options), **{k: v for k, v in startup.items() if k not in _NOT_PARAMETERS}}
+        of_options = options_to_settings(options) if options else {}
+        self.base = {**of_options, **{k: v for k, v in startup.items() if k not in _NOT_PARAMETERS}}
         """The startup parameters that are run-time parameters, those inside `options` included, as given."""
         self.application_name = startup.get("application_name")
         named = self.application_name is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
@@ -27,6 +28,7 @@ def parse_network(entry: str) -> Network:
         raise ValueError(f"allowed_cidrs: {entry!r}: {error}") from error
 
 
+@lru_cache(1024)
 def address_of(peer: str) -> Address | None:
     """A client's address; an IPv4 address that came in over IPv6 is that IPv4 address. None for a local socket."""
     try:

@@ -1,0 +1,47 @@
+"""One timer for all who have the same time: clients that are logging in come and go by the thousand a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+LOGIN_TIMEOUT = 60.0
+"""Seconds from connecting to being logged in: PostgreSQL's default authentication_timeout."""
+
+
+class Deadlines:
+    """Calls back whoever is still there when its time is up. All have the same time, so they fall due in order."""
+
+    def __init__(self, reactor: Any, seconds: float) -> None:
+        self._reactor = reactor
+        self._seconds = seconds
+        self._due: dict[Callable[[], None], float] = {}
+        self._timer: Any = None
+
+    def begin(self, too_late: Callable[[], None]) -> None:
+        """From now on; `too_late` is called unless `met` comes first."""
+        self._due[too_late] = self._reactor.seconds() + self._seconds
+        if self._timer is None:
+            self._timer = self._reactor.callLater(self._seconds, self._look)
+
+    def met(self, too_late: Callable[[], None]) -> None:
+        """In time, or given up."""
+        self._due.pop(too_late, None)
+
+    def stop(self) -> None:
+        """Nobody is left who could be late."""
+        self._due.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        now = self._reactor.seconds()
+        while self._due:
+            first, due = next(iter(self._due.items()))
+            if due > now:
+                self._timer = self._reactor.callLater(due - now, self._look)
+                return
+            del self._due[first]
+            first()
