@@ -11,12 +11,13 @@ from twisted.internet.defer import Deferred, succeed
 from pgbeam_core.asides import Rerun
 from pgbeam_core.asking import Question
 from pgbeam_core.control.registry import Control
-from pgbeam_core.errors import PluginError
+from pgbeam_core.errors import PluginError, UpstreamUnavailable
 from pgbeam_core.firing import Hooks
 from pgbeam_core.leases import Identity, Lease, Opener, Pool
 from pgbeam_core.net import opening
 from pgbeam_core.net.cancel import CancelKeys
 from pgbeam_core.net.deadlines import LOGIN_TIMEOUT, Deadlines
+from pgbeam_core.news import News
 from pgbeam_core.query import Query, Result, Statement, Target
 from pgbeam_core.session.session import Session
 from pgbeam_core.sql.statements import Statements
@@ -50,6 +51,8 @@ class Beam:
         self.clients: set[ClientProtocol] = set()
         self.control = Control()
         """What is answered on the control socket."""
+        self.news = News()
+        """What workers tell each other."""
         self.cancel_keys = CancelKeys(random)
         self.logins = Deadlines(reactor, LOGIN_TIMEOUT)
         """Of the clients that are logging in."""
@@ -57,6 +60,8 @@ class Beam:
         self._statements = Statements(judge=hooks.template)
         self._pools: dict[Target, Pool] = {}
         self._surveys: dict[tuple[str, str], Survey] = {}
+        self._leftover: dict[Target, Project] = {}
+        """Targets that the settings know no more, and clients still use."""
 
     # For conversations.
 
@@ -82,7 +87,7 @@ class Beam:
         """The pool of a target, asked of the plugins when it is first needed."""
         pool = self._pools.get(target)
         if pool is None:
-            project = self.settings.projects[target.project]
+            project = self._project_of(target)
             found = self.hooks.pool(self, project, target)
             if found is None:
                 raise PluginError("no plugin provides pools: add `pool` to the plugins")
@@ -107,6 +112,8 @@ class Beam:
         if self.sessions.pop(session.id, None) is not None:
             self.stats(session).clients -= 1
             self.hooks.disconnect(session, reason)
+            if self._leftover:
+                self._put_away()
 
     def project_for(self, hostname: str | None) -> Project | None:
         """The project for a host name asked for by SNI, or the default one."""
@@ -115,6 +122,36 @@ class Beam:
                 if hostname.lower() in (name.lower() for name in project.hostnames):
                     return project
         return self.settings.default_project
+
+    def reload(self, settings: Settings) -> None:
+        """Take new settings, and let plugins know. Targets that are gone go with the last client that uses them."""
+        before, self.settings = self.settings.projects, settings
+        changed = {name for name, project in before.items() if settings.projects.get(name) is not project}
+        self._surveys = {place: survey for place, survey in self._surveys.items() if place[0] not in changed}
+        for project in settings.projects.values():
+            self.pool(project.primary)
+        self._put_away()
+        for name, call in self.hooks.freeze("reload"):
+            try:
+                call(self)
+            except Exception:
+                self.hooks.failed("reload", name)
+
+    def _put_away(self) -> None:
+        """Close the pools of targets that nobody uses any more."""
+        current = {target for project in self.settings.projects.values() for target in project.targets}
+        former = {session.project for session in self.sessions.values()} - set(self.settings.projects.values())
+        self._leftover = {target: project for project in former for target in project.targets if target not in current}
+        for target in [target for target in self._pools if target not in current and target not in self._leftover]:
+            self._pools.pop(target).close("not in the settings any more")
+
+    def _project_of(self, target: Target) -> Project:
+        project = self.settings.projects.get(target.project)
+        if project is None or target not in project.targets:
+            project = self._leftover.get(target)
+        if project is None:
+            raise UpstreamUnavailable(f"{target.address} is not in the settings any more")
+        return project
 
     # For plugins.
 

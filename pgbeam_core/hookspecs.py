@@ -48,7 +48,8 @@ def settings_spec() -> type | None:
     Fired at start, at reload and by `pgbeam check`, before anything else.
 
     :returns: a frozen dataclass; every field has a default and `metadata={"help": …}`, optionally `min`, `max`,
-        `choices` and `unit`. The validated instance is `beam.settings_of(name)`.
+        `choices` and `unit`; `restart` if a reload cannot change it; `total` if it is a number for all workers
+        together, each of which is given its share. The validated instance is `beam.settings_of(name)`.
     """
 
 
@@ -65,6 +66,15 @@ def startup(beam: Beam) -> Deferred[None] | None:
 @hookspec
 def shutdown(beam: Beam) -> Deferred[None] | None:
     """Put away what `startup` opened, in the reverse order of startup. Waited for, within `shutdown_grace`."""
+
+
+@hookspec
+def reload(beam: Beam) -> None:
+    """New settings hold: `beam.settings_of(name)` gives them, `beam.settings.projects` may have changed.
+
+    Not needed where settings are looked up when they are used. A setting that only a start can change says so with
+    `restart` in its metadata: then it keeps its value, and the log says that it does.
+    """
 
 
 @hookspec(firstresult=True)
@@ -156,7 +166,7 @@ def disconnect(session: Session, reason: str) -> None:
 
 @hookspec
 def stats() -> Mapping[str, float | int | Mapping[str, float | int]]:  # type: ignore[empty-body]
-    """Give counters and gauges by name. Called on demand; must be cheap."""
+    """Give counters and gauges by name. Called on demand; must be cheap. Those of several workers are added up."""
 
 
 @hookspec

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent, globalLogBeginner
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent, globalLogBeginner, globalLogPublisher
 from zope.interface import implementer
 
 log = Logger()
 
 LEVELS = {"debug": LogLevel.debug, "info": LogLevel.info, "warn": LogLevel.warn, "error": LogLevel.error}
 ORDER = [LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error, LogLevel.critical]
+Send = Callable[[dict[str, Any]], None]
 QUIET = ("twisted.", "log_legacy")  # "Starting factory …" is news to nobody
 
 
@@ -26,20 +27,27 @@ QUIET = ("twisted.", "log_legacy")  # "Starting factory …" is news to nobody
 class Log:
     """Writes events of at least `level` (debug, info, warn, error) to `stream`.
 
-    `form` is human, json, or auto: human if the stream is a terminal.
+    `form` is human, json, or auto: human if the stream is a terminal. `worker`, if there are several, is in each line.
     """
 
-    def __init__(self, stream: TextIO, level: str = "info", form: str = "auto") -> None:
+    def __init__(self, stream: TextIO, level: str = "info", form: str = "auto", worker: int | None = None) -> None:
         self.stream = stream
         self.level = level
+        self.worker = worker
         self.line = human if form == "human" or (form == "auto" and stream.isatty()) else as_json
 
     def __call__(self, event: LogEvent) -> None:
         """Write one event; a stream that is gone is no reason to fail."""
         if not self.wants(event):
             return
+        if self.worker is not None:
+            event = {**event, "worker": self.worker}
+        self.write(without_bytes(event))
+
+    def write(self, event: LogEvent) -> None:
+        """As a line."""
         try:
-            self.stream.write(self.line(without_bytes(event)) + "\n")
+            self.stream.write(self.line(event) + "\n")
             self.stream.flush()
         except (OSError, ValueError):
             return
@@ -52,9 +60,40 @@ class Log:
         return ORDER.index(event.get("log_level") or LogLevel.info) >= ORDER.index(least)
 
 
-def start(level: str, form: str, stream: TextIO | None = None) -> Log:
+class Sent(Log):
+    """Gives its events to another process, to be written there with `received`."""
+
+    def __init__(self, level: str, worker: int | None, send: Send) -> None:
+        super().__init__(sys.stderr, level, worker=worker)
+        self._send = send
+
+    def write(self, event: LogEvent) -> None:
+        """As what JSON can hold, in words."""
+        failure = _traceback(event)
+        text = formatEvent(event) + (f"\n{failure}" if failure else "")
+        source = str(event.get("log_namespace") or "")
+        self._send({"level": _level(event), "source": source, "time": event.get("log_time"), "text": text})
+
+
+def received(event: Mapping[str, Any], worker: int) -> None:
+    """Log what a `Sent` of another process has sent."""
+    globalLogPublisher(
+        {
+            "log_level": LogLevel.levelWithName(event["level"]),
+            "log_namespace": event["source"],
+            "log_time": event["time"],
+            "log_format": "{text}",
+            "text": event["text"],
+            "worker": worker,
+        }
+    )
+
+
+def start(
+    level: str, form: str, stream: TextIO | None = None, *, worker: int | None = None, send: Send | None = None
+) -> Log:
     """Begin logging, to stderr unless told otherwise. Once per process; a reload changes the Log it gives."""
-    log = Log(stream or sys.stderr, level, form)
+    log = Log(stream or sys.stderr, level, form, worker) if send is None else Sent(level, worker, send)
     globalLogBeginner.beginLoggingTo([log], redirectStandardIO=False, discardBuffer=False)
     return log
 
@@ -79,6 +118,8 @@ def human(event: LogEvent) -> str:
     moment = _moment(event).astimezone().strftime("%H:%M:%S")
     level = _level(event)
     source = str(event.get("log_namespace") or "").removeprefix("pgbeam_core.").removeprefix("pgbeam_")
+    if (worker := event.get("worker")) is not None:
+        source = f"{source}[{worker}]"
     text = f"{moment} {level:<5} {source}: {formatEvent(event)}"
     traceback = _traceback(event)
     return f"{text}\n{traceback}" if traceback else text

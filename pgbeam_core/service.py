@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import Any
 
@@ -12,7 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from pgbeam_core.beam import Beam
-from pgbeam_core.control import server as control
+from pgbeam_core.control.server import ControlSocket
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.firing import Hooks
 from pgbeam_core.net import transport
@@ -33,12 +34,12 @@ class PgBeamService:
     def __init__(self, settings: Settings, plugins: pluggy.PluginManager, reactor: Any) -> None:
         refusing = [name for name, spec in settings.plugin.items() if getattr(spec, "on_error", "pass") == "refuse"]
         self.hooks = Hooks(plugins, refusing)
+        self.reactor = reactor
         self.beam = Beam(settings, self.hooks, reactor)
-        self._plugins = plugins
-        self._reactor = reactor
+        self.beam.control.answer("stats", lambda _: self.stats())
         self._ports: list[IListeningPort] = []
         self._started: list[str] = []
-        self._control: IListeningPort | None = None
+        self._control: ControlSocket | None = None
         self._draining = False
 
     @property
@@ -47,9 +48,33 @@ class PgBeamService:
         hosts: list[Any] = [port.getHost() for port in self._ports]
         return [(host.host, host.port) for host in hosts]
 
+    @property
+    def settings(self) -> Settings:
+        """As they are now."""
+        return self.beam.settings
+
     @inlineCallbacks
     def start(self) -> Any:
         """Start the plugins, then listen. Fails with PgBeamError and a message that says what to do."""
+        say_what_has_no_effect(self.settings)
+        yield self.prepare()
+        factory = ClientFactory(self.beam)
+        for where in self.settings.listen:
+            try:
+                port = yield transport.listen(self.reactor, where.host, where.port, factory)
+            except Exception as error:
+                yield self._stop_listening()
+                raise transport.cannot_listen(where, error) from error
+            self._ports.append(port)
+            log.info("listening on {host}:{port}", host=port.getHost().host, port=port.getHost().port)
+        self._began = self.beam.now()
+        self.beam.control.answer("workers", lambda _: [self._account()])
+        self._control = ControlSocket(self.reactor, self.beam.control, self.settings.state_dir)
+        self._control.start()
+
+    @inlineCallbacks
+    def prepare(self) -> Any:
+        """Start the plugins. Fails with PgBeamError."""
         for name, call in self.hooks.freeze("startup"):
             try:
                 yield maybeDeferred(call, self.beam)
@@ -58,26 +83,8 @@ class PgBeamService:
             except Exception as error:
                 raise PgBeamError(f'plugin "{name}" could not start: {error}') from error
             self._started.append(name)
-        for project in self.beam.settings.projects.values():
+        for project in self.settings.projects.values():
             self.beam.pool(project.primary)
-        self._say_what_has_no_effect()
-        factory = ClientFactory(self.beam)
-        for where in self.beam.settings.listen:
-            try:
-                port = yield transport.listen(self._reactor, where.host, where.port, factory)
-            except Exception as error:
-                yield self._stop_listening()
-                raise PgBeamError(f"cannot listen on {where}: {_why(error)}") from error
-            self._ports.append(port)
-            log.info("listening on {host}:{port}", host=port.getHost().host, port=port.getHost().port)
-        self._control = control.listen(self._reactor, self.beam.control, self.beam.settings.state_dir)
-
-    def _say_what_has_no_effect(self) -> None:
-        settings = self.beam.settings
-        if settings.workers > 1:
-            log.warn("workers = {n} has no effect yet: one process serves all clients", n=settings.workers)
-        if settings.metrics_listen is not None:
-            log.warn("metrics_listen has no effect yet")
 
     @inlineCallbacks
     def drain(self) -> Any:
@@ -90,7 +97,7 @@ class PgBeamService:
         while self.beam.clients and self.beam.now() < deadline:
             for client in list(self.beam.clients):
                 client.dismiss(_SHUTDOWN)
-            yield deferLater(self._reactor, _DRAIN_STEP)
+            yield deferLater(self.reactor, _DRAIN_STEP)
         yield self.stop()
 
     @inlineCallbacks
@@ -99,7 +106,7 @@ class PgBeamService:
         self._draining = True
         yield self._stop_listening()
         if self._control is not None:
-            yield maybeDeferred(self._control.stopListening)
+            yield self._control.stop()
             self._control = None
         for client in list(self.beam.clients):
             client.hang_up("PgBeam stops", _SHUTDOWN)
@@ -114,8 +121,8 @@ class PgBeamService:
         self._started.clear()
 
     def reload(self, settings: Settings) -> None:
-        """Take new settings: for new clients at once, for connected ones with their next session."""
-        self.beam.settings = settings
+        """Take new settings: for new clients at once. Clients that are there stay with the servers they came for."""
+        self.beam.reload(settings)
         log.info("settings reloaded")
 
     def stats(self) -> dict[str, Any]:
@@ -128,14 +135,28 @@ class PgBeamService:
         found.update(self.hooks.stats())
         return found
 
+    def latencies(self) -> dict[str, list[int]]:
+        """The counts of each project's latency histogram."""
+        return {name: list(stats.latency.counts) for name, stats in self.beam.project_stats.items()}
+
+    def panels(self) -> list[tuple[str, Any]]:
+        """(plugin, what rich can print) for the TUI."""
+        return self.hooks.panel()
+
+    def _account(self) -> dict[str, Any]:
+        return account(1, os.getpid(), len(self.beam.clients), self.beam.now() - self._began)
+
     def _stop_listening(self) -> Deferred[Any]:
         ports, self._ports = self._ports, []
         return DeferredList([maybeDeferred(port.stopListening) for port in ports])
 
 
-def _why(error: BaseException) -> str:
-    cause = getattr(error, "socketError", error)
-    text = getattr(cause, "strerror", None) or str(cause)
-    if getattr(cause, "errno", None) == 98:
-        return f"{text}. Is another PgBeam or PgBouncer running? Choose another with --listen HOST:PORT"
-    return str(text)
+def say_what_has_no_effect(settings: Settings) -> None:
+    """Once, at start."""
+    if settings.metrics_listen is not None:
+        log.warn("metrics_listen has no effect yet")
+
+
+def account(number: int, process: int, clients: int, up_s: float) -> dict[str, Any]:
+    """One worker, as the control socket shows it."""
+    return {"worker": number, "process": process, "clients": clients, "up_s": round(up_s, 1)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pgbeam_core.query import Result
@@ -20,21 +21,32 @@ class Histogram:
         self.counts = [0] * (len(BOUNDS) + 1)
         self.total = 0.0
 
+    @classmethod
+    def of(cls, counts: Iterable[Iterable[int]]) -> Histogram:
+        """One histogram of what others counted; how long all took together is not known."""
+        summed = cls()
+        summed.counts = [sum(column) for column in zip(summed.counts, *counts, strict=True)]
+        return summed
+
     def add(self, seconds: float) -> None:
         """One more."""
         self.counts[bisect_left(BOUNDS, seconds)] += 1
         self.total += seconds
 
-    def quantile(self, part: float, since: list[int] | None = None) -> float:
-        """Seconds below which `part` (0..1) of all lie, or of those after the earlier `counts` given; 0 if none."""
-        counts = self.counts if since is None else [now - then for now, then in zip(self.counts, since, strict=True)]
-        wanted = part * sum(counts)
+    def quantile(self, part: float) -> float:
+        """Seconds below which `part` (0..1) of all lie; 0 if there are none."""
+        wanted = part * sum(self.counts)
         seen = 0
-        for place, count in enumerate(counts):
+        for place, count in enumerate(self.counts):
             seen += count
             if count and seen >= wanted:
                 return BOUNDS[min(place, len(BOUNDS) - 1)]
         return 0.0
+
+
+def quantiles(latency: Histogram) -> dict[str, float]:
+    """As `stats` shows them, in milliseconds."""
+    return {f"latency_p{part}_ms": latency.quantile(part / 100) * 1000 for part in (50, 95, 99)}
 
 
 @dataclass(slots=True)
@@ -80,7 +92,5 @@ class ProjectStats:
             "transactions": self.transactions,
             "sent_bytes": self.sent_bytes,
             "servers_lost": self.servers_lost,
-            "latency_p50_ms": self.latency.quantile(0.50) * 1000,
-            "latency_p95_ms": self.latency.quantile(0.95) * 1000,
-            "latency_p99_ms": self.latency.quantile(0.99) * 1000,
+            **quantiles(self.latency),
         }

@@ -15,8 +15,8 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pgbeam_core.errors import PgBeamError
-from pgbeam_core.settings import Endpoint, Settings, apply_project
+from pgbeam_core.errors import PgBeamError, SettingsError
+from pgbeam_core.settings import Endpoint, Settings, apply_project, reloaded
 
 log = Logger()
 
@@ -44,28 +44,32 @@ class Embedded(Protocol):
 class Life:
     """Starts, waits for a signal, drains, stops; `failure` is what kept it from starting.
 
-    `read` gives fresh settings, at start and on SIGHUP. `embedded` makes the server that stands behind PgBeam when
-    the settings know no project. `ready` is called once clients are welcome.
+    `reread` gives fresh settings on SIGHUP, `took` is called with those that hold then. `embedded` makes the server
+    that stands behind PgBeam when the settings know no project. `ready` is called once clients are welcome.
     """
 
     def __init__(
         self,
         reactor: Any,
-        read: Callable[[], Settings],
+        settings: Settings,
+        reread: Callable[[], Settings],
+        took: Callable[[Settings], None],
         make_service: Callable[[Settings], Service],
         embedded: Callable[[Settings], Embedded],
         ready: Callable[[Settings, Service, bool], None],
     ) -> None:
         self.failure: PgBeamError | None = None
         self._reactor = reactor
-        self._read = read
+        self._reread = reread
+        self._took = took
         self._make_service = make_service
         self._make_embedded = embedded
         self._ready = ready
-        self._settings = read()
+        self._settings = settings
         self._embedded: Embedded | None = None
         self._embedded_url: str | None = None
         self._service: Service | None = None
+        self._serving = False
         self._leaving: Deferred[None] = Deferred()
         self._at_once: Deferred[None] = Deferred()
 
@@ -91,29 +95,38 @@ class Life:
 
     def reload(self) -> None:
         """Read the settings again. If they are wrong, say so and go on with the old ones."""
-        if self._service is None:
+        if self._service is None or not self._serving or self._leaving.called:
             return
         try:
-            self._settings = self._in_front_of_embedded(self._read())
-            done = maybeDeferred(self._service.reload, self._settings)
+            fresh, fixed = reloaded(self._settings, self._in_front(self._reread()))
         except PgBeamError as error:
             log.error("settings were not reloaded: {reason}", reason=error.message)
             return
-        done.addErrback(_log_failure, "settings were not reloaded")
+        for key in fixed:
+            log.warn("{key} cannot change while PgBeam runs: its new value holds from the next start on", key=key)
+        self._settings = fresh
+        self._took(fresh)
+        maybeDeferred(self._service.reload, fresh).addErrback(_log_failure, "settings were not reloaded")
 
     async def _start(self) -> None:
         if not self._settings.projects:
             self._embedded = self._make_embedded(self._settings)
             self._embedded_url = await self._in_thread(self._embedded.start)
-            self._settings = self._in_front_of_embedded(self._settings)
+            self._settings = self._in_front(self._settings)
         self._service = self._make_service(self._settings)
         await self._service.start()
+        self._serving = True
         listen = tuple(Endpoint(*address) for address in self._service.addresses)  # a port 0 has become one
         self._ready(replace(self._settings, listen=listen), self._service, self._embedded is not None)
 
-    def _in_front_of_embedded(self, settings: Settings) -> Settings:
+    def _in_front(self, settings: Settings) -> Settings:
+        """The settings in front of the embedded server, if there is one. Raises PgBeamError."""
         if self._embedded_url is None:
+            if not settings.projects:
+                raise SettingsError("no project is left in the settings; an embedded server comes at a start only")
             return settings
+        if settings.projects:
+            log.warn("this PgBeam runs in front of its embedded server: projects hold from the next start on")
         return apply_project(settings, EMBEDDED_PROJECT, self._embedded_url)
 
     async def _drain(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from dataclasses import replace
 from typing import Any
 
 from pgbeam_core import logs, plugins, settings
@@ -37,26 +36,30 @@ def run(args: Namespace) -> int:
     core = settings.core_settings(merged)
     # First the reactor: a plugin that imports one would install another.
     chosen = reactor.install_reactor(uvloop=core.uvloop)
-    manager = plugins.load_plugins(settings.plugin_order(merged))
+    order = settings.plugin_order(merged)
+    manager = plugins.load_plugins(order)
 
-    def read() -> Settings:
-        fresh = options.settings_from(options.read_layers(args), manager)
-        # Plugins are chosen at start; a reload changes their settings only.
-        fresh = replace(fresh, plugins=settings.plugin_order(merged))
+    def validated(merged: settings.Merged) -> Settings:
+        fresh = options.settings_from(merged, manager)
         return settings.apply_project(fresh, UPSTREAM_PROJECT, args.upstream) if args.upstream else fresh
 
-    first = read()
+    def reread() -> Settings:
+        merged = options.read_layers(args)
+        if settings.plugin_order(merged) != order:
+            logs.log.warn("plugins.order is decided at start: what it is now holds from the next start on")
+        merged.tree["plugins"]["order"] = list(order)
+        return validated(merged)
+
+    first = validated(merged)
     log = _start_logging(first, tui=args.tui)
 
-    def reread() -> Settings:
-        fresh = read()
-        log.level = fresh.log_level
-        return fresh
+    def took(current: Settings) -> None:
+        log.level = current.log_level
 
-    return _live(chosen, reread, manager, tui=args.tui)
+    return _live(chosen, first, reread, took, manager, tui=args.tui)
 
 
-def _live(chosen: Any, read: Any, manager: Any, *, tui: bool) -> int:
+def _live(chosen: Any, first: Settings, reread: Any, took: Any, manager: Any, *, tui: bool) -> int:
     # Here, because these import Twisted's networking, which must find our reactor installed.
     from twisted.internet.defer import Deferred
 
@@ -64,6 +67,7 @@ def _live(chosen: Any, read: Any, manager: Any, *, tui: bool) -> int:
     from pgbeam_core.cli.main import complain
     from pgbeam_core.embedded import EmbeddedPostgres, shop_postgres
     from pgbeam_core.service import PgBeamService
+    from pgbeam_core.workers.supervisor import Supervisor
 
     def embedded(current: Settings) -> EmbeddedPostgres:
         print("Starting an embedded PostgreSQL; the first time takes a few seconds.", file=sys.stderr, flush=True)
@@ -79,7 +83,12 @@ def _live(chosen: Any, read: Any, manager: Any, *, tui: bool) -> int:
         if isinstance(closed, Deferred):
             closed.addBoth(lambda _: life.leave())
 
-    life = Life(chosen, read, lambda current: PgBeamService(current, manager, chosen), embedded, ready)
+    def service(current: Settings) -> Service:
+        if current.workers > 1:
+            return Supervisor(current, chosen, tui=tui)
+        return PgBeamService(current, manager, chosen)
+
+    life = Life(chosen, first, reread, took, service, embedded, ready)
 
     def begin() -> None:
         listen_to_signals(chosen, life)

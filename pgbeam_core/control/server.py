@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IListeningPort, IReactorUNIX
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
@@ -23,6 +24,8 @@ IDLE_S = 30
 _MOST_CONNECTIONS = 32
 _MOST_WAITING = 100
 """Requests of one connection that wait for the answer to another."""
+_TRY_AGAIN_S = 5.0
+"""Between looks at whether another PgBeam with this `state_dir` has ended."""
 
 log = Logger()
 
@@ -98,30 +101,78 @@ class Conversations(Factory):
         return Conversation(self._control, self._open)
 
 
-def listen(reactor: Any, control: Control, state_dir: Path) -> IListeningPort | None:
-    """Listen under `state_dir`; None, with a line in the log, if that is not possible: PgBeam runs without, too."""
-    if not IReactorUNIX.providedBy(reactor):
-        return None
-    path = state_dir / NAME
-    mask = os.umask(0o177)  # the socket is for its owner only from the first moment on
-    try:
-        if _in_use(path):
-            log.warn("another PgBeam has the control socket {path}; this one has none", path=str(path))
-            return None
-        path.unlink(missing_ok=True)
-        return reactor.listenUNIX(str(path), Conversations(control), mode=0o600)
-    except Exception as error:
-        log.warn("no control socket {path}: {error}", path=str(path), error=str(error))
-        return None
-    finally:
-        os.umask(mask)
+class ControlSocket:
+    """Listens under `state_dir`, for as long as no other PgBeam does: then this one waits for its turn."""
 
+    def __init__(self, reactor: Any, control: Control, state_dir: Path) -> None:
+        self._reactor = reactor
+        self._control = control
+        self._path = state_dir / NAME
+        self._lock: int | None = None
+        self._port: IListeningPort | None = None
+        self._timer: Any = None
 
-def _in_use(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(1)
+    @property
+    def listening(self) -> bool:
+        """Whether requests come here."""
+        return self._port is not None
+
+    def start(self) -> None:
+        """Listen, or say in the log why not: PgBeam runs without, too."""
+        if not IReactorUNIX.implementedBy(type(self._reactor)):
+            return
         try:
-            probe.connect(str(path))
-        except OSError:
+            if not self._take():
+                log.warn(
+                    "another PgBeam uses state_dir {folder}: `pgbeam cache-rules` and all that asks over {path} reach "
+                    "that one, until it ends; give each its own state_dir if they are not to share replies and rules",
+                    folder=str(self._path.parent),
+                    path=str(self._path),
+                )
+                self._timer = self._reactor.callLater(_TRY_AGAIN_S, self._again)
+        except Exception as error:
+            log.warn("no control socket {path}: {error}", path=str(self._path), error=str(error))
+
+    def stop(self) -> Deferred[Any]:
+        """Listen no more."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        port, self._port = self._port, None
+        stopped = succeed(None) if port is None else maybeDeferred(port.stopListening)
+        return stopped.addBoth(lambda _: self._let_go())
+
+    def _again(self) -> None:
+        try:
+            if self._take():
+                log.info("the other PgBeam is gone: the control socket {path} is this one's", path=str(self._path))
+                return
+        except Exception as error:
+            log.warn("no control socket {path}: {error}", path=str(self._path), error=str(error))
+            return
+        self._timer = self._reactor.callLater(_TRY_AGAIN_S, self._again)
+
+    def _take(self) -> bool:
+        """Listen; False if another PgBeam does. Raises OSError or CannotListenError."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
             return False
+        self._lock = descriptor
+        mask = os.umask(0o177)  # the socket is for its owner only from the first moment on
+        try:
+            self._path.unlink(missing_ok=True)
+            self._port = self._reactor.listenUNIX(str(self._path), Conversations(self._control), mode=0o600)
+        except BaseException:
+            self._let_go()
+            raise
+        finally:
+            os.umask(mask)
         return True
+
+    def _let_go(self) -> None:
+        descriptor, self._lock = self._lock, None
+        if descriptor is not None:
+            os.close(descriptor)

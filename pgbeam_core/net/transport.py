@@ -7,17 +7,20 @@ Twisted's, without TLS.
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 import ssl
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXClientEndpoint
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
-from pgbeam_core.errors import UpstreamUnavailable
+from pgbeam_core.errors import PgBeamError, UpstreamUnavailable
 from pgbeam_core.net import tls
 from pgbeam_core.net.streams import Bridge, Flusher, Port
 from pgbeam_core.query import Target
@@ -36,6 +39,53 @@ def listen(reactor: Any, host: str, port: int, factory: IProtocolFactory) -> Def
     endpoint: Any = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
     listening: Deferred[IListeningPort] = endpoint(reactor, port, BACKLOG, host).listen(factory)
     return listening
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Sockets for the addresses that a host stands for, which do not listen yet. Raises OSError."""
+    bound: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            sock = socket.socket(family, kind, protocol)
+            bound.append(sock)
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(address)
+    except OSError:
+        for sock in bound:
+            sock.close()
+        raise
+    return bound
+
+
+def adopt(reactor: Any, client: socket.socket, factory: IProtocolFactory) -> Deferred[Any]:
+    """Serve a client that another process has accepted. The socket is the transport's from now on.
+
+    Fails if the client has left before its protocol was connected.
+    """
+    client.setblocking(False)
+    loop = _loop(reactor)
+    if loop is not None:
+        return Deferred.fromFuture(loop.create_task(loop.connect_accepted_socket(_accepted(loop, factory), client)))
+    adopted = maybeDeferred(reactor.adoptStreamConnection, client.fileno(), client.family, factory)
+    return adopted.addBoth(_closing, client)
+
+
+def _closing(result: Any, duplicated: socket.socket) -> Any:
+    duplicated.close()
+    return result
+
+
+def cannot_listen(where: object, error: BaseException) -> PgBeamError:
+    """What to say about an address on which there is no listening."""
+    cause = getattr(error, "socketError", error)
+    text = getattr(cause, "strerror", None) or str(cause)
+    if getattr(cause, "errno", None) == errno.EADDRINUSE:
+        text += ". Is another PgBeam or PgBouncer running? Choose another with --listen HOST:PORT"
+    return PgBeamError(f"cannot listen on {where}: {text}")
 
 
 def connect(reactor: Any, target: Target, protocol: Protocol) -> Deferred[Any]:
@@ -64,11 +114,16 @@ def _flusher(loop: asyncio.AbstractEventLoop) -> Flusher:
     return _flushers[loop]
 
 
-async def _listen(loop: asyncio.AbstractEventLoop, host: str, port: int, factory: IProtocolFactory) -> Any:
+def _accepted(loop: asyncio.AbstractEventLoop, factory: IProtocolFactory) -> Callable[[], Bridge]:
     def accepted() -> Bridge:
         return Bridge(factory.buildProtocol(None), _flusher(loop))  # type: ignore[arg-type]
 
-    task = loop.create_task(loop.create_server(accepted, host, port, backlog=BACKLOG, reuse_address=True))
+    return accepted
+
+
+async def _listen(loop: asyncio.AbstractEventLoop, host: str, port: int, factory: IProtocolFactory) -> Any:
+    bridges = _accepted(loop, factory)
+    task = loop.create_task(loop.create_server(bridges, host, port, backlog=BACKLOG, reuse_address=True))
     return Port(await Deferred.fromFuture(task))
 
 

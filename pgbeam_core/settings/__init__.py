@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pgbeam_core.settings.build import build
+from pgbeam_core.settings.changes import reloaded
 from pgbeam_core.settings.load import apply_project, core_settings, layers, load, plugin_order, validate
 from pgbeam_core.settings.model import Endpoint, Project, Settings
 from pgbeam_core.settings.show import to_toml
 from pgbeam_core.settings.sources import Merged
+from pgbeam_core.settings.tree import as_tree, from_tree
 from pgbeam_core.settings.urls import parse_endpoint, parse_upstream
 from pgbeam_core.settings.where import Where
 
@@ -17,13 +19,16 @@ __all__ = [
     "Settings",
     "Where",
     "apply_project",
+    "as_tree",
     "build",
     "core_settings",
+    "from_tree",
     "layers",
     "load",
     "parse_endpoint",
     "parse_upstream",
     "plugin_order",
+    "reloaded",
     "to_toml",
     "validate",
 ]

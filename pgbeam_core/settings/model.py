@@ -58,18 +58,20 @@ def _option(default: Any, help: str, **more: Any) -> Any:  # noqa: A002 -- `help
 class Core:
     """The settings that stand at the top of settings.toml, `plugins` and `projects` aside."""
 
-    listen: tuple[Endpoint, ...] = _option((Endpoint("127.0.0.1", 6432),), "addresses to listen on")
+    listen: tuple[Endpoint, ...] = _option((Endpoint("127.0.0.1", 6432),), "addresses to listen on", restart=True)
     shutdown_grace: float = _option(30.0, "seconds that running transactions get when PgBeam stops", min=0)
-    workers: int = _option(1, "processes that share the listening sockets", min=1, max=256)
-    metrics_listen: str | None = _option(None, "HOST:PORT that serves Prometheus metrics")
+    workers: int = _option(1, "processes that share the clients", min=1, max=256, restart=True)
+    metrics_listen: str | None = _option(None, "HOST:PORT that serves Prometheus metrics", restart=True)
     log_level: str = _option("info", "least level that is logged", choices=LOG_LEVELS)
-    log_format: str = _option("auto", "human on a terminal and JSON elsewhere, or one of them", choices=LOG_FORMATS)
-    state_dir: Path = _option(Path(".pgbeam"), "where PgBeam keeps what outlives it")
+    log_format: str = _option(
+        "auto", "human on a terminal and JSON elsewhere, or one of them", choices=LOG_FORMATS, restart=True
+    )
+    state_dir: Path = _option(Path(".pgbeam"), "where PgBeam keeps what outlives it", restart=True)
     max_prepared_statements: int = _option(
         200, "prepared statements kept on each server, the least recently used closed first", min=1, max=100_000
     )
     prepare_once: bool = _option(True, "keep a statement that clients parse again and again prepared on the server")
-    uvloop: bool = _option(True, "run on uvloop where it is installed")
+    uvloop: bool = _option(True, "run on uvloop where it is installed", restart=True)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pgbeam_core.leases import Opener
 from pgbeam_core.net.client import ClientProtocol
 from pgbeam_core.plugins import assemble, specs
 from pgbeam_core.query import Query, Result, Target
-from pgbeam_core.settings import Merged, validate
+from pgbeam_core.settings import Merged, Settings, reloaded, validate
 from pgbeam_core.settings.where import Origin
 from pgbeam_core.testing.chunks import Chunks, whole
 from pgbeam_core.testing.clients import Client
@@ -53,11 +53,9 @@ class Rehearsal:
         """Every execution and how it ended, oldest first."""
         self._wires = Wires(chunks)
         manager = assemble([("rehearsal", _Recorder(self.results)), *plugins.items(), ("servers", SimplePools())])
-        merged = Merged()
-        shop = {"upstream": f"postgresql://{PRIMARY}?sslmode=disable", **(project or {})}
-        tables = {"plugins": {"order": [*plugins], **(settings or {})}, "projects": {PROJECT: shop}}
-        merged.lay(tables, Origin("rehearsal"))
-        found = validate(merged, specs(manager))
+        self._specs = specs(manager)
+        self._order = [*plugins]
+        found = self._settings(settings or {}, project or {})
         refusing = [name for name, spec in found.plugin.items() if getattr(spec, "on_error", "pass") == "refuse"]
         self.hooks = Hooks(manager, refusing)
         self.beam = _Beam(found, self.hooks, self.clock, self._opener)
@@ -99,6 +97,14 @@ class Rehearsal:
         self._wires.join(client, ClientProtocol(self.beam), caller_address=peer)
         return client
 
+    def reload(
+        self, *, settings: Mapping[str, Mapping[str, Any]] | None = None, project: Mapping[str, Any] | None = None
+    ) -> None:
+        """New settings, in place of those that were given at first, as SIGHUP brings them."""
+        fresh, _ = reloaded(self.beam.settings, self._settings(settings or {}, project or {}))
+        self.beam.reload(fresh)
+        self.pump()
+
     def advance(self, seconds: float, step: float = 0.5) -> None:
         """Let time pass, in steps, everything that is sent meanwhile arriving."""
         while seconds > 0:
@@ -124,6 +130,13 @@ class Rehearsal:
         for _, call in reversed(self.hooks.freeze("shutdown")):
             _must_be_done(call(self.beam))
         self.pump()
+
+    def _settings(self, plugins: Mapping[str, Mapping[str, Any]], project: Mapping[str, Any]) -> Settings:
+        merged = Merged()
+        shop = {"upstream": f"postgresql://{PRIMARY}?sslmode=disable", **project}
+        tables = {"plugins": {"order": self._order, **plugins}, "projects": {PROJECT: shop}}
+        merged.lay(tables, Origin("rehearsal"))
+        return validate(merged, self._specs)
 
     def _opener(self, target: Target) -> Opener:
         return MemoryOpener(target, self.servers[target.address], self._wires, self.clock)

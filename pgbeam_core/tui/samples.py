@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from pgbeam_core.beam import Beam
-from pgbeam_core.firing import Hooks
-from pgbeam_core.stats import ProjectStats
+from pgbeam_core.stats import Histogram
 
 WINDOW_S = 10.0
 """Rates and latencies are those of this many seconds."""
@@ -19,12 +17,23 @@ class Watched(Protocol):
     """What the TUI needs of a service."""
 
     @property
-    def beam(self) -> Beam: ...
+    def reactor(self) -> Any: ...
     @property
-    def hooks(self) -> Hooks: ...
+    def settings(self) -> Shown: ...
     @property
     def addresses(self) -> list[tuple[str, int]]: ...
     def stats(self) -> dict[str, Any]: ...
+    def latencies(self) -> Mapping[str, list[int]]: ...
+    def panels(self) -> Iterable[tuple[str, Any]]: ...
+
+
+class Shown(Protocol):
+    """The settings that matter to the TUI."""
+
+    @property
+    def projects(self) -> Mapping[str, Any]: ...
+    @property
+    def log_level(self) -> str: ...
 
 
 @dataclass(slots=True, frozen=True)
@@ -81,7 +90,7 @@ class Window:
 
     def __init__(self, service: Watched) -> None:
         self._service = service
-        self._began = service.beam.now()
+        self._began = service.reactor.seconds()
         self._samples: deque[Sample] = deque()
 
     def look(self, log: tuple[str, ...] = ()) -> View:
@@ -89,19 +98,20 @@ class Window:
         service = self._service
         stats = service.stats()
         plugins = {name: value for name, value in stats.items() if name not in ("projects", "pins", "plugin_errors")}
-        now = self._remember(Sample(service.beam.now(), stats["projects"], self._latencies(), lookups(plugins)))
+        moment = service.reactor.seconds()
+        now = self._remember(Sample(moment, stats["projects"], service.latencies(), lookups(plugins)))
         then = self._samples[0]
-        traffic = [self._traffic(name, then, now) for name in service.beam.settings.projects]
+        traffic = [self._traffic(name, then, now) for name in service.settings.projects]
         hits, asked = (new - old for new, old in zip(now.lookups, then.lookups, strict=True))
         return View(
             addresses=tuple(service.addresses),
             up_s=now.at - self._began,
             traffic=tuple(sorted(traffic, key=lambda one: (-one.queries, one.project))),
-            servers=tuple(server_counts(plugins, service.beam.settings.projects)),
+            servers=tuple(server_counts(plugins, service.settings.projects)),
             hit_ratio=hits / asked if asked > 0 else None,
             pins=dict(stats.get("pins", {})),
             plugin_errors=sum(stats["plugin_errors"].values()),
-            panels=tuple(service.hooks.panel()),
+            panels=tuple(service.panels()),
             log=log,
         )
 
@@ -112,26 +122,31 @@ class Window:
             samples.popleft()
         return sample
 
-    def _latencies(self) -> dict[str, list[int]]:
-        return {name: list(stats.latency.counts) for name, stats in self._service.beam.project_stats.items()}
-
     def _traffic(self, name: str, then: Sample, now: Sample) -> Traffic:
-        stats = self._service.beam.project_stats.get(name) or ProjectStats()
         old, new, seconds = then.projects.get(name, {}), now.projects.get(name, {}), now.at - then.at
 
         def rate(counter: str) -> float:
-            return (new.get(counter, 0) - old.get(counter, 0)) / seconds if seconds > 0 else 0.0
+            # What a worker that has died counted is missing: less than before is nothing.
+            return max(0.0, new.get(counter, 0) - old.get(counter, 0)) / seconds if seconds > 0 else 0.0
 
-        since = then.latencies.get(name)
+        latency = _lately(now.latencies.get(name), then.latencies.get(name))
         return Traffic(
             name,
-            stats.clients,
+            int(new.get("clients", 0)),
             rate("queries"),
             rate("queries_answered"),
             rate("errors"),
             rate("sent_bytes"),
-            *(stats.latency.quantile(part, since) for part in (0.50, 0.95, 0.99)),
+            *(latency.quantile(part) for part in (0.50, 0.95, 0.99)),
         )
+
+
+def _lately(now: list[int] | None, then: list[int] | None) -> Histogram:
+    """The latencies of what was counted since then."""
+    latency = Histogram()
+    if now is not None:
+        latency.counts = now if then is None else [max(0, new - old) for new, old in zip(now, then, strict=True)]
+    return latency
 
 
 def server_counts(plugins: Mapping[str, Any], projects: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, float]]]:

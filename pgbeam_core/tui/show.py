@@ -41,7 +41,7 @@ class Show:
         self._live = Live(
             console=self._console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
         )
-        self._log = Log(cast("TextIO", self._tail), service.beam.settings.log_level, "human")
+        self._log = Log(cast("TextIO", self._tail), service.settings.log_level, "human")
         self._calls = [LoopingCall(self.look), LoopingCall(self.mind_size)]
         for call in self._calls:
             call.clock = clock
@@ -71,7 +71,7 @@ class Show:
 
     def look(self) -> None:
         """Take a new look at the service, and draw it."""
-        self._log.level = self._service.beam.settings.log_level
+        self._log.level = self._service.settings.log_level
         self._view = self._window.look(self._tail.lines)
         self._draw()
 
@@ -101,11 +101,11 @@ class Show:
 
 
 def run_tui(service: Any) -> Deferred[None]:
-    """Show a running PgBeamService in this terminal. The Deferred fires when its user wants PgBeam to end.
+    """Show a running PgBeam, a `Watched`, in this terminal. The Deferred fires when its user wants PgBeam to end.
 
     Raises PgBeamError where there is no terminal. The terminal is put back in order at the end, whichever it is.
     """
-    reactor = service.beam.reactor
+    reactor = service.reactor
     show = Show(service, open_terminal(), reactor)
     atexit.register(show.close)
     # Before the reactor hangs up on all its descriptors, the terminal among them.

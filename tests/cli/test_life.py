@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, globalLogPublisher
 
 from pgbeam_core.cli import life as life_module
 from pgbeam_core.cli.life import Life
@@ -68,7 +70,9 @@ class Run:
         self.settings: Settings | Exception = settings
         self.services: list[FakeService] = []
         self.start_result = start_result
-        self.life = Life(self.clock, self.read, self.make, lambda _: FakeEmbedded(self.said), self.ready)
+        self.took: list[Settings] = []
+        embedded = lambda _: FakeEmbedded(self.said)  # noqa: E731
+        self.life = Life(self.clock, settings, self.read, self.took.append, self.make, embedded, self.ready)
         self.done = Deferred.fromCoroutine(self.life.live())
 
     def read(self) -> Settings:
@@ -101,6 +105,15 @@ def begin(no_threads) -> Iterator[Callable[..., Run]]:
         run.life.leave()
         run.life.leave()
         assert run.done.called
+
+
+@pytest.fixture
+def logged() -> Iterator[list[LogEvent]]:
+    """What is logged in a test."""
+    events: list[LogEvent] = []
+    globalLogPublisher.addObserver(events.append)
+    yield events
+    globalLogPublisher.removeObserver(events.append)
 
 
 @pytest.fixture
@@ -194,26 +207,55 @@ def test_why_it_cannot_listen(begin, fronting, error, words):
 def test_a_reload_brings_new_settings(begin, fronting):
     """SIGHUP reads the settings again and hands them over."""
     run = begin(fronting)
-    run.settings = apply_project(Settings(workers=2), "default", "postgresql://127.0.0.1:6/x")
+    run.settings = apply_project(Settings(log_level="debug"), "default", "postgresql://127.0.0.1:6/x")
     run.life.reload()
     assert run.said[-1] == "reload"
-    assert run.services[0].settings.workers == 2
+    assert run.services[0].settings.default_project.primary.port == 6
+    assert [settings.log_level for settings in run.took] == ["debug"]
 
 
-def test_a_reload_keeps_the_embedded_server(begin):
-    """Settings without a project still mean the server that runs already."""
+def test_what_cannot_change_is_said_and_kept(begin, fronting, logged):
+    """Where PgBeam listens and how many workers it has is decided at start; a reload says so and changes the rest."""
+    run = begin(fronting)
+    run.settings = replace(fronting, workers=2, listen=(Endpoint("127.0.0.1", 7000),), shutdown_grace=3.0)
+    run.life.reload()
+    now = run.services[0].settings
+    assert (now.workers, now.listen, now.shutdown_grace) == (1, fronting.listen, 3.0)
+    assert [event["key"] for event in logged if "key" in event] == ["listen", "workers"]
+
+
+def test_a_reload_keeps_the_embedded_server(begin, logged):
+    """Settings with or without a project still mean the server that runs already, and the log says so."""
     run = begin(Settings())
-    run.settings = Settings(workers=2)
+    run.settings = Settings(shutdown_grace=3.0)
     run.life.reload()
     assert run.services[0].settings.default_project.primary.port == 5
-    assert run.services[0].settings.workers == 2
+    assert not logged
+    run.settings = apply_project(run.settings, "own", "postgresql://127.0.0.1:6/x")
+    run.life.reload()
+    assert run.services[0].settings.default_project.primary.port == 5
+    assert "projects hold from the next start on" in logged[0]["log_format"]
+    assert run.services[0].settings.shutdown_grace == 3
     assert run.said.count("embedded start") == 1
 
 
-def test_a_reload_of_wrong_settings_changes_nothing(begin, fronting):
-    """A mistake in settings.toml does not take a running PgBeam down."""
+def test_a_reload_while_it_starts_changes_nothing(begin, fronting):
+    """Plugins that are not ready yet are not told of new settings."""
+    started: Deferred[None] = Deferred()
+    run = begin(fronting, lambda: started)
+    run.life.reload()
+    assert run.said == ["start"]
+    started.callback(None)
+    run.life.reload()
+    assert run.said == ["start", "ready", "reload"]
+
+
+@pytest.mark.parametrize("wrong", [SettingsError("settings.toml: workers = 0: must be at least 1"), Settings()])
+def test_a_reload_of_wrong_settings_changes_nothing(begin, fronting, wrong):
+    """A mistake in settings.toml, or a file without projects, does not take a running PgBeam down."""
     run = begin(fronting)
-    run.settings = SettingsError("settings.toml: workers = 0: must be at least 1")
+    run.settings = wrong
     run.life.reload()
     assert "reload" not in run.said
+    assert run.took == []
     assert not run.done.called

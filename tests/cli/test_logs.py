@@ -6,10 +6,10 @@ import io
 import json
 
 import pytest
-from twisted.logger import Logger, LogLevel, LogPublisher
+from twisted.logger import LogEvent, Logger, LogLevel, LogPublisher, globalLogPublisher
 from twisted.python.failure import Failure
 
-from pgbeam_core.logs import Log
+from pgbeam_core.logs import Log, Sent, received
 
 
 class Terminal(io.StringIO):
@@ -92,3 +92,38 @@ def test_a_stream_that_is_gone_is_no_error():
     log = written(out)
     out.close()
     log.info("x")
+
+
+@pytest.mark.parametrize("form", ["json", "human"])
+def test_a_line_says_which_worker_it_is_from(form):
+    """With several workers their lines can be told apart, for people and for machines."""
+    out = io.StringIO()
+    Logger(namespace="pgbeam_pool", observer=LogPublisher(Log(out, "info", form, worker=2))).info("well")
+    if form == "json":
+        assert json.loads(out.getvalue())["worker"] == 2
+    else:
+        assert out.getvalue()[8:] == " info  pool[2]: well\n"
+
+
+def test_a_workers_events_can_be_written_elsewhere():
+    """Level, source, text, traceback and time arrive, and the same care is taken of bytes."""
+    sent: list[dict[str, object]] = []
+    log = Logger(namespace="pgbeam_core.net", observer=LogPublisher(Sent("info", 2, sent.append)))
+    log.debug("not asked for")
+    log.warn("client {number} sent {frame}", number=3, frame=b"s3cret")
+    log.failure("lost", Failure(ValueError("why")))
+    assert json.loads(json.dumps(sent)) == sent
+    events: list[LogEvent] = []
+    globalLogPublisher.addObserver(events.append)
+    try:
+        for event in sent:
+            received(event, worker=2)
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+    out = io.StringIO()
+    for event in events:
+        Log(out, "info", "human")(event)
+    first, *traceback = out.getvalue().splitlines()
+    assert first[8:] == " warn  net[2]: client 3 sent <6 bytes>"
+    assert "ValueError: why" in traceback[-1]
+    assert events[0]["log_time"] == sent[0]["time"]

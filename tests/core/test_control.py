@@ -95,23 +95,51 @@ def test_a_name_has_one_answerer() -> None:
         control.answer("mine", lambda _: None)
 
 
+def test_several_results_make_one() -> None:
+    """What every worker knows a part of is put together by whoever knows how; the rest any of them answers."""
+    control = Control()
+    control.answer("calls", lambda _: 3, merge=sum)
+    assert control.merges == {"calls": True, "list": False, "ping": False}
+    replies: list[Any] = []
+    control.merge("calls", [3, 4]).addCallback(replies.append)
+    assert replies == [{"ok": True, "result": 7}]
+
+
 @pytest_twisted.ensureDeferred
 async def test_over_a_socket(tmp_path: Path) -> None:
-    """It is for its owner only, takes the place of a dead one, and leaves a living one alone."""
+    """It is for its owner only, takes the place of a dead one, and is inherited by who comes second."""
     control = Control()
     control.answer("add", lambda request: request["a"] + request["b"])
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / server.NAME))
-    port = server.listen(reactor, control, tmp_path)
-    assert port is not None
+    first = server.ControlSocket(reactor, control, tmp_path)
+    second = server.ControlSocket(reactor, Control(), tmp_path)
+    first.start()
     try:
         assert stat.S_IMODE((tmp_path / server.NAME).stat().st_mode) == 0o600
         ask: Callable[..., Any] = lambda *args, **more: deferToThread(ask_running, tmp_path, *args, **more)  # noqa: E731
         assert await ask("add", a=1, b=2) == 3
         with pytest.raises(PgBeamError, match="nobody answers"):
             await ask("subtract")
-        assert server.listen(reactor, control, tmp_path) is None
+        second.start()
+        assert first.listening
+        assert not second.listening
+        await first.stop()
+        second._again()
+        assert second.listening
+        assert await ask("ping") == "pong"
+        with pytest.raises(PgBeamError, match="nobody answers"):
+            await ask("add", a=1, b=2)
     finally:
-        await port.stopListening()
+        await first.stop()
+        await second.stop()
     with pytest.raises(PgBeamError, match="no PgBeam answers"):
         ask_running(tmp_path, "ping")
+
+
+def test_where_there_can_be_no_socket_pgbeam_runs_without(tmp_path: Path) -> None:
+    """A state_dir that is no folder costs the control socket, and nothing else."""
+    (tmp_path / "file").write_text("")
+    nowhere = server.ControlSocket(reactor, Control(), tmp_path / "file")
+    nowhere.start()
+    assert not nowhere.listening

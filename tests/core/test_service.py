@@ -3,6 +3,8 @@
 # mypy: disallow-untyped-calls=False
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pluggy
@@ -74,6 +76,12 @@ class Stage:
         return protocol, transport
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a PgBeam keeps goes to a folder of the test's own."""
+    monkeypatch.chdir(tmp_path)
+
+
 def failure_of(deferred: Any) -> Any:
     """What it failed with."""
     found: list[Any] = []
@@ -133,6 +141,20 @@ def test_a_second_stop_does_no_harm() -> None:
     stage.service.stop()
     stage.service.stop()
     assert stage.notes.count("a down") == 1
+
+
+def test_what_is_asked_over_the_control_socket() -> None:
+    """One process is its only worker."""
+    stage = Stage()
+    stage.service.start()
+    stage.client()
+    stage.reactor.advance(2)
+    replies: list[Any] = []
+    for name in ("stats", "workers"):
+        stage.service.beam.control.ask({"ask": name}).addCallback(replies.append)
+    assert replies[0]["result"] == stage.service.stats()
+    assert replies[1]["result"] == [{"worker": 1, "process": os.getpid(), "clients": 1, "up_s": 2.0}]
+    stage.service.stop()
 
 
 def test_stats_hold_the_core_and_every_plugin() -> None:

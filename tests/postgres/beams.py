@@ -15,12 +15,13 @@ from urllib.parse import quote, urlencode
 
 import psutil  # type: ignore[import-untyped]
 
+from . import frames, witness
 from .clusters import DATABASE, Cluster, die_with_parent, free_port
 from .wireclient import WireClient
 
 PROJECT = "shop"
 PGBEAM = Path(sys.executable).with_name("pgbeam")
-START_SECONDS = 15.0
+START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 MAX_ACTIVE = 60
 """Servers a PgBeam may have: several of them stand in front of one cluster at a time."""
@@ -47,7 +48,10 @@ class Direct:
 
 
 class Beam(Direct):
-    """A running `pgbeam run` in front of one cluster. `settings` are nested tables, as in settings.toml."""
+    """A running `pgbeam run` in front of one cluster. `settings` are nested tables, as in settings.toml.
+
+    witnessed: it shares plain reads sooner than usual, and counts them, see `shared_turns`.
+    """
 
     def __init__(
         self,
@@ -56,8 +60,10 @@ class Beam(Direct):
         folder: Path,
         *,
         plugins: str = "",
+        name: str = PROJECT,
         settings: Mapping[str, Any] | None = None,
         project: Mapping[str, Any] | None = None,
+        witnessed: bool = False,
     ) -> None:
         super().__init__(cluster)
         self.pool_mode = pool_mode
@@ -71,13 +77,14 @@ class Beam(Direct):
         limits = {"auth_attempts": 0}
         wanted = (settings or {}).get("plugins", {})
         pool = {"max_active": MAX_ACTIVE, **wanted.get("pool", {})}
+        self.shares = pool_mode != "session" and pool.get("share", True)
         plugin_settings = {"limits": limits, **wanted, "pool": pool}
-        tables = {**(settings or {}), "plugins": plugin_settings, "projects": {PROJECT: mine}}
+        tables = {**(settings or {}), "plugins": plugin_settings, "projects": {name: mine}}
         config.write_text("".join(_lines(tables)))
         self.command = [str(PGBEAM), "run", "--listen", f"127.0.0.1:{self.port}", "--config", str(config)]
-        if plugins:
-            self.command += ["--plugins", plugins]
-        self.process = self._launch(folder)
+        if plugins or witnessed:
+            self.command += ["--plugins", plugins or witness.PLUGINS]
+        self.process = self._launch(folder, witness.importable(folder) if witnessed else {})
 
     @property
     def log(self) -> str:
@@ -90,6 +97,10 @@ class Beam(Direct):
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
+
+    def workers(self) -> list[psutil.Process]:
+        """Its worker processes, if it has several."""
+        return [child for child in psutil.Process(self.process.pid).children() if _is_worker(child)]
 
     def complaints(self) -> list[str]:
         """The lines with a traceback that it has logged since this was last asked."""
@@ -112,6 +123,12 @@ class Beam(Direct):
         """Its servers that are not idle outside a transaction."""
         return [server for server in self.servers() if server[1] != "idle"]
 
+    def shared_turns(self) -> int:
+        """How many turns have been on a shared server so far. Only where it is witnessed."""
+        with self.wire() as client:
+            row = next(frame for frame in client.ask(frames.query("SHOW pgbeam.shared_turns")) if frame.tag == b"D")
+            return int(row.body[6:])
+
     def wait_until_idle(self, seconds: float = 5.0) -> None:
         """Wait until no server of it is busy or in a transaction; an AssertionError tells which still are."""
         deadline = time.monotonic() + seconds
@@ -131,8 +148,12 @@ class Beam(Direct):
         assert not (found := self.complaints()), "\n".join(found[:5])
 
     def _server_ports(self) -> set[int]:
-        connections = psutil.Process(self.process.pid).net_connections("tcp")
-        return {each.laddr.port for each in connections if each.raddr and each.raddr.port == self.cluster.port}
+        return {
+            each.laddr.port
+            for process in (psutil.Process(self.process.pid), *self.workers())
+            for each in process.net_connections("tcp")
+            if each.raddr and each.raddr.port == self.cluster.port
+        }
 
     def _end(self) -> int:
         self.process.send_signal(signal.SIGTERM)
@@ -143,13 +164,13 @@ class Beam(Direct):
             self.process.wait()
             raise AssertionError(f"PgBeam did not stop on SIGTERM:\n{self.log[-4000:]}") from None
 
-    def _launch(self, folder: Path) -> subprocess.Popen[bytes]:
+    def _launch(self, folder: Path, more: Mapping[str, str]) -> subprocess.Popen[bytes]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "PGBEAM_"))}
         with self.log_path.open("wb") as log:
             process = subprocess.Popen(
                 self.command,
                 cwd=folder,
-                env=kept,
+                env={**kept, **more},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -166,6 +187,13 @@ class Beam(Direct):
         process.kill()
         process.wait()
         raise AssertionError(f"PgBeam did not start ({' '.join(self.command)}):\n{self.log[-4000:]}")
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "pgbeam_core.workers" in process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
 
 
 def _lines(tables: Mapping[str, Any], path: str = "") -> list[str]:

@@ -14,17 +14,20 @@ class FakeService:
     def __init__(self, clock: Any, *projects: str) -> None:
         self.stats_of = {name: ProjectStats() for name in projects}
         self.plugins: dict[str, Any] = {}
-        self.panels: list[tuple[str, Any]] = []
+        self.shown: list[tuple[str, Any]] = []
         self.addresses = [("127.0.0.1", 6432)]
-        self.hooks: Any = SimpleNamespace(panel=lambda: self.panels)
-        self.beam: Any = SimpleNamespace(
-            now=clock.seconds,
-            reactor=clock,
-            project_stats=self.stats_of,
-            settings=SimpleNamespace(projects=dict.fromkeys(projects), log_level="info"),
-        )
+        self.reactor = clock
+        self.settings: Any = SimpleNamespace(projects=dict.fromkeys(projects), log_level="info")
 
     def stats(self) -> dict[str, Any]:
         """As PgBeamService gives them."""
         projects = {name: stats.as_dict() for name, stats in self.stats_of.items()}
         return {"projects": projects, "plugin_errors": {"cache.execute": 2}, **self.plugins}
+
+    def latencies(self) -> dict[str, list[int]]:
+        """Likewise."""
+        return {name: list(stats.latency.counts) for name, stats in self.stats_of.items()}
+
+    def panels(self) -> list[tuple[str, Any]]:
+        """Likewise."""
+        return self.shown

@@ -99,7 +99,7 @@ def test_hit_ratio_is_of_the_last_seconds(clock):
 def test_plugin_errors_panels_and_log_are_passed_on(clock):
     """How often plugins raised, what they show and what was logged is in the view."""
     service = FakeService(clock, "shop")
-    service.panels = [("cache", "a panel")]
+    service.shown = [("cache", "a panel")]
     clock.advance(5)
     window = Window(service)
     clock.advance(61)

@@ -180,8 +180,9 @@ def test_a_real_run(tmp_path: Path, free_port: int, how: str):
         os.close(fd)
 
 
-def test_a_plugin_of_ones_own_has_its_panel(tmp_path: Path, free_port: int):
-    """What a third party's plugin gives rich to print is on the screen of a real run."""
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_plugin_of_ones_own_has_its_panel(tmp_path: Path, free_port: int, workers: int):
+    """What a third party's plugin gives rich to print is on the screen of a real run, wherever it runs."""
     (tmp_path / "weather.py").write_text(
         "from pgbeam_core import hookimpl\n@hookimpl\ndef panel():\n    return 'sunny [all day]'\n"
     )
@@ -192,6 +193,7 @@ def test_a_plugin_of_ones_own_has_its_panel(tmp_path: Path, free_port: int):
     person, fd = pty.openpty()
     fcntl.ioctl(person, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     run = [sys.executable, "-m", "pgbeam_core", "run", "--tui", "--plugins", "pool,weather"]
+    run += ["--set", f"workers={workers}"]
     where = ["--upstream", "postgresql://127.0.0.1:1/x?sslmode=disable", "--listen", f"127.0.0.1:{free_port}"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
     process = subprocess.Popen([*run, *where], cwd=tmp_path, stdin=fd, stdout=fd, stderr=fd, env=environment)

@@ -16,6 +16,8 @@ TOO_MANY_ATTEMPTS = Refusal("08004", "too many authentication attempts")
 TOO_MANY_CONNECTIONS = Refusal("53300", "too many connections for project")
 TOO_MANY_QUERIES = Refusal("53400", "query rate limit exceeded")
 
+LOGIN_FAILED = "limits.login_failed"
+"""The news of an address from which a login has failed."""
 _WRONG_CREDENTIALS = frozenset({"28P01", "28000"})
 _ENDS = frozenset({Kind.COMMIT, Kind.ROLLBACK, Kind.TWO_PHASE})
 
@@ -36,11 +38,12 @@ class Limits:
 
     @hookimpl
     def startup(self, beam: Beam) -> None:
-        """Begin to count from nothing."""
+        """Begin to count from nothing, but for what other workers tell."""
         self._beam = beam
         self._failed = FailedLogins()
         self._buckets.clear()
         self._counts.clear()
+        beam.news.hear(LOGIN_FAILED, lambda address: self._failed.add(address, beam.now()))
 
     @hookimpl
     def connect(self, session: Session) -> Refusal | None:
@@ -74,6 +77,7 @@ class Limits:
             address = address_of(session.peer)
             if address is not None:
                 self._failed.add(neighbourhood(address), self._beam.now())
+                self._beam.news.tell(LOGIN_FAILED, neighbourhood(address))
 
     @hookimpl(trylast=True)
     def execute(self, session: Session, query: Query, target: Target) -> Refusal | None:

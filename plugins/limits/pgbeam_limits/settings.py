@@ -12,12 +12,16 @@ from pgbeam_limits.networks import Network, parse_network
 class LimitsSettings:
     """Limits of every project. 0 means no limit."""
 
-    max_connections: int = field(default=0, metadata={"help": "clients of a project at once; 0: no limit", "min": 0})
+    max_connections: int = field(
+        default=0, metadata={"help": "clients of a project at once; 0: no limit", "min": 0, "total": True}
+    )
     queries_per_second: float = field(
-        default=0.0, metadata={"help": "queries of a project; 0: no limit; cached replies do not count", "min": 0}
+        default=0.0,
+        metadata={"help": "queries of a project; 0: no limit; cached replies do not count", "min": 0, "total": True},
     )
     burst: int = field(
-        default=0, metadata={"help": "queries that may come at once; 0: as many as in one second", "min": 0}
+        default=0,
+        metadata={"help": "queries that may come at once; 0: as many as in one second", "min": 0, "total": True},
     )
     auth_attempts: int = field(
         default=10, metadata={"help": "failed logins per address and minute; 0: no limit", "min": 0}

@@ -45,6 +45,12 @@ class Pools:
             self._tidying.stop()
 
     @hookimpl
+    def reload(self, beam: Beam) -> None:
+        """Sizes and times as they are set now."""
+        for budget in self._budgets.values():
+            budget.set(beam.settings_of("pool"))
+
+    @hookimpl
     def pool(self, beam: Beam, project: Project, target: Target) -> TargetPool:
         """The pool of a target; all pools of a project share its budget."""
         budget = self._budgets.get(project.name)
@@ -84,8 +90,7 @@ class Pools:
         assert self._beam is not None
         now = self._beam.now()
         for name, budget in self._budgets.items():
-            for pool in budget.pools:
-                pool.tidy()
+            budget.tidy()
             if any(pool.clients for pool in budget.pools):
                 self._empty_since.pop(name, None)
                 continue

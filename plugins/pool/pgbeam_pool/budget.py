@@ -20,6 +20,8 @@ class Budget:
         self.servers = 0
         self.waiting: list[Waiter] = []
         self._pools: list[TargetPool] = []
+        self._closed: set[TargetPool] = set()
+        """Those of its pools that are closed, until their last server has come back."""
         self._pumping = False
         self._again = False
 
@@ -29,6 +31,7 @@ class Budget:
 
     def leave(self, pool: TargetPool, reason: str) -> None:
         """It is closed: who waits there waits in vain."""
+        self._closed.add(pool)
         for waiter in [waiter for waiter in self.waiting if waiter.pool is pool]:
             self.forget(waiter)
             waiter.fail(UpstreamUnavailable(reason))
@@ -54,6 +57,28 @@ class Budget:
         """Close every idle server of the project."""
         for pool in self._pools:
             pool.close_all_idle(reason)
+
+    def set(self, settings: PoolSettings) -> None:
+        """These hold from now on: there may be more servers than before, or too many."""
+        self.settings = settings
+        self._trim()
+        self.pump()
+
+    def tidy(self) -> None:
+        """Look after idle servers, and forget pools that are closed and empty."""
+        self._trim()
+        for pool in list(self._pools):
+            if pool not in self._closed:
+                pool.tidy()
+            elif not pool.servers:
+                self._closed.remove(pool)
+                self._pools.remove(pool)
+
+    def _trim(self) -> None:
+        """Close idle servers while there are too many."""
+        for _ in range(self.servers - self.settings.max_active):
+            if not any(pool.close_idle("max_active is less now") for pool in self._pools):
+                return
 
     def opened(self) -> None:
         """A server is being opened."""

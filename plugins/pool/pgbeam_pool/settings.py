@@ -10,10 +10,17 @@ class PoolSettings:
     """Sizes and times of every project's pools. Times are seconds."""
 
     max_active: int = field(
-        default=200, metadata={"help": "most servers of one project, idle ones included", "min": 1, "max": 100_000}
+        default=200,
+        metadata={"help": "most servers of one project, idle ones included", "min": 1, "max": 100_000, "total": True},
     )
     min_idle: int = field(
-        default=0, metadata={"help": "servers kept ready for each user and database in use", "min": 0, "max": 10_000}
+        default=0,
+        metadata={
+            "help": "servers kept ready for each user and database in use",
+            "min": 0,
+            "max": 10_000,
+            "total": True,
+        },
     )
     idle_timeout_s: float = field(
         default=600.0, metadata={"help": "close a server unused for this long; 0: never", "min": 0}

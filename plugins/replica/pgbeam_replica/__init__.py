@@ -32,6 +32,7 @@ class Replicas:
 
     def __init__(self) -> None:
         self._beam: Beam
+        self._settings: ReplicaSettings
         self._watches: dict[str, Watch] = {}
 
     @hookimpl
@@ -43,6 +44,7 @@ class Replicas:
     def startup(self, beam: Beam) -> None:
         """Begin to watch."""
         self._beam = beam
+        self._settings = beam.settings_of("replica")
         self._watches.clear()
         for project in beam.settings.projects.values():
             self._watch(project).wake()
@@ -52,6 +54,20 @@ class Replicas:
         """Watch no more."""
         for watch in self._watches.values():
             watch.stop()
+
+    @hookimpl
+    def reload(self, beam: Beam) -> None:
+        """Watch what is set now, as it is set now."""
+        settings = beam.settings_of("replica")
+        changed, self._settings = settings != self._settings, settings
+        for name, watch in list(self._watches.items()):
+            project = beam.settings.projects.get(name)
+            if project is None:
+                watch.stop()
+            elif changed or project is not watch.project:
+                self._begin(project, watch).wake()
+        for project in beam.settings.projects.values():
+            self._watch(project).wake()
 
     @hookimpl
     def authenticated(self, session: Session) -> None:
@@ -125,12 +141,15 @@ class Replicas:
         watch = self._watches.get(project.name)
         is_current = self._beam.settings.projects.get(project.name) is project
         if watch is None or (watch.project is not project and is_current):
-            fresh = Watch(self._beam, project)
-            if watch is not None:
-                watch.stop()
-                fresh.clients = watch.clients
-            watch = self._watches[project.name] = fresh
+            watch = self._begin(project, watch)
         return watch
+
+    def _begin(self, project: Project, before: Watch | None) -> Watch:
+        fresh = self._watches[project.name] = Watch(self._beam, project)
+        if before is not None:
+            before.stop()
+            fresh.clients, fresh.routed, fresh.fell_back = before.clients, before.routed, before.fell_back
+        return fresh
 
     def _writes_of(self, session: Session) -> Writes | None:
         """Its writes, where they matter."""

@@ -395,3 +395,35 @@ def test_show_replicas(stage):
     (tables,) = [tables for name, tables in made.rehearsal.hooks.console() if name == "replica"]
     shown = [row[:3] for row in tables["REPLICAS"].rows]
     assert shown == [("shop", "r1:5432", "up"), ("shop", "r2:5432", "out")]
+
+
+def test_a_reload_changes_what_is_watched(stage):
+    """A replica that is new in the settings gets its share of reads, one that is gone gets none."""
+    made = stage()
+    client = made.rehearsal.login()
+    one, other = ([f"postgresql://{name}:5432?sslmode=disable"] for name in ("r1", "r2"))
+    made.rehearsal.reload(project={"replicas": one})
+    made.rehearsal.advance(1)
+    for _ in range(4):
+        client.query(ASKED)
+    assert made.counts() == (0, 4, 0)
+    made.rehearsal.reload(project={"replicas": other})
+    made.rehearsal.advance(1)
+    for _ in range(4):
+        client.query(ASKED)
+    assert made.counts() == (0, 4, 4)
+    assert made.rehearsal.stats()["replica"]["shop"]["queries_routed"] == 8
+
+
+def test_a_reload_changes_how_it_is_watched(stage):
+    """Another probe interval holds for replicas that are watched already; the same settings interrupt nothing."""
+    made = stage({"probe_interval_s": 100.0})
+    urls = [f"postgresql://{name}:5432?sslmode=disable" for name in ("r1", "r2")]
+    made.rehearsal.advance(20)
+    before = len(made.replicas[0].asked)
+    made.rehearsal.reload(settings={"replica": {"probe_interval_s": 100.0}}, project={"replicas": urls})
+    made.rehearsal.advance(20)
+    assert len(made.replicas[0].asked) == before
+    made.rehearsal.reload(settings={"replica": {"probe_interval_s": 1.0}}, project={"replicas": urls})
+    made.rehearsal.advance(20)
+    assert len(made.replicas[0].asked) >= before + 15

@@ -1,0 +1,46 @@
+"""The share of one worker in what is promised for PgBeam as a whole.
+
+A field of a plugin's settings whose metadata says `total` is a number for all workers together: each of them is given
+its share as if that were what was set. The shares add up to the number, unless that is below the number of workers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from types import MappingProxyType
+from typing import Any
+
+from pgbeam_core.settings import Settings
+
+
+def share(total: float, worker: int, workers: int) -> float:
+    """The share of worker 1, 2, …: what is left over goes to the first ones. At least 1 of whole things; 0 stays 0."""
+    if isinstance(total, float):
+        return total / workers
+    if total <= 0:
+        return total
+    return max(1, total // workers + (worker <= total % workers))
+
+
+def shared_out(settings: Settings, worker: int, workers: int) -> Settings:
+    """The settings as that worker is to see them."""
+    plugin = {name: _shared_out(spec, worker, workers) for name, spec in settings.plugin.items()}
+    return dataclasses.replace(settings, plugin=MappingProxyType(plugin))
+
+
+def too_small(settings: Settings) -> dict[str, int]:
+    """Dotted key → value of the totals that do not give each worker one."""
+    return {
+        f"plugins.{name}.{key}": total
+        for name, spec in settings.plugin.items()
+        for key, total in _totals(spec).items()
+        if not isinstance(total, float) and 0 < total < settings.workers
+    }
+
+
+def _shared_out(spec: Any, worker: int, workers: int) -> Any:
+    return dataclasses.replace(spec, **{key: share(total, worker, workers) for key, total in _totals(spec).items()})
+
+
+def _totals(spec: Any) -> dict[str, Any]:
+    return {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec) if field.metadata.get("total")}

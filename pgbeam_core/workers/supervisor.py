@@ -1,0 +1,258 @@
+"""The supervisor: starts workers, hands them clients, replaces those that die. To the outside it is one PgBeam."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.text import Text
+from twisted.internet.defer import Deferred, DeferredList, FirstError, inlineCallbacks
+from twisted.logger import Logger
+
+from pgbeam_core import logs
+from pgbeam_core.control.server import ControlSocket
+from pgbeam_core.errors import PgBeamError
+from pgbeam_core.service import account, say_what_has_no_effect
+from pgbeam_core.settings import Settings, as_tree
+from pgbeam_core.workers import sums
+from pgbeam_core.workers.backoff import Backoff
+from pgbeam_core.workers.crew import Crew
+from pgbeam_core.workers.link import Message
+from pgbeam_core.workers.process import Start, WorkerProcess, in_words, start
+from pgbeam_core.workers.reception import Reception
+from pgbeam_core.workers.relay import RelayedControl
+from pgbeam_core.workers.shares import too_small
+
+log = Logger()
+
+LOOK_S = 2.0
+"""Longest wait for what a worker counted."""
+STOP_S = 5.0
+"""Workers that were told to stop and have not after so many seconds are killed."""
+
+
+class Supervisor:
+    """`settings.workers` processes as one. `tui`: their logs and panels are shown by this process."""
+
+    def __init__(self, settings: Settings, reactor: Any, *, tui: bool = False, spawn: Start = start) -> None:
+        self.settings = settings
+        self.reactor = reactor
+        self._tui = tui
+        self._spawn = spawn
+        self._crew = Crew()
+        self._reception: Reception | None = None
+        self._backoffs = {number: Backoff() for number in range(1, settings.workers + 1)}
+        self._restarts: dict[int, Any] = {}
+        self._serving = False
+        self._leaving = False
+        self._empty: list[Deferred[None]] = []
+        self._control = RelayedControl(self._crew)
+        self._control.answer("stats", lambda _: self._look().addCallback(lambda _: self._summed()))
+        self._control.answer("workers", lambda _: [self._account(worker) for worker in self._crew.ready])
+        self._socket = ControlSocket(reactor, self._control, settings.state_dir)
+        self._seen: list[Message] = []
+        """What the workers counted when they were last asked."""
+        self._looking = False
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """(host, port) of every listener, with the port that the system chose where 0 was asked for."""
+        return [] if self._reception is None else self._reception.addresses
+
+    @inlineCallbacks
+    def start(self) -> Any:
+        """Start all workers, then let clients in. Fails with PgBeamError, the first worker's if several say why."""
+        say_what_has_no_effect(self.settings)
+        for key, total in too_small(self.settings).items():
+            log.warn("{key} = {total} is less than workers: each worker has 1", key=key, total=total)
+        self._reception = Reception(self.reactor, self.settings.listen, self._crew.assign)
+        starting = [self._start(number).ready for number in self._backoffs]
+        try:
+            yield DeferredList(starting, fireOnOneErrback=True, consumeErrors=True)
+        except FirstError as error:
+            error.subFailure.raiseException()
+        self._reception.listen()
+        self._serving = True
+        self._let_in()
+        self._socket.start()
+        log.info("{count} workers are ready", count=len(starting))
+
+    @inlineCallbacks
+    def drain(self) -> Any:
+        """No new clients; the workers drain and leave."""
+        yield self._leave("drain")
+
+    @inlineCallbacks
+    def stop(self) -> Any:
+        """The workers stop at once; those that do not are killed."""
+        yield self._socket.stop()
+        timer = self.reactor.callLater(STOP_S, self._kill)
+        yield self._leave("stop")
+        if timer.active():
+            timer.cancel()
+
+    def reload(self, settings: Settings) -> Deferred[Any]:
+        """Tell all workers; those that start are told when they have."""
+        self.settings = settings
+        return DeferredList([self._tell_settings(worker) for worker in self._crew.ready]).addCallback(lambda _: None)
+
+    # What the TUI and the control socket show.
+
+    def stats(self) -> dict[str, Any]:
+        """The sums of all workers as of the last look. Also begins the next look, unless one is under way."""
+        if not self._looking:
+            self._looking = True
+            self._look()
+        return self._summed()
+
+    def latencies(self) -> dict[str, list[int]]:
+        """The counts of each project's latency histogram, summed."""
+        return sums.latencies(each["latencies"] for each in self._seen)
+
+    def panels(self) -> list[tuple[str, Any]]:
+        """One worker's: what plugins draw cannot be added up."""
+        if not self._seen:
+            return []
+        whose = f"one of {len(self._seen)} workers"
+        return [(f"{name}, {whose}", Text.from_ansi(text)) for name, text in self._seen[0]["panels"]]
+
+    def _look(self) -> Deferred[None]:
+        """Ask the workers what they counted; who does not answer in time is left out."""
+        asked = [
+            worker.link.ask("stats", panels=self._tui).addTimeout(LOOK_S, self.reactor) for worker in self._crew.ready
+        ]
+        return DeferredList(asked, consumeErrors=True).addCallback(self._looked)
+
+    def _looked(self, replies: list[tuple[bool, Message]]) -> None:
+        self._looking = False
+        self._seen = [reply for came, reply in replies if came]
+
+    def _summed(self) -> dict[str, Any]:
+        return sums.stats([each["stats"] for each in self._seen], self.latencies())
+
+    def _account(self, worker: WorkerProcess) -> dict[str, Any]:
+        return account(worker.number, worker.pid, worker.clients, self.reactor.seconds() - worker.born)
+
+    # Workers come and go.
+
+    def _start(self, number: int) -> WorkerProcess:
+        settings = self.settings
+        worker = WorkerProcess(number, settings, self.reactor, self._heard, self._ended)
+        orders = {"workers": settings.workers, "number": number, "settings": as_tree(settings), "logs": self._tui}
+        try:
+            worker.start(orders, self._spawn)
+        except OSError as error:
+            raise PgBeamError(f"cannot start a worker: {error}") from error
+        self._crew.members[number] = worker
+        return worker
+
+    def _restart(self, number: int) -> None:
+        self._restarts.pop(number, None)
+        try:
+            worker = self._start(number)
+        except PgBeamError as error:
+            log.error("{reason}", reason=error.message)
+            self._restart_later(number, 0.0)
+            return
+        worker.ready.addErrback(lambda failure: log.error("{reason}", reason=failure.getErrorMessage()))
+
+    def _restart_later(self, number: int, lived_s: float) -> float:
+        wait = self._backoffs[number].after(lived_s)
+        self._restarts[number] = self.reactor.callLater(wait, self._restart, number)
+        return wait
+
+    def _ended(self, worker: WorkerProcess, code: int) -> None:
+        """A process is gone, with the clients that it had."""
+        self._crew.remove(worker)
+        self._let_in()
+        if self._leaving:
+            self._crew.turn_away()
+            self._check_empty()
+        elif self._serving:
+            wait = self._restart_later(worker.number, self.reactor.seconds() - worker.born)
+            if worker.is_ready and code == 0:
+                log.info("worker {number} was told to leave; another one takes its place", number=worker.number)
+                return
+            log.error(
+                "worker {number} (process {pid}) ended with {code}; {clients} clients were cut off, those of other "
+                "workers were not; another one starts in {wait:g} s",
+                number=worker.number,
+                pid=worker.pid,
+                code=in_words(code),
+                clients=worker.clients,
+                wait=wait,
+            )
+
+    def _let_in(self) -> None:
+        """Accept clients as long as some worker takes them; else they wait outside."""
+        if self._reception is None or not self._serving or self._leaving:
+            return
+        if self._crew.is_open:
+            self._crew.reassign()
+            self._reception.open()
+        else:
+            self._reception.shut()
+
+    def _leave(self, how: str) -> Deferred[None]:
+        """Fires when no worker is left."""
+        self._leaving = True
+        if self._reception is not None:
+            self._reception.close()
+        self._crew.turn_away()
+        for timer in self._restarts.values():
+            timer.cancel()
+        self._restarts.clear()
+        for worker in self._crew.members.values():
+            worker.leave(how)
+        empty: Deferred[None] = Deferred()
+        self._empty.append(empty)
+        self._check_empty()
+        return empty
+
+    def _check_empty(self) -> None:
+        if not self._crew.members:
+            empty, self._empty = self._empty, []
+            for deferred in empty:
+                deferred.callback(None)
+
+    def _kill(self) -> None:
+        for worker in self._crew.members.values():
+            log.error("worker {number} does not stop, so it is killed", number=worker.number)
+            worker.kill()
+
+    # What workers say.
+
+    def _heard(self, worker: WorkerProcess, what: str, message: Message) -> Any:
+        if what == "log":
+            logs.received(message["event"], worker.number)
+        elif what == "cancel":
+            return self._cancel(worker, message)
+        elif what == "ready":
+            if worker.settings is not self.settings:  # they have changed since it was started
+                self._tell_settings(worker)
+            self._let_in()
+        elif what == "leaving":
+            self._let_in()
+        elif what == "news":
+            for other in self._others(worker):
+                other.link.tell("news", name=message["name"], value=message["value"])
+        return None
+
+    def _others(self, worker: WorkerProcess) -> list[WorkerProcess]:
+        return [other for other in self._crew.ready if other is not worker]
+
+    def _cancel(self, asker: WorkerProcess, message: Message) -> Deferred[bool]:
+        """A cancel request for a client that the asker does not have: whoever has it cancels it."""
+        key = {"pid": message["pid"], "secret": message["secret"]}
+        asked = DeferredList([other.link.ask("cancel", **key) for other in self._others(asker)], consumeErrors=True)
+        return asked.addCallback(lambda replies: any(came and found for came, found in replies))
+
+    def _tell_settings(self, worker: WorkerProcess) -> Deferred[Any]:
+        worker.settings = self.settings
+        told = worker.link.ask("reload", settings=as_tree(self.settings))
+        return told.addErrback(
+            lambda failure: log.error(
+                "worker {number} did not take the new settings: {reason}",
+                number=worker.number,
+                reason=failure.getErrorMessage(),
+            )
+        )
