@@ -64,6 +64,8 @@ class Server(Protocol):
     """The exclusive lease on it."""
     sharers: int
     """Shared leases on it. Its pool counts them."""
+    paid_at: float
+    """When a shared turn on it ended last."""
     gone: Callable[[Any, bool], None]
     """Told once when it is gone, and whether PgBeam itself closed it. Its pool sets this."""
 
@@ -74,6 +76,14 @@ class Server(Protocol):
     @property
     def owed(self) -> int:
         """Turns it still owes."""
+
+    @property
+    def held(self) -> bool:
+        """The turn at the head takes too long, or too much, for others to stand behind it."""
+
+    def watch(self) -> None:
+        """Called again and again while it is shared: who stands behind a turn that was at the head last time already
+        is sent elsewhere."""
 
     def close(self, reason: str) -> None:
         """Say Terminate and hang up; never without a reason. What it still owes is lost."""

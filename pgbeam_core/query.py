@@ -92,16 +92,20 @@ class Cost:
         self._size = 0.0
         self._banned = 0
 
-    def learn(self, seconds: float, size: int, *, alone: bool) -> None:
-        """One more. Behind others (`alone` False) it had to wait for them, so only its size is known."""
+    def learn(self, seconds: float, size: int) -> None:
+        """One more; `seconds` without the time that it stood behind others."""
         self._size = max(size, self._size * 0.98)
-        if alone:
-            self._seconds += (seconds - self._seconds) / min(self._known + 1, 8)
-            self._known += 1
-            self._banned = BANNED_FOR if seconds > SLOW_S else max(0, self._banned - 1)
+        self._seconds += (seconds - self._seconds) / min(self._known + 1, 8)
+        self._known += 1
+        self._banned = BANNED_FOR if seconds > SLOW_S else max(0, self._banned - 1)
         self.small = (
             self._known >= PROVED_BY and self._seconds < SHORT_S and self._size < SMALL_BYTES and not self._banned
         )
+
+    def blame(self) -> None:
+        """One is under way for so long, or has grown so large already, that others should not wait for it."""
+        self._banned = BANNED_FOR
+        self.small = False
 
 
 PROVED_BY = 3

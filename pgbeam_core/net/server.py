@@ -60,6 +60,7 @@ class Server(Protocol):
         self.reproducible = True
         self.lease: Lease | None = None
         self.sharers = 0
+        self.paid_at = 0.0
         self.parameters: dict[str, str] = {}
         """ParameterStatus as of now."""
         self.parameters_at_login: dict[str, str] = {}
@@ -79,6 +80,7 @@ class Server(Protocol):
         self._replies = ReplyQueue(self)
         self._turns = self._replies.turns
         self._holder: Any = None
+        self._seen: Turn | None = None
         self._failed = False
         self._reason: str | None = None
 
@@ -91,6 +93,11 @@ class Server(Protocol):
     def owed(self) -> int:
         """Turns it still owes."""
         return len(self._turns)
+
+    @property
+    def held(self) -> bool:
+        """The turn at the head takes too long, or too much, for others to stand behind it."""
+        return self._replies.held
 
     def __repr__(self) -> str:
         return f"<Server {self.pid} {self.identity.user}@{self.identity.database} {self.target.address}>"
@@ -203,7 +210,7 @@ class Server(Protocol):
 
     def settle(self, turn: Turn) -> None:
         """Let the turn say at once what is PgBeam's to say, if it is the one at the head."""
-        if self._replies.turns and self._replies.turns[0] is turn:
+        if not turn.shared and self._replies.turns and self._replies.turns[0] is turn:
             turn.settle()
 
     def aside(self, request: bytes, otherwise: str) -> Deferred[None]:
@@ -226,6 +233,14 @@ class Server(Protocol):
     def is_at_head(self, turn: Turn) -> bool:
         """Whether that is the turn that it is paying out."""
         return bool(self._replies.turns) and self._replies.turns[0] is turn
+
+    def watch(self) -> None:
+        """See whether the turn at the head is still the one that was there at the last look."""
+        turns = self._replies.turns
+        head = turns[0] if turns else None
+        if head is not None and head is self._seen and not self._replies.held:
+            self._replies.move_on()
+        self._seen = head
 
     def attach(self, holder: Any) -> None:
         """This conversation holds the exclusive lease: what comes unasked is for it."""

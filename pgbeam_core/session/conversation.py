@@ -24,7 +24,7 @@ from pgbeam_core.session.questions import Questions
 from pgbeam_core.session.requests import Inbox
 from pgbeam_core.session.sending import Sender
 from pgbeam_core.session.session import Session
-from pgbeam_core.session.turns import Turn
+from pgbeam_core.session.turns import Owner, Turn
 from pgbeam_core.session.variables import VariableError
 from pgbeam_core.session.world import Client, Phase, World
 from pgbeam_core.wire import backend
@@ -328,6 +328,15 @@ class Conversation:
         """The server went away with the rest of the reply."""
         self.endings.turn_lost(turn, reason)
 
+    def grows(self, turn: Turn) -> None:
+        """The reply to its shared turn is a large one."""
+        if self.client_is_full and self.session.lease is not None:
+            self.session.lease.server.pause()
+
+    def moves_on(self, turn: Turn) -> Owner | None:
+        """Its shared turn is not to wait any longer for those before it."""
+        return self.endings.moves_on()
+
     def takes_back(self, turn: Turn, error: bytes) -> bool:
         """Whether a shared turn's error is not this client's."""
         return self.endings.takes_back(error)
@@ -401,17 +410,21 @@ class Conversation:
         """The client does not read as fast as it is written to."""
         self.client_is_full = True
         lease = self.session.lease
-        if lease is not None and not lease.shared:
+        if lease is not None and self._has_alone(lease):
             lease.server.pause()
 
     def client_drained(self) -> None:
         """The client reads again."""
         self.client_is_full = False
         lease = self.session.lease
-        if lease is not None and not lease.shared:
+        if lease is not None and self._has_alone(lease):
             lease.server.resume()
         if self.phase is not Phase.GONE:
             self.on()
+
+    def _has_alone(self, lease: Lease) -> bool:
+        """Whether nobody but this client waits for what the server says now. Small shared replies are buffered."""
+        return not lease.shared or (lease.server.held and self.turn is not None and lease.server.is_at_head(self.turn))
 
     def gone(self, reason: str) -> None:
         """The client has left, whatever was going on."""

@@ -8,7 +8,7 @@ from pgbeam_core.leases import Lease, Server
 from pgbeam_core.query import Query, Refusal, Result
 from pgbeam_core.session import outcome
 from pgbeam_core.session.questions import Go
-from pgbeam_core.session.turns import Turn
+from pgbeam_core.session.turns import Owner, Turn, Unattended
 from pgbeam_core.session.world import Phase
 from pgbeam_core.wire import backend
 
@@ -40,6 +40,8 @@ class Endings:
         """The reply is complete."""
         conversation = self._conversation
         session = conversation.session
+        now = conversation.world.now()
+        begun = self._begun(turn, now)
         if conversation.phase is Phase.GONE:
             self._after_leaving()
             return
@@ -56,7 +58,7 @@ class Endings:
             conversation.effects.tell(session.lease.server)
         session.status = status
         conversation.turn = None
-        notices = self._results(turn, status)
+        notices = self._results(turn, status, begun, now)
         conversation.client.write(notices + ready if notices else ready)
         if conversation.effects.over:
             for committed in conversation.effects.over:
@@ -69,6 +71,8 @@ class Endings:
     def whole(self, turn: Turn, reply: bytes) -> None:
         """A plain statement went well: nothing has changed but what is counted."""
         conversation = self._conversation
+        now = conversation.world.now()
+        begun = self._begun(turn, now)
         if conversation.phase is Phase.GONE:
             self._after_leaving()
             return
@@ -81,9 +85,11 @@ class Endings:
             turn.kept = None
         lease, query = conversation.session.lease, turn.queries[0]
         assert lease is not None
-        result = outcome.plain_result(turn, conversation.world.now())
+        if not query.in_transaction:
+            conversation.book.portals.clear()
+        result = outcome.plain_result(turn, now)
         if query.statement.shareable:
-            query.statement.cost.learn(result.server_time, turn.size, alone=not lease.shared)
+            query.statement.cost.learn(now - begun, turn.size)
         notices = self._report(query, result, lease)
         if notices:
             conversation.client.write(turn.prefix + reply[:-_READY_SIZE] + notices + reply[-_READY_SIZE:])
@@ -93,16 +99,24 @@ class Endings:
         conversation.leasing.let_go()
         conversation.on()
 
-    def _results(self, turn: Turn, status: bytes) -> bytes:
-        """Report what came of each execution; give the notices."""
+    def _begun(self, turn: Turn, now: float) -> float:
+        """When the server could begin with a turn that has ended: once those before it were through."""
+        lease = self._conversation.session.lease
+        if not turn.shared or lease is None:
+            return turn.sent_at
+        before, lease.server.paid_at = lease.server.paid_at, now
+        return max(turn.sent_at, before)
+
+    def _results(self, turn: Turn, status: bytes, begun: float, now: float) -> bytes:
+        """Report what came of each execution; give the notices. begun: when the server could begin with it."""
         conversation = self._conversation
         if not turn.queries:
             return b""
         lease = conversation.session.lease
         assert lease is not None
-        results = outcome.server_results(turn, conversation.world.now(), status)
+        results = outcome.server_results(turn, now, status)
         if len(turn.queries) == 1 and turn.queries[0].statement.shareable:
-            turn.queries[0].statement.cost.learn(results[0].server_time, turn.size, alone=not lease.shared)
+            turn.queries[0].statement.cost.learn(now - begun, turn.size)
         notices = b""
         for query, result in zip(turn.queries, results, strict=True):
             notices += self._report(query, result, lease)
@@ -142,6 +156,16 @@ class Endings:
             and outcome.error_of(error)[0] == "57014"
             and b"user request" in error
         )
+
+    def moves_on(self) -> Owner | None:
+        """A shared turn is not to wait any longer. Gives who takes what the server still owes for it."""
+        lease = self._conversation.session.lease
+        if self._conversation.phase is Phase.GONE or self._retry is None or lease is None:
+            return None
+        lease.server.state.add("moved_on")  # nobody will know what was prepared there for the sake of this turn
+        self._conversation.session.lease = None
+        self._once_more()
+        return _Leftover(lease)
 
     def _once_more(self) -> None:
         """A shared turn never had its chance: it gets a server of its own."""
@@ -196,3 +220,18 @@ class Endings:
             error = b"" if told else backend.error_response("ERROR", "08006", message)
             conversation.client.write(error + conversation.ready())
             conversation.on()
+
+
+class _Leftover(Unattended):
+    """Takes a reply that its client gets from another server."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+
+    def turn_over(self, turn: Turn, ready: bytes) -> None:
+        """Nobody wanted it."""
+        self._lease.release()
+
+    def turn_lost(self, turn: Turn, reason: str) -> None:
+        """Nobody misses it."""
+        self._lease.release()

@@ -153,6 +153,8 @@ class Leasing:
             return
         if lease.shared:
             session.lease = None
+            if conversation.client_is_full:
+                lease.server.resume()
             lease.release()
         elif self._home is not None:
             self.give_back(lease)
@@ -211,7 +213,10 @@ class Leasing:
         session = self._conversation.session
         lease = session.lease
         if lease is not None and lease.shared and not idle:
-            return  # others' turns are behind this one: it is let run, and its reply dropped
+            turn = self._conversation.turn
+            if lease.server.held and turn is not None and lease.server.is_at_head(turn):
+                lease.server.close(f"client left in the middle: {reason}")  # nobody stands behind it
+            return  # else others' turns are behind this one: it is let run, and its reply dropped
         for one in (lease, self._home):
             if one is None:
                 continue

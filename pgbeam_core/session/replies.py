@@ -20,6 +20,7 @@ from struct import error as struct_error
 from typing import Protocol
 
 from pgbeam_core.errors import ProtocolViolation
+from pgbeam_core.query import SMALL_BYTES
 from pgbeam_core.session.turns import BIND, TO_THE_END, Form, Turn
 
 _HEADER = Struct("!BI")
@@ -67,6 +68,8 @@ class ReplyQueue:
         self.turns: deque[Turn] = deque()
         self.status = b"I"
         """The transaction status of the last ReadyForQuery: I, T or E."""
+        self.held = False
+        """The turn at the head is one that no other should stand behind."""
         self._aside = aside
         self._tail = b""
         self._streaming = 0
@@ -104,6 +107,8 @@ class ReplyQueue:
             rest = self._walk(data, start)
             if rest < have:
                 self._tail = data[rest:]
+            if self.turns and self.turns[0].began:
+                self.turns[0].plain = None  # what is still to come of it is not the whole
 
     def _whole(self, turn: Turn, form: Form, data: bytes, start: int) -> int:
         """Hand on the reply at `start` if it is all there and of the form that is hoped for; give its end, or 0."""
@@ -132,6 +137,7 @@ class ReplyQueue:
         if tag != _COMPLETE or length < 5 or data[ready:end] != turn.ready:
             return 0
         self.turns.popleft()
+        self.held = False
         self.status = turn.ready[5:]
         turn.tags.append(data[position + 5 : ready - 1])
         turn.owner.whole(turn, data[start:end])
@@ -142,6 +148,7 @@ class ReplyQueue:
         part = data[: self._streaming]
         self._streaming -= len(part)
         self.turns[0].deliver(part)
+        self._mind_those_behind()
         return data[len(part) :]
 
     def _walk(self, data: bytes, start: int) -> int:
@@ -156,6 +163,7 @@ class ReplyQueue:
                 if end > have:
                     self._streaming = end - have
                     self.turns[0].deliver(data[start:])
+                    self._mind_those_behind()
                     return have
                 position = _last_like(data, tag, end, have)
                 continue
@@ -167,10 +175,29 @@ class ReplyQueue:
             position = end
         if start < position:
             self.turns[0].deliver(data[start:position])
-        if self.turns and self.turns[0].script:
-            # After a Flush there may be no frame for PgBeam's own words to go ahead of.
+            self._mind_those_behind()
+        if self.turns and self.turns[0].script and self.turns[0].plain is None and not self.turns[0].shared:
+            # After a Flush there may be no frame for PgBeam's own words to go ahead of. A shared turn has no Flush, and
+            # can be sent once more only while its client has no byte.
             self.turns[0].settle()
         return position
+
+    def _mind_those_behind(self) -> None:
+        """The chunk has ended within a reply: is it one that others should not stand behind?"""
+        head = self.turns[0]
+        if head.shared and head.size > SMALL_BYTES and not self.held:
+            self.move_on()
+            head.owner.grows(head)
+
+    def move_on(self) -> None:
+        """The head takes too long, or too much: its shape is trusted no more, and who stands behind goes elsewhere."""
+        self.held = True
+        for query in self.turns[0].queries:
+            query.statement.cost.blame()
+        for turn in list(self.turns)[1:]:
+            instead = turn.owner.moves_on(turn) if turn.shared else None
+            if instead is not None:
+                turn.pass_to(instead)
 
     def _row(self, tag: int, length: int, data: bytes, start: int, position: int) -> int:
         """A row or a piece of COPY data at `position`: is it owed? Gives the new `start`."""
@@ -211,6 +238,7 @@ class ReplyQueue:
             return end
         if tag == _ERROR and turn.shared and not turn.began and turn.owner.takes_back(turn, data[position:end]):
             turn.taken_back = turn.muted = True
+            turn.plain = None
             if turn.script is not None:
                 turn.script.clear()
             return end
@@ -257,6 +285,7 @@ class ReplyQueue:
         if start < position:
             turn.deliver(data[start:position])
         self.turns.popleft()
+        self.held = False
         self.status = data[end - 1 : end]
         turn.owner.turn_over(turn, data[position:end])
 
@@ -314,7 +343,7 @@ class ReplyQueue:
                 if start < position:
                     turn.deliver(data[start:position])
                 turn.script.clear()
-                turn.stale = True
+                turn.stale, turn.plain = True, None
                 return end
             turn.again = None
         turn.error = data[position:end]

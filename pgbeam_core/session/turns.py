@@ -22,6 +22,12 @@ class Owner(Protocol):
     def takes_back(self, turn: Turn, error: bytes) -> bool:
         """A shared turn of which the owner has no byte yet ends in this error: shall it be sent once more instead?"""
 
+    def grows(self, turn: Turn) -> None:
+        """The reply to a shared turn is larger than what others should stand behind."""
+
+    def moves_on(self, turn: Turn) -> Owner | None:
+        """What stands before a shared turn takes too long. Gives who takes the reply here, if it is sent elsewhere."""
+
     def skips(self, turn: Turn) -> None:
         """The server said ErrorResponse and skips to a Sync that has not gone out."""
 
@@ -47,8 +53,15 @@ class Unattended:
     def skips(self, turn: Turn) -> None:
         """Never: its requests are whole."""
 
-    def takes_back(self, turn: Turn, error: bytes) -> bool:
+    def grows(self, turn: Turn) -> None:
         """Never: its turns are not shared."""
+
+    def moves_on(self, turn: Turn) -> Owner | None:
+        """Never likewise."""
+        return None
+
+    def takes_back(self, turn: Turn, error: bytes) -> bool:
+        """Never likewise."""
         return False
 
     def whole(self, turn: Turn, reply: bytes) -> None:
@@ -191,6 +204,14 @@ class Turn:
         """The ReadyForQuery at the end of such a reply."""
         self.keep = 0
         self.kept: list[bytes] | None = None
+
+    def pass_to(self, owner: Owner) -> None:
+        """Its client gets the reply elsewhere: whatever comes here, an error included, has no effect."""
+        self.owner = owner
+        self.script = self.again = self.plain = None
+        self.names = {}
+        self.shared = False
+        self.muted = True
 
     def deliver(self, data: bytes) -> None:
         """Hand bytes on to the owner, keeping a copy if that was asked for and it stays below the cap."""

@@ -13,6 +13,8 @@ from pgbeam_pool.pool import TargetPool
 from pgbeam_pool.settings import PoolSettings
 
 TIDY_EVERY_S = 5.0
+WATCH_EVERY_S = 0.05
+"""Whoever stands behind a shared turn that takes longer than this, twice this at most, is sent elsewhere."""
 
 
 class Pools:
@@ -20,7 +22,7 @@ class Pools:
 
     def __init__(self) -> None:
         self._budgets: dict[str, Budget] = {}
-        self._tidying: LoopingCall | None = None
+        self._calls: list[LoopingCall] = []
         self._beam: Beam | None = None
         self._empty_since: dict[str, float] = {}
 
@@ -34,15 +36,17 @@ class Pools:
         """Begin to look after idle servers."""
         self._budgets.clear()
         self._beam = beam
-        self._tidying = LoopingCall(self._tidy)
-        self._tidying.clock = beam.reactor
-        self._tidying.start(TIDY_EVERY_S, now=False)
+        for call, seconds in ((self._tidy, TIDY_EVERY_S), (self._watch, WATCH_EVERY_S)):
+            looping = LoopingCall(call)
+            looping.clock = beam.reactor
+            looping.start(seconds, now=False)
+            self._calls.append(looping)
 
     @hookimpl
     def shutdown(self, beam: Beam) -> None:
         """Stop looking."""
-        if self._tidying is not None and self._tidying.running:
-            self._tidying.stop()
+        while self._calls:
+            self._calls.pop().stop()
 
     @hookimpl
     def reload(self, beam: Beam) -> None:
@@ -85,6 +89,11 @@ class Pools:
     def _pools_of(self, session: Session) -> list[TargetPool]:
         budget = self._budgets.get(session.project.name)
         return [] if budget is None else list(budget.pools)
+
+    def _watch(self) -> None:
+        for budget in self._budgets.values():
+            for pool in budget.pools:
+                pool.watch()
 
     def _tidy(self) -> None:
         assert self._beam is not None

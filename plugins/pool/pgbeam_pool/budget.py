@@ -42,6 +42,16 @@ class Budget:
         return self._pools
 
     @property
+    def waits_alone(self) -> bool:
+        """Whether somebody waits for a server of his own, and none is being opened for him."""
+        return any(not waiter.shared and waiter.opening is None for waiter in self.waiting)
+
+    @property
+    def waits_to_share(self) -> bool:
+        """Whether somebody waits for a place behind others."""
+        return any(waiter.shared for waiter in self.waiting)
+
+    @property
     def has_room(self) -> bool:
         """Whether one more server may be opened."""
         return self.servers < self.settings.max_active
@@ -108,8 +118,9 @@ class Budget:
             self._pumping = False
 
     def _once(self) -> None:
-        room = True
+        room, alone_before = True, False
         for waiter in list(self.waiting):
             if not waiter.done:
                 # Without room whoever is behind may still use an idle server, but opens none before this one.
-                room = waiter.pool.serve(waiter, may_open=room) and room
+                room = waiter.pool.serve(waiter, may_open=room, alone_before=alone_before) and room
+                alone_before |= not (waiter.shared or waiter.done or waiter.opening)

@@ -24,7 +24,7 @@ from pgbeam_core import (
 from pgbeam_pool.breaker import Breaker
 from pgbeam_pool.budget import Budget
 from pgbeam_pool.settings import PoolSettings
-from pgbeam_pool.sharing import Sharing
+from pgbeam_pool.sharing import DEPTH, Sharing
 from pgbeam_pool.waiting import Waiter
 
 BREAKER_OPEN = "upstream unavailable (circuit breaker open)"
@@ -91,16 +91,26 @@ class TargetPool:
     ) -> Lease | Deferred[Lease]:
         """A server for the next turns."""
         budget = self._budget
-        if shared and budget.settings.share:
-            server = self._sharing.choose(identity, settings, self._take_same, exclusive_wait=bool(budget.waiting))
-            if server is not None:
-                server.sharers += 1
-                return Lease(self, server, shared=True, waited=0.0, since=self._clock.seconds())
-        if not self._budget.waiting:
+        shared = shared and budget.settings.share
+        if shared and not (budget.waiting and budget.waits_to_share):
+            lease = self._share(identity, settings, 0.0, alone_before=bool(budget.waiting) and budget.waits_alone)
+            if lease is not None:
+                return lease
+        if not budget.waiting:
             server = self._take_idle(identity, settings)
             if server is not None:
                 return self._leased(server, 0.0)
-        return self._wait(Waiter(self, identity, settings, self._clock.seconds()))
+        return self._wait(Waiter(self, identity, settings, self._clock.seconds(), shared=shared))
+
+    def _share(
+        self, identity: Identity, settings: Mapping[str, str], waited: float, *, alone_before: bool
+    ) -> Lease | None:
+        """A place behind others."""
+        server = self._sharing.choose(identity, settings, self._take_same, exclusive_wait=alone_before)
+        if server is None:
+            return None
+        server.sharers += 1
+        return Lease(self, server, shared=True, waited=waited, since=self._clock.seconds())
 
     def _wait(self, waiter: Waiter) -> Deferred[Lease]:
         if self._closed is not None:
@@ -126,13 +136,16 @@ class TargetPool:
 
     # Serving who waits. Called by the budget, for each waiter in order.
 
-    def serve(self, waiter: Waiter, *, may_open: bool = True) -> bool:
-        """Give the waiter a server, or start opening one for it. True if it need not be looked at again now."""
+    def serve(self, waiter: Waiter, *, may_open: bool = True, alone_before: bool = False) -> bool:
+        """Give the waiter a server, or start opening one for it. True if it need not be looked at again now.
+
+        alone_before: somebody before it waits for a server of his own.
+        """
         if waiter.relay is None:
-            server = self._take_idle(waiter.identity, waiter.settings)
-            if server is not None:
+            lease = self._at_once(waiter, alone_before=alone_before)
+            if lease is not None:
                 self._budget.forget(waiter)
-                waiter.succeed(self._leased(server, self._clock.seconds() - waiter.since))
+                waiter.succeed(lease)
                 return True
             if waiter.opening is not None:
                 return True
@@ -146,6 +159,15 @@ class TargetPool:
             return False
         self._open(waiter)
         return True
+
+    def _at_once(self, waiter: Waiter, *, alone_before: bool) -> Lease | None:
+        identity, settings, waited = waiter.identity, waiter.settings, self._clock.seconds() - waiter.since
+        if waiter.shared:
+            lease = self._share(identity, settings, waited, alone_before=alone_before)
+            if lease is not None:
+                return lease
+        server = self._take_idle(identity, settings)
+        return None if server is None else self._leased(server, waited)
 
     def _must_wait_for_its_own(self, waiter: Waiter) -> bool:
         """No server can be opened for it: one of its identity must come back, if there is any."""
@@ -233,6 +255,8 @@ class TargetPool:
         if lease.shared:
             server.sharers -= 1
             if server.sharers:
+                if server.owed == DEPTH // 2 and self._budget.waiting:
+                    self._budget.pump()
                 return
             self._sharing.drop(server)
         server.lease = None
@@ -292,6 +316,10 @@ class TargetPool:
         self._budget.pump()
 
     # Housekeeping.
+
+    def watch(self) -> None:
+        """Let nobody stand behind a shared turn that takes long."""
+        self._sharing.watch()
 
     def tidy(self) -> None:
         """Close what is idle too long or too old; keep `min_idle` ready."""

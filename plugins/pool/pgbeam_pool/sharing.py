@@ -6,7 +6,7 @@ than many that are woken for every query. Two are enough for that; more join whe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from pgbeam_core import Identity, Server
 
@@ -33,23 +33,34 @@ class Sharing:
         *,
         exclusive_wait: bool,
     ) -> Server | None:
-        """The server for one more turn; None if it should wait its turn for a server of its own.
+        """The server for one more turn; None if there is none, and it has to wait.
 
         exclusive_wait: somebody waits for a server of his own; one of the shared ones is then left to drain.
         """
         servers = self._servers.get(identity, ())
+        left = _last_that_moves(servers) if exclusive_wait else None
         best, depth = None, DEPTH
-        for server in servers[:-1] if exclusive_wait else servers:
-            owed = server.owed
-            if owed < depth and server.alive and server.settings == settings:
-                best, depth = server, owed
-        if best is not None and (not depth or len(servers) >= WIDTH):
+        usable = len(servers)
+        for server in servers:
+            if server.held:
+                usable -= 1
+            elif server is not left:
+                owed = server.owed
+                if owed < depth and server.alive and server.settings == settings:
+                    best, depth = server, owed
+        if best is not None and (not depth or usable >= WIDTH):
             return best
         another = None if exclusive_wait else take_idle(identity, settings)
         if another is None:
             return best
         self._servers.setdefault(identity, []).append(another)
         return another
+
+    def watch(self) -> None:
+        """Have each server look whether a turn holds it up."""
+        for servers in list(self._servers.values()):
+            for server in list(servers):
+                server.watch()
 
     def drop(self, server: Server) -> None:
         """It is shared no more."""
@@ -58,3 +69,8 @@ class Sharing:
             servers.remove(server)
             if not servers:
                 del self._servers[server.identity]
+
+
+def _last_that_moves(servers: Sequence[Server]) -> Server | None:
+    """The one that will be free soonest: no slow turn holds it up."""
+    return next((server for server in reversed(servers) if not server.held), None)

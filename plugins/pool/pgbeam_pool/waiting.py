@@ -26,6 +26,7 @@ class Waiter:
         "pool",
         "relay",
         "settings",
+        "shared",
         "since",
         "timeout",
     )
@@ -39,6 +40,7 @@ class Waiter:
         *,
         relay: Relay | None = None,
         application_name: str | None = None,
+        shared: bool = False,
     ) -> None:
         self.pool = pool
         self.identity = identity
@@ -46,6 +48,8 @@ class Waiter:
         self.since = since
         self.relay = relay
         self.application_name = application_name
+        self.shared = shared
+        """It would do with a place behind others."""
         self.opening: Deferred[Server] | None = None
         self.done = False
         self.timeout: Any = None
