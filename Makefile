@@ -9,6 +9,7 @@ PYTEST ?= $(BIN)/pytest -n auto --dist worksteal
 ARGS ?=
 # How long `make soak` keeps at it, for each pool mode and number of servers.
 SOAK_SECONDS ?= 300
+SOAK_TESTS := postgres/test_chaos.py postgres/test_two_clients.py plugins/cache/test_consistency.py plugins/cache/test_twins.py
 
 .DEFAULT_GOAL := help
 .PHONY: help run test bench soak lint format install clean
@@ -25,8 +26,8 @@ test: $(VENV)/.dev ## run the tests, all but those marked slow; ARGS='-m ""' run
 bench: $(VENV)/.dev ## measure PgBeam beside a direct connection and PgBouncer
 	$(BIN)/python -m bench $(ARGS)
 
-soak: $(VENV)/.dev ## clients and servers that come, go and die for a long time: no foreign reply, no leak
-	SOAK_SECONDS=$(SOAK_SECONDS) $(PYTEST) tests/postgres/test_chaos.py tests/postgres/test_two_clients.py $(ARGS)
+soak: $(VENV)/.dev ## clients and servers that come, go and die for a long time: no foreign reply, no old row, no leak
+	SOAK_SECONDS=$(SOAK_SECONDS) $(PYTEST) $(addprefix tests/,$(SOAK_TESTS)) $(ARGS)
 
 lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff check .

@@ -45,7 +45,17 @@ SELECT DISTINCT 'anything', relname FROM pg_trigger JOIN pg_class c ON c.oid = t
  JOIN pg_proc p ON p.oid = tgfoid JOIN pg_namespace n ON n.oid = pronamespace
  WHERE NOT tgisinternal AND tgenabled <> 'D' AND nspname <> 'pg_catalog';
 SELECT DISTINCT 'anything', relname FROM pg_rewrite JOIN pg_class c ON c.oid = ev_class
- JOIN pg_namespace n ON n.oid = relnamespace WHERE ev_type <> '1' AND nspname {_USERS}
+ JOIN pg_namespace n ON n.oid = relnamespace WHERE ev_type <> '1' AND nspname {_USERS};
+SELECT 'sequence', relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
+ WHERE relkind = 'S' AND nspname {_USERS};
+SELECT 'version', 'relations', sum(hashtext(concat_ws(' ', c.oid, c.xmin, a.attnum, a.xmin))::bigint)
+ FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace LEFT JOIN pg_attribute a ON attrelid = c.oid AND attnum > 0
+ WHERE relkind IN ('r', 'v', 'm', 'f', 'p') AND nspname {_USERS};
+SELECT 'version', 'policies', sum(hashtext(concat_ws(' ', oid, xmin))::bigint) FROM pg_policy;
+SELECT 'version', 'schemas', sum(hashtext(concat_ws(' ', oid, xmin))::bigint) FROM pg_namespace WHERE nspname {_USERS};
+SELECT 'version', 'members', sum(hashtext(concat_ws(' ', roleid, member, xmin))::bigint) FROM pg_auth_members;
+SELECT 'version', 'roles', sum(hashtext(concat_ws(' ', rolname, rolsuper, rolbypassrls, rolinherit))::bigint)
+ FROM pg_roles
 """.encode()
 """Gives the rows that a Catalog is made of. Reads of catalogs only, one transaction, with no effect but their locks.
 
@@ -64,7 +74,8 @@ class Reading(NamedTuple):
     """What stands behind the relations that a query names.
 
     tables: bare names of these relations and of all behind them, in order. changing: a view or a policy among them
-    depends on time, chance or session in ways that a setting does not show, or reads system catalogs.
+    depends on time, chance or session in ways that a setting does not show, or reads system catalogs; or there is a
+    sequence among them.
     """
 
     tables: tuple[str, ...]
@@ -72,7 +83,10 @@ class Reading(NamedTuple):
 
 
 class Catalog:
-    """One database's catalog, as `QUESTION` found it. Two of equal content have different serials."""
+    """One database's catalog, as `QUESTION` found it. Two of equal content have different serials.
+
+    Equal `rows` mean that no relation, column, right, policy or membership of a role was changed in between.
+    """
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self.serial = next(_serials)
@@ -84,12 +98,17 @@ class Catalog:
         self._looks: Edges = {}
         self._definitions: dict[str, list[bytes]] = {}
         self._anything: set[str] = set()
+        self._sequences: set[str] = set()
         for what, *values in self.rows:
             if what == "function":
                 name = (values[0], values[1])
                 functions[name] = max(functions.get(name, "i"), values[2], key=_WORST.index)
             elif what == "anything":
                 self._anything.add(values[0])
+            elif what == "sequence":
+                self._sequences.add(values[0])
+            elif what == "version":
+                continue  # it tells catalogs apart, and says nothing
             elif what == "defined":
                 self._definitions.setdefault(values[0], []).append(values[1].encode())
             elif what == "policy":
@@ -126,6 +145,8 @@ class Catalog:
         return None if names & self._anything else tuple(sorted(names))
 
     def _is_changing(self, name: str) -> bool:
+        if name in self._sequences:
+            return True  # other statements than writes to it move it on
         definitions = self._definitions.get(name)
         if definitions is None:
             return False

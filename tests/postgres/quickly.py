@@ -1,4 +1,4 @@
-"""Which server versions the quick tests run against: the newest installed; the others are slow tests."""
+"""What the quick tests run against: the newest server version installed, with shared servers; the rest is slow."""
 
 from __future__ import annotations
 
@@ -14,3 +14,9 @@ VERSIONS: list[Any] = [
     version if version == _NEWEST else pytest.param(version, marks=pytest.mark.slow) for version in _VERSIONS
 ]
 """Parameters for a module's own fixture `cluster`."""
+
+SHARING: list[Any] = [
+    pytest.param(True, id="sharing"),
+    pytest.param(False, id="not sharing", marks=pytest.mark.slow),
+]
+"""Parameters `share`: whether short reads of several clients may be on one server."""

@@ -41,7 +41,8 @@ def cluster(request: pytest.FixtureRequest, clusters: Callable[[int], Cluster]) 
 def way(request: pytest.FixtureRequest, cluster: Cluster, shared_beam: BeamFactory) -> Beam:
     """PgBeam in each mode, with three servers where servers can be shared."""
     mode, share, servers = WAYS[request.param]
-    return shared_beam(cluster, mode, settings={"plugins": {"pool": {"max_active": servers, "share": share}}})
+    pool = {"max_active": servers, "share": share}
+    return shared_beam(cluster, mode, settings={"plugins": {"pool": pool}}, witnessed=True)
 
 
 def said(reply: list[Frame]) -> bytes | str:
@@ -131,7 +132,9 @@ def storm(askers: list[Asker]) -> None:
 
 def test_only_those_who_cancel_are_cancelled(way: Beam, crowd: Callable[[Direct], list[Asker]]) -> None:
     """Cancels race with queries: each query ends with its own answer, or with 57014 if its client cancelled."""
+    before = way.shared_turns()
     storm(crowd(way))
+    assert (way.shared_turns() > before) is way.shares
 
 
 @pytest.mark.slow

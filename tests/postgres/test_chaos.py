@@ -20,6 +20,8 @@ CLIENTS = 200
 SECONDS = float(os.environ.get("SOAK_SECONDS", "15"))
 SEED = 20240229
 SERVERS = 20
+NAMES = 3
+"""Clients of one name have equal settings, so they may be on one server at a time."""
 
 
 @dataclass
@@ -56,7 +58,7 @@ class Mortal:
     async def _visit(self) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
-            name = f"client {self.number}"
+            name = f"client {self.number % NAMES}"
             writer.write(frames.startup({"user": "app", "database": "shop", "application_name": name}))
             if not await self._ready(reader, []):
                 return
@@ -174,11 +176,12 @@ def test_the_storm_itself(cluster: Cluster) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pool_mode", ["session", "transaction"])
-def test_no_reply_reaches_a_wrong_client(cluster: Cluster, pool_mode: str, beam: BeamFactory) -> None:
+@pytest.mark.parametrize(("pool_mode", "share"), [("session", True), ("transaction", True), ("transaction", False)])
+def test_no_reply_reaches_a_wrong_client(cluster: Cluster, pool_mode: str, share: bool, beam: BeamFactory) -> None:
     """While clients leave and servers die each reply carries its client's token, and in the end nothing has leaked."""
     servers = 250 if pool_mode == "session" else SERVERS
-    mine = beam(cluster, pool_mode, settings={"plugins": {"pool": {"max_active": servers}}})
+    settings = {"plugins": {"pool": {"max_active": servers, "share": share}}}
+    mine = beam(cluster, pool_mode, settings=settings, witnessed=True)
     with mine.wire() as first:
         first.ask(frames.query("SELECT 1"))
     before = mine.descriptors() - len(mine.servers())
@@ -186,5 +189,6 @@ def test_no_reply_reaches_a_wrong_client(cluster: Cluster, pool_mode: str, beam:
     mine.wait_until_idle(10)
     assert len(mine.servers()) <= servers
     wait_for_descriptors(mine, before + len(mine.servers()))
+    assert (mine.shared_turns() > 1000) is mine.shares
     with mine.wire() as last:
         assert last.ask(frames.query("SELECT 'still here'"))[-1].body == b"I"

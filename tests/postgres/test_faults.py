@@ -13,10 +13,11 @@ from . import frames
 from .beams import Beam
 from .clusters import Cluster
 from .conftest import BeamFactory
-from .quickly import VERSIONS
+from .quickly import SHARING, VERSIONS
 from .wireclient import Closed, Frame, LoginRefused, WireClient, error_fields
 
 MODES = ("session", "transaction")
+WAYS = ("session", "transaction", pytest.param("not sharing", marks=pytest.mark.slow))
 SERVERS = 3
 LARGE = "SELECT repeat('x', 1000) FROM generate_series(1, 60000)"
 BREAKER_OPEN = "upstream unavailable (circuit breaker open)"
@@ -30,21 +31,23 @@ def cluster(request: pytest.FixtureRequest, clusters: Callable[[int], Cluster]) 
     return clusters(request.param)
 
 
-@pytest.fixture(params=MODES)
+@pytest.fixture(params=WAYS)
 def mine(request: pytest.FixtureRequest, cluster: Cluster, fresh_shop: None, shared_beam: BeamFactory) -> Beam:
-    """PgBeam with three servers, in session and in transaction mode."""
-    return small(shared_beam, cluster, request.param)
+    """PgBeam with three servers, in session mode and in transaction mode, sharing servers and not."""
+    mode = "session" if request.param == "session" else "transaction"
+    return small(shared_beam, cluster, mode, share=request.param != "not sharing")
 
 
-@pytest.fixture
-def few(cluster: Cluster, fresh_shop: None, shared_beam: BeamFactory) -> Beam:
+@pytest.fixture(params=SHARING)
+def few(request: pytest.FixtureRequest, cluster: Cluster, fresh_shop: None, shared_beam: BeamFactory) -> Beam:
     """PgBeam with three servers, in transaction mode."""
-    return small(shared_beam, cluster, "transaction")
+    return small(shared_beam, cluster, "transaction", share=request.param)
 
 
-def small(make: BeamFactory, cluster: Cluster, mode: str) -> Beam:
+def small(make: BeamFactory, cluster: Cluster, mode: str, *, share: bool) -> Beam:
     """PgBeam with three servers and little patience."""
-    return make(cluster, mode, settings={"plugins": {"pool": {"max_active": SERVERS, "wait_timeout_s": 5}}})
+    pool = {"max_active": SERVERS, "wait_timeout_s": 5, "share": share}
+    return make(cluster, mode, settings={"plugins": {"pool": pool}}, witnessed=True)
 
 
 def kill(cluster: Cluster, state: str) -> None:
@@ -291,6 +294,7 @@ def test_a_client_that_leaves_the_queue(few: Beam) -> None:
 
 def test_stalled_readers_disturb_nobody(few: Beam) -> None:
     """Two clients ask for much and read nothing: a third is served as ever, and they get all of it later."""
+    shared_before = few.shared_turns()
     stalled = [few.wire() for _ in range(2)]
     for client in stalled:
         client.send(frames.query(LARGE))
@@ -302,6 +306,7 @@ def test_stalled_readers_disturb_nobody(few: Beam) -> None:
     for client in stalled:
         assert sum(frame.tag == b"D" for frame in client.until(b"Z")) == 60_000
         client.close()
+    assert (few.shared_turns() > shared_before) is few.shares
     is_whole(few)
 
 

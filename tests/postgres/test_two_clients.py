@@ -18,7 +18,7 @@ from . import two_clients
 from .beams import Beam, Direct
 from .clusters import Cluster
 from .conftest import BeamFactory
-from .quickly import VERSIONS
+from .quickly import SHARING, VERSIONS
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "8")) / 4
 SEED = int(os.environ.get("SOAK_SEED", "1"))
@@ -67,16 +67,19 @@ def soak(where: Direct, max_active: int, seconds: float) -> None:
             return
 
 
-def pooled(beam: BeamFactory, cluster: Cluster, max_active: int) -> Beam:
+def pooled(beam: BeamFactory, cluster: Cluster, max_active: int, *, share: bool) -> Beam:
     """PgBeam in transaction mode with that many servers."""
-    pool = {"max_active": max_active, "wait_timeout_s": 8}
-    return beam(cluster, "transaction", settings={"plugins": {"pool": pool}})
+    pool = {"max_active": max_active, "wait_timeout_s": 8, "share": share}
+    return beam(cluster, "transaction", settings={"plugins": {"pool": pool}}, witnessed=True)
 
 
+@pytest.mark.parametrize("share", SHARING)
 @pytest.mark.parametrize("max_active", [1, 2])
-def test_two_clients_never_notice_each_other(twin: Cluster, beam: BeamFactory, max_active: int) -> None:
+def test_two_clients_never_notice_each_other(twin: Cluster, beam: BeamFactory, max_active: int, share: bool) -> None:
     """Whatever two clients do on shared servers, each hears byte for byte what it would hear alone."""
-    soak(pooled(beam, twin, max_active), max_active, SECONDS)
+    place = pooled(beam, twin, max_active, share=share)
+    soak(place, max_active, SECONDS)
+    assert (place.shared_turns() > 0) is place.shares
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from pgbeam_cache import variables, views
 from pgbeam_cache.cache import Cache, noted
 from pgbeam_cache.commands import COMMAND
-from pgbeam_cache.rules import Rule
+from pgbeam_cache.rule_files import Rule
 from pgbeam_cache.settings import CacheSettings
 from pgbeam_core import (
     Answer,
@@ -51,7 +51,8 @@ class Caching:
         """Begin empty, but for the rules."""
         self._cache = Cache(beam)
         self._cache.rules.start()
-        beam.control.answer("cache-rules.list", lambda _: views.listing(self.cache.shapes, self.cache.rules))
+        listing = lambda _: views.listing(self.cache.shapes, self.cache.rules)  # noqa: E731
+        beam.control.answer("cache-rules.list", listing, merge=views.merged)
         beam.control.answer("cache-rules.set", self._set_rule)
         beam.control.answer("cache-rules.unset", self._unset_rule)
 
@@ -118,14 +119,14 @@ class Caching:
         """pgbeam cache-rules."""
         return (COMMAND,)
 
-    def _set_rule(self, request: Mapping[str, Any]) -> None:
+    def _set_rule(self, request: Mapping[str, Any]) -> Deferred[None]:
         enabled, ttl, swr = request.get("enabled", True), request.get("ttl"), request.get("swr")
         numbers = all(value is None or type(value) is int for value in (ttl, swr))
         if not isinstance(enabled, bool) or not numbers:
             raise PgBeamError("enabled is true or false, ttl and swr are whole numbers of seconds", sqlstate="22023")
-        self.cache.rules.set(str(request.get("query_hash")), Rule(enabled, ttl, swr))
+        return self.cache.rules.set(str(request.get("query_hash")), Rule(enabled, ttl, swr))
 
-    def _unset_rule(self, request: Mapping[str, Any]) -> bool:
+    def _unset_rule(self, request: Mapping[str, Any]) -> Deferred[bool]:
         return self.cache.rules.unset(str(request.get("query_hash")))
 
 

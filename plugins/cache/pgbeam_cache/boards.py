@@ -1,8 +1,9 @@
 """The board: when which relation was last written, as all processes that share it see it.
 
-It is a row of numbers. A relation of a database has its place by a hash, and so has each database as a whole. Whoever
-writes puts a number there that never was there before; whoever has read compares what stood there before it asked. So
-there is no lock and no order, and two relations that fall on one place cost a miss, never a wrong reply.
+It is a row of numbers. A relation of a database has its place by a hash, and so has each database as a whole, and all
+databases of a project together. Whoever writes puts a number there that never was there before; whoever has read
+compares what stood there before it asked. So there is no lock and no order, and two relations that fall on one place
+cost a miss, never a wrong reply.
 
 The workers of a host map one file (`shared`); then what one has written is seen by the others with the next look, which
 costs a few memory reads. The file belongs to one boot of the machine: after a power cut, replies on disk might have
@@ -26,8 +27,8 @@ _MAGIC = b"pgbeam board 1".ljust(_HEAD - 16)
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
-def slot(project: str, database: str, table: str | None) -> int:
-    """The place of a relation by its bare name, or of the whole database."""
+def slot(project: str, database: str | None, table: str | None) -> int:
+    """The place of a relation by its bare name, of a whole database, or of all databases of a project."""
     name = repr((project, database, table)).encode("utf-8", "surrogatepass")
     return int.from_bytes(blake2b(name, digest_size=8).digest()) % SLOTS
 

@@ -11,14 +11,17 @@ from twisted.internet.defer import Deferred
 from pgbeam_cache import keys
 from pgbeam_cache.bookings import booked
 from pgbeam_cache.counts import Counts
+from pgbeam_cache.databases import Databases
 from pgbeam_cache.flights import Flight, Flights
 from pgbeam_cache.lookups import Lookups
 from pgbeam_cache.notes import Note, digest
+from pgbeam_cache.parking import Parking
 from pgbeam_cache.refreshes import Refreshes
 from pgbeam_cache.rules import Rules
 from pgbeam_cache.second import FOLDER, open_second
 from pgbeam_cache.settings import CacheSettings
 from pgbeam_cache.shapes import Shapes
+from pgbeam_cache.shelf import Thread
 from pgbeam_cache.store import Entry, Store
 from pgbeam_cache.terms import Terms, terms
 from pgbeam_cache.visits import Visit
@@ -34,6 +37,8 @@ _LONGEST_SHAPE = 32 * 1024
 """Bytes of a text; longer ones are bulk, and taking them apart would take long."""
 _PATIENCE_S = 1.0
 """Longest wait for the server's catalog before a remembered reply is served."""
+_LAG_S = 60.0
+"""So long after a write its session trusts no reply that a replica gave to another one."""
 
 Outcome = Answer | Deferred[Answer | None] | None
 
@@ -49,10 +54,12 @@ class Cache:
         self.flights = Flights(beam.reactor, self.lead)
         self.refreshes = Refreshes(beam, self._refresh_failed)
         self.shapes = Shapes(settings.max_shapes)
-        self.rules = Rules(Path(beam.settings.state_dir) / FOLDER / "rules.json", beam.reactor)
+        path = Path(beam.settings.state_dir) / FOLDER / "rules.json"
+        self.rules = Rules(path, Thread(beam.reactor), beam.reactor)
         self.second = open_second(beam, settings)
         self._lookups = Lookups(self)
-        self._writes: dict[tuple[str, str], Writes] = {}
+        self.databases = Databases(self.second, beam.reactor)
+        self._parking = Parking(beam.reactor, self.store.drop)
         self._wall = time.time
 
     @property
@@ -64,11 +71,9 @@ class Cache:
         """What is remembered of a session."""
         visit: Visit | None = session.notes.get(NAME)
         if visit is None:
-            place = (session.project.name, session.database)
-            writes = self._writes.get(place)
-            if writes is None:
-                writes = self._writes[place] = Writes(*place, self.second)
-            visit = session.notes[NAME] = Visit(session, writes, self.beam.survey(session))
+            writes = self.databases.writes(session.project.name, session.database)
+            visit = session.notes[NAME] = Visit(session, writes, self.beam.survey(session), self.beam.now)
+            self._parking.came(session.project.name)
         return visit
 
     # Asked before a query goes to the server.
@@ -118,6 +123,9 @@ class Cache:
         return self._seen(wish, catalog, self.settings)
 
     def _seen(self, wish: Wish, catalog: Catalog | None, settings: CacheSettings) -> Outcome:
+        writes = wish.visit.writes
+        if catalog is not None and catalog.serial != writes.catalog:
+            writes.redefined(catalog.serial)
         tables, reason = wish.note.seen(wish.query.statement, catalog)
         if reason is not None:
             self.bypass(wish.query, reason)
@@ -158,10 +166,19 @@ class Cache:
             return False
         if entry.answer.description is None and wish.query.needs_description:
             return False
+        if visit.wrote_at is not None and self._is_behind(wish):
+            return False
         if not entry.foreign:
             return visit.own.unchanged(tables, entry.taken)
         # Its own writes to tables show on the board; what its functions wrote shows nowhere.
         return not visit.called if by_others else visit.own.unchanged(tables, 0)
+
+    def _is_behind(self, wish: Wish) -> bool:
+        """Whether a replica may have given other sessions what is from before a write of this one."""
+        target, visit = wish.query.target, wish.visit
+        if target is None or target.role == "primary" or visit.wrote_at is None:
+            return False
+        return self.beam.now() - visit.wrote_at < _LAG_S and not visit.own.unchanged(wish.tables, 0)
 
     def _holds(self, entry: Entry, writes: Writes, tables: tuple[str, ...]) -> bool:
         """Whether nothing that it was read from was written since, as far as anybody knows."""
@@ -175,7 +192,8 @@ class Cache:
         flight = self.flights.get(place)
         by_others = settings.invalidate == "tables"
         wish.query.notes[NAME] = wish
-        if flight is not None and wish.visit.unchanged(wish.tables, flight.taken, by_others=by_others):
+        joins = flight is not None and wish.visit.unchanged(wish.tables, flight.taken, by_others=by_others)
+        if flight is not None and joins and not self._is_behind(wish):
             wish.flight = flight
             return self.flights.follow(flight, wish.query, settings.wait_s, lambda: self._coalesced(wish))
         flight = Flight(place, wish.taken)
@@ -276,6 +294,7 @@ class Cache:
     def remember(self, entry: Entry, wish: Wish, settings: CacheSettings) -> None:
         """Put an entry into the memory of this process."""
         self.store.max_entries, self.store.max_bytes = settings.max_entries, settings.l1_bytes
+        entry.owner = wish.visit.session.project.name
         entry.useful_for(sum(wish.terms))
         self.store.put(entry)
 
@@ -284,6 +303,7 @@ class Cache:
         visit: Visit | None = session.notes.pop(NAME, None)
         if visit is None:
             return
+        self._parking.left(session.project.name, self.settings.park_after_s)
         visit.interrupted()
         flight, visit.leading = visit.leading, None
         if flight is not None:
@@ -298,6 +318,8 @@ class Cache:
     def close(self) -> None:
         """PgBeam stops."""
         self.rules.close()
+        self.databases.close()
+        self._parking.close()
         self.refreshes.close()
         self.store.clear()
         if self.second is not None:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 
 from pgbeam_cache.flights import Flight
+from pgbeam_cache.keys import Scope
 from pgbeam_cache.packing import Packed
 from pgbeam_cache.second import Found
 from pgbeam_cache.store import Entry
 from pgbeam_cache.wishes import Wish
-from pgbeam_core import Answer, Catalog, Result
+from pgbeam_core import Answer, Catalog, PgBeamError, Result
 
 if TYPE_CHECKING:
     from pgbeam_cache.cache import Cache
@@ -38,7 +39,7 @@ class Lookups:
         second = self._cache.second
         if second is None or not second.remote:
             return run()
-        return self._ask(wish).addCallback(lambda found: self._stamped(wish, found, run))
+        return self._ask(wish).addCallback(self._stamped, wish, wish.visit.scope, run)
 
     def keep(self, wish: Wish, answer: Answer, server_time: float) -> None:
         """Give the second level a reply that has just come."""
@@ -53,7 +54,9 @@ class Lookups:
         assert self._cache.second is not None
         return self._cache.second.look(wish.key, wish.visit.writes.slots(wish.tables), wish.stamps)
 
-    def _stamped(self, wish: Wish, found: Found, run: Callable[[], Deferred[Result]]) -> Deferred[Result]:
+    def _stamped(self, found: Found, wish: Wish, scope: Scope, run: Callable[[], Deferred[Result]]) -> Deferred[Result]:
+        if wish.visit.special or wish.visit.scope is not scope:
+            raise PgBeamError("the session has other settings now", sqlstate="55000")
         wish.tokens = found.tokens
         return run()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple
 
-from pgbeam_core import Annotation, Catalog, Kind, Name, Statement
+from pgbeam_core import Annotation, Catalog, Kind, Statement
 
 _CURSORS = frozenset({Kind.DECLARE, Kind.FETCH, Kind.CLOSE})
 _TRANSACTIONS = frozenset(
@@ -17,10 +17,11 @@ _WRITES = frozenset(
     {Kind.INSERT, Kind.UPDATE, Kind.DELETE, Kind.MERGE, Kind.COPY, Kind.DDL, Kind.CALL, Kind.DO, Kind.LOCK}
 )
 _ENDS = frozenset({Kind.COMMIT, Kind.TWO_PHASE})
+_DEFINES = frozenset({Kind.DDL, Kind.UNKNOWN})
+_RUNS = frozenset({Kind.CALL, Kind.DO, Kind.EXECUTE, Kind.UNKNOWN})
 _CATALOGS = frozenset({"pg_catalog", "information_schema", "pg_toast"})
 _CALLS = frozenset({"function"})
 """What a statement "makes" when it calls functions of the users' own: they may do anything, or nothing."""
-_SEQUENCE_WRITERS = frozenset({"nextval", "setval"})
 _DIGEST = "cache.digest"
 """Where a statement keeps what stands for its text."""
 # The scanner takes these for space, PostgreSQL takes them for letters.
@@ -31,12 +32,14 @@ _FOREIGN_SPACE = re.compile(r"[^\S\x00-\x7f]")
 class Effect:
     """What the success of a statement does to remembered replies.
 
-    tables: names of changed relations, without their schema. everything: it may have changed any. unseen: it called
-    functions, and what these do is not known. anyway: a part of it commits, whatever becomes of the rest.
+    tables: names of changed relations, without their schema. everything: it may have changed any. everywhere: in any
+    database, or the rights of a role, which all databases have in common. unseen: it ran functions or prepared
+    statements, and what these do is not known. anyway: a part of it commits, whatever becomes of the rest.
     """
 
     tables: tuple[str, ...] = ()
     everything: bool = False
+    everywhere: bool = False
     unseen: bool = False
     anyway: bool = False
 
@@ -152,17 +155,14 @@ def _reason_of_kind(statement: Statement) -> str:
 def effect_of(statement: Statement, catalog: Catalog | None = None) -> Effect | None:
     """What its success does to remembered replies; None for nothing. A catalog tells which functions are harmless."""
     unknown = statement.calls_unknown if catalog is None else catalog.calls_unknown(statement)
-    unseen = bool(statement.functions) and (unknown or _turns_sequences(statement.functions))
-    unseen = unseen or statement.kind in (Kind.CALL, Kind.DO)
+    parts = statement.parts or (statement,)
+    unseen = (bool(statement.functions) and unknown) or any(part.kind in _RUNS for part in parts)
     if not (statement.writes or statement.writes_unknown or unseen):
         return None
     return Effect(
         tables=tuple({name for _, name in statement.writes}),
         everything=statement.writes_unknown,
+        everywhere=any(part.writes_unknown and part.kind in _DEFINES for part in parts),
         unseen=unseen,
         anyway=any(part.kind in _ENDS for part in statement.parts),
     )
-
-
-def _turns_sequences(functions: frozenset[Name]) -> bool:
-    return any(name in _SEQUENCE_WRITERS for _, name in functions)

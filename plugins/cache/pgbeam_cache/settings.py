@@ -39,15 +39,29 @@ class CacheSettings:
         default=30.0, metadata={"help": "longest a refresh in the background may take", "min": 0.1}
     )
     l2: str = field(
-        default="disk", metadata={"help": "second level: disk, off, or redis://host:port/number for several hosts"}
+        default="disk",
+        metadata={"help": "second level: disk, off, or redis://host:port/number for several hosts", "restart": True},
     )
     l2_bytes: int = field(
-        default=256 * 1024 * 1024, metadata={"help": "disk space for replies", "min": 1024 * 1024, "unit": "bytes"}
+        default=256 * 1024 * 1024,
+        metadata={"help": "disk space for replies", "min": 1024 * 1024, "unit": "bytes", "restart": True},
     )
     l2_timeout_s: float = field(
-        default=0.1, metadata={"help": "a second level that takes longer is not waited for", "min": 0.001, "max": 10}
+        default=0.1,
+        metadata={
+            "help": "a second level that takes longer is not waited for",
+            "min": 0.001,
+            "max": 10,
+            "restart": True,
+        },
     )
-    max_shapes: int = field(default=1000, metadata={"help": "shapes of queries that are tracked", "min": 10})
+    park_after_s: float = field(
+        default=300.0,
+        metadata={"help": "forget what was read for a project without clients for this long; 0: never", "min": 0},
+    )
+    max_shapes: int = field(
+        default=1000, metadata={"help": "shapes of queries that are tracked", "min": 10, "restart": True}
+    )
 
     def __post_init__(self) -> None:
         if self.l2 not in ("disk", "off") and not self.l2.startswith(REMOTE):

@@ -30,7 +30,9 @@ class Entry:
     it, so nobody knows what this one had written before.
     """
 
-    __slots__ = ("answer", "born", "foreign", "key", "main", "size", "stamps", "tables", "taken", "until", "uses")
+    __slots__ = (
+        *("answer", "born", "foreign", "key", "main", "owner", "size", "stamps", "tables", "taken", "until", "uses"),
+    )
 
     def __init__(
         self,
@@ -55,6 +57,8 @@ class Entry:
         self.size = answer.size + OVERHEAD
         self.uses = 0
         self.main = False
+        self.owner = ""
+        """The project it was read for."""
 
     def useful_for(self, seconds: float) -> None:
         """Somebody would take it that long after its birth."""
@@ -104,6 +108,11 @@ class Store:
     def remove(self, entry: Entry) -> None:
         """Forget it."""
         if self._entries.get(entry.key) is entry:
+            self._take(entry)
+
+    def drop(self, owner: str) -> None:
+        """Forget what was read for a project."""
+        for entry in [entry for entry in self._entries.values() if entry.owner == owner]:
             self._take(entry)
 
     def clear(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from pgbeam_cache.notes import Note
-from pgbeam_cache.rules import Rule
+from pgbeam_cache.rule_files import Rule
 from pgbeam_cache.settings import CacheSettings
 from pgbeam_core import Session, Statement
 

@@ -10,7 +10,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from pgbeam_cache.counts import Counts
-from pgbeam_cache.rules import Rule, Rules
+from pgbeam_cache.rule_files import Rule
+from pgbeam_cache.rules import Rules
 from pgbeam_cache.shapes import Shape, Shapes
 from pgbeam_core import Table
 
@@ -51,6 +52,37 @@ def listing(shapes: Shapes, rules: Rules) -> list[dict[str, Any]]:
         {"query_hash": query_hash, **empty, **zero, "stability": None, "rule": in_words(current[query_hash])}
         for query_hash in unseen
     ]
+
+
+def merged(listings: Iterable[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """One listing of those of all workers. What is an average stays one; `p95_ms` is that of the slowest worker."""
+    by_shape: dict[str, list[dict[str, Any]]] = {}
+    for listing in listings:
+        for row in listing:
+            by_shape.setdefault(row["query_hash"], []).append(row)
+    return sorted((_merged(rows) for rows in by_shape.values()), key=lambda row: -row["calls"])
+
+
+def _merged(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    most = max(rows, key=lambda row: row["calls"])
+    seen = [row for row in rows if row["calls"]] or rows
+    return most | {
+        "calls": sum(row["calls"] for row in rows),
+        "hits": sum(row["hits"] for row in rows),
+        "avg_ms": round(_average(rows, "avg_ms") or 0.0, 3),
+        "p95_ms": max(row["p95_ms"] for row in rows),
+        "avg_bytes": round(_average(rows, "avg_bytes") or 0),
+        "stability": None if (stability := _average(rows, "stability")) is None else round(stability, 3),
+        "first_seen": min(row["first_seen"] for row in seen),
+        "last_seen": max(row["last_seen"] for row in seen),
+    }
+
+
+def _average(rows: list[dict[str, Any]], name: str) -> float | None:
+    """By calls, over those who know."""
+    known = [row for row in rows if row[name] is not None and row["calls"]]
+    calls = sum(row["calls"] for row in known)
+    return sum(row[name] * row["calls"] for row in known) / calls if calls else None
 
 
 def shapes_table(shapes: Shapes, rules: Rules) -> Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from pgbeam_cache.flights import Flight
 from pgbeam_cache.keys import Scope
 from pgbeam_cache.notes import Effect, Note
@@ -16,11 +18,11 @@ class Visit:
     """One session: whom it may share with, what it wrote, and what it has under way."""
 
     __slots__ = (
-        *("_pending", "_scope", "_tainted", "_under_way"),
-        *("called", "leading", "own", "session", "survey", "writes"),
+        *("_doubtful", "_now", "_pending", "_scope", "_under_way"),
+        *("called", "leading", "own", "session", "survey", "writes", "wrote_at"),
     )
 
-    def __init__(self, session: Session, writes: Writes, survey: Survey) -> None:
+    def __init__(self, session: Session, writes: Writes, survey: Survey, now: Callable[[], float]) -> None:
         self.session = session
         self.survey = survey
         """What is known of the catalog of its database."""
@@ -30,6 +32,8 @@ class Visit:
         """Its own among them, and calls of functions that may have written."""
         self.called = False
         """It has called functions that may have written nobody knows what."""
+        self.wrote_at: float | None = None
+        """When it last wrote, in seconds of `now`."""
         self.leading: Flight | None = None
         """The flight that waits for its query."""
         self._under_way: list[Note] = []
@@ -37,7 +41,9 @@ class Visit:
         self._pending: list[Effect] = []
         """Of statements in the open transaction."""
         self._scope: Scope | None = None
-        self._tainted = False
+        self._doubtful = False
+        """Something has run that may have left nobody knows what on its server."""
+        self._now = now
 
     @property
     def scope(self) -> Scope:
@@ -52,7 +58,11 @@ class Visit:
         """Whether it has state on its server that no key can hold: temporary tables, settings nobody knows, …"""
         session = self.session
         pins = session.pins
-        return self._tainted or bool(session.settings.unknown) or bool(pins and not pins.isdisjoint(_POLLUTING))
+        if self._doubtful:
+            if session.lease is not None:
+                return True  # it keeps its server, or this is just being asked what was left on it
+            self._doubtful = False
+        return bool(session.settings.unknown) or bool(pins and not pins.isdisjoint(_POLLUTING))
 
     def unchanged(self, tables: tuple[str, ...], since: int, *, by_others: bool) -> bool:
         """Whether what was read at that place is still what this session has to see."""
@@ -69,9 +79,7 @@ class Visit:
 
     def wrote(self, effect: Effect, *, committed: bool) -> None:
         """A statement with that effect has succeeded; unless `committed`, its transaction goes on."""
-        if effect.unseen and self.session.keeps_server:
-            # A function may have made a temporary table, and the server stays.
-            self._tainted = True
+        self._doubtful = self._doubtful or effect.unseen
         if committed or effect.anyway:
             self._apply(effect)
         if not committed:
@@ -81,35 +89,29 @@ class Visit:
         """The open transaction has ended."""
         pending, self._pending = self._pending, []
         if committed and pending:
-            self._apply(
-                Effect(
-                    tuple({table for effect in pending for table in effect.tables}),
-                    everything=any(effect.everything for effect in pending),
-                    unseen=any(effect.unseen for effect in pending),
-                )
-            )
+            self._apply(_together(pending))
 
     def interrupted(self) -> None:
-        """A connection was lost while something was under way that may commit: it may have."""
+        """A connection was lost while something was under way that may commit: it may have, or be about to."""
         notes, self._under_way = self._under_way, []
-        if notes:
-            self.over(committed=True)
-        for note in notes:
-            if note.effect is not None:
-                self._apply(note.effect)
+        if not notes:
+            return
+        pending, self._pending = self._pending, []
+        effect = _together(pending + [note.effect for note in notes if note.effect is not None])
+        tables, everything = self._apply(effect)
+        self.writes.in_doubt(tables, everything=everything, everywhere=effect.everywhere)
 
     def discarded(self) -> None:
         """DISCARD ALL."""
-        self._tainted = False
+        self._doubtful = False
 
-    def _apply(self, effect: Effect) -> None:
-        writes = self.writes
-        place = writes.advance()
+    def _apply(self, effect: Effect) -> tuple[tuple[str, ...], bool]:
         tables, everything = self._widened(effect)
-        if tables or everything:
-            writes.wrote(place, tables, everything=everything)
+        place = self.writes.changed(tables, everything=everything, everywhere=effect.everywhere)
         self.called = self.called or effect.unseen
+        self.wrote_at = self._now()
         self.own.wrote(place, tables, everything=everything or effect.unseen)
+        return tables, everything
 
     def _widened(self, effect: Effect) -> tuple[tuple[str, ...], bool]:
         """What an effect reaches: views, partitions, cascades and triggers; without a catalog it may be anything."""
@@ -118,3 +120,13 @@ class Visit:
         catalog = self.survey.peek()
         tables = None if catalog is None else catalog.writing(effect.tables)
         return effect.tables if tables is None else tables, tables is None
+
+
+def _together(effects: Sequence[Effect]) -> Effect:
+    """What all of them do, once they are committed."""
+    return Effect(
+        tuple({table for effect in effects for table in effect.tables}),
+        everything=any(effect.everything for effect in effects),
+        everywhere=any(effect.everywhere for effect in effects),
+        unseen=any(effect.unseen for effect in effects),
+    )

@@ -7,9 +7,10 @@ What other processes wrote stands on the board, and is compared in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from pgbeam_cache.boards import slot
+from pgbeam_cache.doubts import Doubts
 from pgbeam_cache.packing import Stamps
 from pgbeam_cache.second import SecondLevel
 
@@ -45,12 +46,24 @@ class Places:
 class Writes(Places):
     """The committed writes to one database that went through PgBeam."""
 
-    __slots__ = ("_database", "_project", "_second", "_slots", "place")
+    __slots__ = ("_database", "_doubts", "_everywhere", "_project", "_second", "_slots", "catalog", "place")
 
-    def __init__(self, project: str, database: str, second: SecondLevel | None) -> None:
+    def __init__(
+        self,
+        project: str,
+        database: str,
+        second: SecondLevel | None,
+        doubts: Doubts,
+        everywhere: Callable[[], None],
+    ) -> None:
+        """`everywhere` is called when something has changed for all databases of the project."""
         super().__init__()
         self.place = 0
         """Of the latest write of this process."""
+        self.catalog = 0
+        """The serial of the catalog that was looked at last."""
+        self._doubts = doubts
+        self._everywhere = everywhere
         self._project = project
         self._database = database
         self._second = second
@@ -61,6 +74,37 @@ class Writes(Places):
         self.place += 1
         return self.place
 
+    def changed(self, tables: tuple[str, ...], *, everything: bool = False, everywhere: bool = False) -> int:
+        """There was a write now; gives its place."""
+        place = self.advance()
+        if everywhere:
+            self._everywhere()
+        if tables or everything:
+            self.wrote(place, tables, everything=everything)
+        return place
+
+    def in_doubt(self, tables: tuple[str, ...], *, everything: bool, everywhere: bool) -> None:
+        """There may have been a write, or it may be still to come: it is booked again and again for a while."""
+        if not (tables or everything):
+            return
+        if self._doubts.many:
+            tables, everything = (), True
+
+        def again() -> None:
+            self.changed(tables, everything=everything, everywhere=everywhere)
+
+        self._doubts.repeat((self, frozenset(tables), everything, everywhere), again)
+
+    def forget(self) -> None:
+        """Something was changed for all databases of the project; other processes know it already."""
+        super().wrote(self.advance(), (), everything=True)
+
+    def redefined(self, serial: int) -> None:
+        """There is another catalog than before, so somebody has changed definitions or rights, elsewhere perhaps."""
+        if self.catalog:
+            self.changed((), everything=True)
+        self.catalog = serial
+
     def wrote(self, place: int, tables: Iterable[str], *, everything: bool) -> None:
         """Let other processes know too."""
         super().wrote(place, tables, everything=everything)
@@ -69,13 +113,14 @@ class Writes(Places):
             self._second.wrote(tuple(slot(self._project, self._database, name) for name in names))
 
     def slots(self, tables: tuple[str, ...]) -> tuple[int, ...]:
-        """Where relations stand on the board, the database as a whole included."""
+        """Where relations stand on the board; before them all databases of the project, and this one as a whole."""
         found = self._slots.get(tables)
         if found is None:
             if len(self._slots) >= _MOST_NAMES:
                 self._slots.clear()
             names: tuple[str | None, ...] = (None, *tables)
-            found = self._slots[tables] = tuple(slot(self._project, self._database, name) for name in names)
+            here = [slot(self._project, self._database, name) for name in names]
+            found = self._slots[tables] = (slot(self._project, None, None), *here)
         return found
 
     def stamps(self, tables: tuple[str, ...]) -> Stamps:

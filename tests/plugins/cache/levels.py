@@ -15,6 +15,7 @@ from typing import Any
 import redis
 
 from pgbeam_cache.boards import Board, shared
+from pgbeam_cache.databases import Databases
 from pgbeam_cache.disk import DiskStore
 from pgbeam_cache.remote import RemoteStore
 from pgbeam_cache.second import SecondLevel
@@ -60,7 +61,9 @@ def world_with(backing: Backing, board: Board, *, remote: bool, **settings: Any)
     world = World(**settings)
     clock = world.clock
     shelf = Shelf(backing, AtOnce(), clock, 0.1)
-    world.plugin.cache.second = SecondLevel(board, shelf, remote=remote, wall=clock.seconds)
+    cache = world.plugin.cache
+    cache.second = SecondLevel(board, shelf, remote=remote, wall=clock.seconds)
+    cache.databases = Databases(cache.second, clock)
     return world
 
 

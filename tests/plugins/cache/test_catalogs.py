@@ -139,3 +139,19 @@ def test_a_catalog_that_cannot_be_had() -> None:
         waiting.addErrback(lambda _: None)
         world.beam.surveys.end()
         assert query.facts["cache"] == expected
+
+
+def test_a_catalog_that_has_changed_outdates_what_was_read_before(world: World) -> None:
+    """Whoever has changed definitions, rights or policies behind PgBeam's back: with the next look that is known."""
+    world.beam.surveys.tell(("version", "relations", "1"))
+    assert [world.run(world.session(), VIEW), world.run(world.session(), VIEW)] == ["miss", "hit"]
+    world.beam.surveys.tell(("version", "relations", "2"))
+    assert [world.run(world.session(), VIEW), world.run(world.session(), VIEW)] == ["miss", "hit"]
+
+
+def test_a_sequence_is_not_cached() -> None:
+    """It moves on with statements that do not name it."""
+    world = _with(("sequence", "numbers"))
+    query = world.query(world.session(), "SELECT last_value FROM numbers")
+    assert world.execute(query) is None
+    assert query.facts["reason"] == "volatile"

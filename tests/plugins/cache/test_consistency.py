@@ -1,4 +1,7 @@
-"""Many readers and writers through two processes: nobody ever sees a value that had been replaced before he asked."""
+"""Many readers and writers through two processes: nobody ever sees a value that had been replaced before he asked.
+
+SOAK_SECONDS makes it run for longer. A failure names its seed: SOAK_SEED=… has everybody do the same again.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from tests.postgres.beams import Beam
 from tests.postgres.clusters import Cluster
 
 pytestmark = [pytest.mark.pg, pytest.mark.usefixtures("fresh_shop")]
-SECONDS = float(os.environ.get("PGBEAM_CONSISTENCY_S", "8"))
+SECONDS = float(os.environ.get("SOAK_SECONDS", "8"))
 ROWS = 5
 _READ = "/* @pgbeam:cache maxAge=60 swr=60 */ SELECT balance FROM accounts WHERE id = %s"
 
@@ -76,7 +79,7 @@ def _read(url: str, ledger: Ledger, chance: random.Random, end: float) -> None:
 @pytest.mark.parametrize("mode", ["transaction", "session"])
 def test_nobody_sees_the_past(cluster: Cluster, beam: Callable[..., Beam], tmp_path: Path, mode: str) -> None:
     """Readers and writers of two processes that share the second level; the seed replays a failure."""
-    seed = int(os.environ.get("PGBEAM_CONSISTENCY_SEED", random.SystemRandom().randrange(10**6)))
+    seed = int(os.environ.get("SOAK_SEED", random.SystemRandom().randrange(10**6)))
     settings = {"state_dir": str(tmp_path / "s")}
     running = [beam(cluster, mode, plugins="cache,pool,debug", settings=settings) for _ in range(2)]
     ledger = Ledger()
@@ -94,7 +97,7 @@ def test_nobody_sees_the_past(cluster: Cluster, beam: Callable[..., Beam], tmp_p
             try:
                 each.result()
             except AssertionError as error:
-                raise AssertionError(f"PGBEAM_CONSISTENCY_SEED={seed}: {error}") from error
+                raise AssertionError(f"SOAK_SEED={seed}: {error}") from error
     assert ledger.hits > ledger.reads / 10
     with cluster.connect() as boss, psycopg.connect(running[0].url(), autocommit=True) as reader:
         for row in ledger.told:

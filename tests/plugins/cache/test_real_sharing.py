@@ -1,8 +1,11 @@
-"""Processes in front of a real server: the second level, rules by the command line, the catalog, byte for byte."""
+"""Processes in front of a real server: the second level, rules by the command line, the catalog."""
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +15,6 @@ import pytest
 import sqlalchemy
 
 from tests.plugins.cache.test_real_servers import Client
-from tests.postgres import frames
 from tests.postgres.beams import PGBEAM, Beam
 from tests.postgres.clusters import Cluster
 
@@ -115,6 +117,31 @@ def test_rules_cache_what_sqlalchemy_asks(start: Start, tmp_path: Path) -> None:
     assert average(running[0]) == average(running[1]) == expected + 1
 
 
+def test_rules_cache_what_django_asks(start: Start, tmp_path: Path) -> None:
+    """An application of models and querysets is cached by its operator, who reads the list and sets two rules."""
+    running = start()
+
+    def page() -> Any:
+        program = Path(__file__).with_name("django_shop.py")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO")}
+        command = [sys.executable, str(program), running.url()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    before = page()
+    listed = rules(tmp_path, "list").splitlines()
+    for part in ('max("products"."price")', 'from "categories"'):
+        (line,) = [line for line in listed if part in line.lower()]
+        rules(tmp_path, "set", line.split()[0], "--ttl", "300")
+    assert page() == before
+    with running.cluster.connect() as boss:
+        boss.execute("UPDATE products SET price = price + 1000; UPDATE categories SET name = upper(name)")
+    assert page() == before
+    with running.cluster.connect() as boss:
+        assert boss.execute("SELECT name FROM categories WHERE id = 1").fetchone() != (before["names"][0],)
+
+
 def test_the_catalog_widens_reads_and_writes(start: Start, client: Callable[[Beam], Client], cluster: Cluster) -> None:
     """Views, cascades, triggers and functions of the users' own, as the server knows them."""
     with cluster.connect() as boss:
@@ -146,33 +173,3 @@ def test_the_catalog_widens_reads_and_writes(start: Start, client: Callable[[Bea
     assert "cache=hit" in reader.said
     assert reader.ask("SELECT now FROM moment") != reader.ask("SELECT now FROM moment")
     assert "reason=volatile" in reader.said
-
-
-VALUES = [
-    *("1::int2", "1::int4", "1::int8", "1.5::numeric", "'NaN'::numeric", "1.5::float4", "1e300::float8", "true"),
-    *("'x'::text", "''::text", "'x'::varchar(9)", "'x'::char(3)", "'x'::\"char\"", "'x'::name", "NULL::text"),
-    *("'\\x00ff'::bytea", "date '2024-02-29'", "time '01:02:03.4'", "timestamp '2024-01-01 00:00'"),
-    *("timestamptz '2024-01-01 00:00+00'", "interval '1 mon 2 days'", "'infinity'::timestamp", "'-infinity'::date"),
-    *("'{\"a\": 1}'::json", "'{\"a\": 1}'::jsonb", "'<a/>'::text", "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid"),
-    *("'10.0.0.1/8'::inet", "'10.0.0.0/8'::cidr", "'08:00:2b:01:02:03'::macaddr", "B'101'::bit(3)", "B'1'::varbit"),
-    *("'(1,2)'::point", "'((0,0),(1,1))'::box", "'<(0,0),1>'::circle", "ARRAY[1,NULL,3]", "ARRAY['a,b','c\"']"),
-    *("ARRAY[[1,2],[3,4]]", "'[1,5)'::int4range", "'{[1,2),[4,5)}'::int4multirange", "ROW(1,'a')", "'a:1'::tsvector"),
-    *("'a & b'::tsquery", "12.34::money", "'1/2'::pg_lsn", "16::oid"),
-]
-
-
-def test_a_hit_is_the_servers_reply_for_every_type(start: Start) -> None:
-    """Simple and extended, text and binary, described or not: miss and hit are the same bytes, and the server's."""
-    running = start()
-    with running.wire() as wire:
-        for value in VALUES:
-            sql = f"/* @pgbeam:cache */ SELECT {value} AS v FROM categories WHERE id < 3"
-            asked = [frames.query(sql)]
-            for results in ([0], [1]):
-                begin = frames.parse(sql) + frames.bind(results=results)
-                asked += [begin + frames.describe() + frames.execute() + frames.sync()]
-                asked += [begin + frames.execute() + frames.sync()]
-            for request in asked:
-                plain = request.replace(b"@pgbeam:cache */", b"@pgbeam:other */")
-                first = wire.ask(request)
-                assert wire.ask(request) == first == wire.ask(plain), value

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
-from pgbeam_core import Project, SettingChange
+from pgbeam_core import Lease, Project, SettingChange
 from tests.plugins.cache.worlds import PRIMARY, World, say, set_to
 
 SQL = "SELECT * FROM products"
@@ -99,14 +101,30 @@ def test_a_session_with_a_setting_that_nobody_knows_is_not_cached(world: World) 
     assert query.facts["reason"] == "state"
 
 
-def test_a_session_that_keeps_its_server_and_calls_unknown_functions_is_not_cached(world: World) -> None:
-    """The function may have made a temporary table; DISCARD ALL drops that."""
+@pytest.mark.parametrize(
+    "sql", ["SELECT make_report()", "EXECUTE report", "DO $$ … $$", "CALL report()", "SELECT 1; CALL a()"]
+)
+def test_a_session_that_keeps_its_server_and_calls_unknown_functions_is_not_cached(world: World, sql: str) -> None:
+    """The function may have made a temporary table or set anything; DISCARD ALL takes that back."""
     session = world.session(Project("shop", PRIMARY, pool_mode="session"))
-    world.write(session, "SELECT make_report()")
+    session.lease = cast("Lease", object())
+    world.write(session, sql)
     query = world.query(session, SQL)
     world.execute(query)
     assert query.facts["reason"] == "state"
     world.write(session, "DISCARD ALL")
+    assert world.run(session, SQL) == "miss"
+
+
+def test_a_session_is_not_cached_while_its_server_is_asked_what_a_function_has_left(world: World) -> None:
+    """Its next query may come before the answer, and what it reads then is for nobody else."""
+    session = world.session()
+    session.lease = cast("Lease", object())
+    world.write(session, "SELECT set_the_path()")
+    query = world.query(session, SQL)
+    world.execute(query)
+    assert query.facts["reason"] == "state"
+    session.lease = None
     assert world.run(session, SQL) == "miss"
 
 

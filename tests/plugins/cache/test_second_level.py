@@ -301,3 +301,12 @@ def test_places_on_a_board_differ() -> None:
     before = board.stamps((5,))
     board.wrote_everything()
     assert board.stamps((5,)) != before
+
+
+def test_what_all_databases_have_in_common_is_known_to_all_processes(process: Callable[..., World]) -> None:
+    """A role that lost a right gets nothing from another process either, in whatever database that was said."""
+    one, other = process(), process()
+    ask(one)
+    writer = other.session(database="archive")
+    other.write(writer, "REVOKE reader FROM app")
+    assert ask(process()) == "miss"

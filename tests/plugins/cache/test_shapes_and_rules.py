@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
-from pgbeam_cache.rules import Rule, Rules
+from pgbeam_cache.rule_files import Rule
+from pgbeam_cache.rules import Rules
 from pgbeam_core import PgBeamError
+from tests.plugins.cache.levels import AtOnce
 from tests.plugins.cache.worlds import World, say
 
 SQL = "SELECT * FROM products WHERE id = 1"
@@ -21,8 +25,23 @@ SQL = "SELECT * FROM products WHERE id = 1"
 def rules_world(folder: Path, **settings: Any) -> World:
     """A cache that keeps its rules in a folder."""
     world = World(enabled=False, **settings)
-    world.plugin.cache.rules = Rules(folder / "rules.json", Clock())
+    world.plugin.cache.rules = rules_in(folder, Clock())
     return world
+
+
+def rules_in(folder: Path, clock: Clock) -> Rules:
+    """The rules of one process, whose file is read and written at once."""
+    return Rules(folder / "rules.json", AtOnce(), clock)
+
+
+def outcome(asked: Deferred[Any]) -> Any:
+    """What has come of it; raises what it failed with."""
+    ended: list[Any] = []
+    asked.addBoth(ended.append)
+    (end,) = ended
+    if isinstance(end, Failure):
+        end.raiseException()
+    return end
 
 
 def shape_of(world: World, sql: str = SQL) -> Any:
@@ -65,16 +84,17 @@ def test_who_goes_before_a_rule_and_who_after(tmp_path: Path) -> None:
 def test_rules_outlive_pgbeam_and_reach_other_workers(tmp_path: Path) -> None:
     """Another process reads the same file, within a second."""
     clock = Clock()
-    one, other = Rules(tmp_path / "rules.json", clock), Rules(tmp_path / "rules.json", clock)
+    one, other = rules_in(tmp_path, clock), rules_in(tmp_path, clock)
     other.start()
     assert other.current == {}
     one.set("0123456789abcdef", Rule(ttl=7))
     one.set("fedcba9876543210", Rule(enabled=False))
     clock.advance(1)
     assert other.current == {"0123456789abcdef": Rule(ttl=7), "fedcba9876543210": Rule(enabled=False)}
-    assert other.unset("fedcba9876543210")
-    assert not other.unset("fedcba9876543210")
-    one.look()
+    assert outcome(other.unset("fedcba9876543210")) is True
+    assert outcome(other.unset("fedcba9876543210")) is False
+    one.start()
+    one.close()
     assert one.current == {"0123456789abcdef": Rule(ttl=7)}
     other.close()
     assert not clock.getDelayedCalls()
@@ -83,13 +103,16 @@ def test_rules_outlive_pgbeam_and_reach_other_workers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", '{"version": 2}', '{"version": 1, "rules": {"x": {"ttl": -1}}}'])
 def test_a_broken_file_of_rules_changes_nothing(tmp_path: Path, text: str) -> None:
     """The rules that hold go on holding, and nothing is written over it."""
-    rules = Rules(tmp_path / "rules.json", Clock())
+    clock = Clock()
+    rules = rules_in(tmp_path, clock)
+    rules.start()
     rules.set("0123456789abcdef", Rule())
     (tmp_path / "rules.json").write_text(text)
-    rules.look()
+    clock.advance(1)
     assert rules.current == {"0123456789abcdef": Rule()}
     with pytest.raises(PgBeamError):
-        rules.set("fedcba9876543210", Rule())
+        outcome(rules.set("fedcba9876543210", Rule()))
+    rules.close()
     assert (tmp_path / "rules.json").read_text() == text
 
 
@@ -97,7 +120,7 @@ def test_a_broken_file_of_rules_changes_nothing(tmp_path: Path, text: str) -> No
 def test_nonsense_makes_no_rule(tmp_path: Path, query_hash: str, rule: Rule) -> None:
     """It is refused with the reason."""
     with pytest.raises(PgBeamError):
-        Rules(tmp_path / "rules.json", Clock()).set(query_hash, rule)
+        rules_in(tmp_path, Clock()).set(query_hash, rule)
     assert not (tmp_path / "rules.json").exists()
 
 

@@ -161,22 +161,21 @@ def test_the_writer_does_not_follow_a_query_from_before_its_write() -> None:
     assert world.execute(world.query(writer, SQL)) is None
 
 
-@pytest.mark.parametrize("sql", ["SELECT add_order(1)", "SELECT nextval('products_id_seq')"])
-def test_a_session_that_called_a_function_reads_nothing_from_before(world: World, sql: str) -> None:
+def test_a_session_that_called_a_function_reads_nothing_from_before(world: World) -> None:
     """What the function wrote is its own write too; other sessions are not concerned."""
     session = world.session()
     world.run(session, SQL)
-    world.write(session, sql)
+    world.write(session, "SELECT add_order(1)")
     assert world.run(world.session(), SQL) == "hit"
     assert world.run(session, SQL) == "miss"
     assert world.run(session, SQL) == "hit"
 
 
 def test_postgresqls_own_functions_write_nothing(world: World) -> None:
-    """A session that asks for the time keeps its cache."""
+    """A session that asks for the time or for a number keeps its cache; what reads sequences is not cached."""
     session = world.session()
     world.run(session, SQL)
-    world.write(session, "SELECT now(), version(), count(*) FROM products")
+    world.write(session, "SELECT now(), version(), count(*), nextval('products_id_seq') FROM products")
     assert world.run(session, SQL) == "hit"
 
 
@@ -199,3 +198,50 @@ def test_very_many_tables_are_not_remembered_one_by_one(world: World) -> None:
     for number in range(10_001):
         visit.writes.wrote(visit.writes.advance(), [f"t{number}"], everything=False)
     assert world.run(world.session(), SQL) == "miss"
+
+
+@pytest.mark.parametrize(
+    "sql", ["DROP DATABASE archive", "REVOKE reader FROM app", "ALTER ROLE app NOBYPASSRLS", "nobody knows what"]
+)
+def test_what_all_databases_have_in_common_drops_what_was_read_in_all(world: World, sql: str) -> None:
+    """Databases and roles are changed from any database of the project; other projects are not concerned."""
+    other = Project("other", Target("other", "primary", "db2", 5432))
+    for session in (world.session(database="archive"), world.session(project=other)):
+        world.run(session, SQL)
+    world.write(world.session(), sql)
+    assert world.run(world.session(database="archive"), SQL) == "miss"
+    assert world.run(world.session(project=other), SQL) == "hit"
+
+
+@pytest.mark.parametrize("sql", ["DO $$ BEGIN END $$", "CALL anything()", "EXECUTE prepared"])
+def test_what_may_have_changed_anything_has_done_so_in_its_database(world: World, sql: str) -> None:
+    """Procedures are called all the time, and write to tables of their own database."""
+    world.run(world.session(database="archive"), SQL)
+    world.write(world.session(), sql)
+    assert world.run(world.session(database="archive"), SQL) == "hit"
+
+
+def test_a_write_whose_end_nobody_hears_counts_again_and_again(world: World) -> None:
+    """The server may be at it still: what was read before it was done is outdated when that took as long again."""
+    writer = world.session()
+    query = world.query(writer, "UPDATE products SET price = 1")
+    world.execute(query)
+    world.plugin.disconnect(writer)
+    for seconds in (1, 2, 4, 8, 16):
+        world.run(world.session(), SQL)
+        world.clock.advance(seconds - 0.1)
+        assert world.run(world.session(), SQL) == "hit"
+        world.clock.advance(0.1)
+        assert world.run(world.session(), SQL) == "miss"
+    for _ in range(40):
+        world.clock.advance(60)
+    assert not world.clock.getDelayedCalls()
+
+
+def test_doubts_end_with_pgbeam(world: World) -> None:
+    """Stopping leaves no timer behind."""
+    query = world.query(world.session(), "UPDATE products SET price = 1")
+    world.execute(query)
+    world.plugin.disconnect(query.session)
+    world.plugin.shutdown(world.beam)  # type: ignore[arg-type]
+    assert not world.clock.getDelayedCalls()

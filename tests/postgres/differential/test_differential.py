@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from ..beams import Direct
+from ..beams import Beam, Direct
 from ..clusters import Cluster
 from ..conftest import BeamFactory
+from ..quickly import SHARING
 from . import scripts
 from .dsl import CONVERSATIONS, Conversation
 from .running import Transcript, alone, difference, interleaved
@@ -16,6 +17,7 @@ from .running import Transcript, alone, difference, interleaved
 assert scripts.__name__, "importing the scripts registers the conversations"
 Transcripts = tuple[Transcript, ...]
 Expected = Callable[[Conversation, Cluster, bool], Transcripts]
+WAYS = ["session", "transaction", pytest.param("not sharing", marks=pytest.mark.slow)]
 
 
 @pytest.fixture(params=list(CONVERSATIONS.values()), ids=list(CONVERSATIONS))
@@ -58,33 +60,49 @@ def test_two_interleaved_clients_are_the_same_twice(talk: Conversation, cluster:
     assert not silences(first)
 
 
-@pytest.mark.parametrize("pool_mode", ["session", "transaction"])
+@pytest.mark.parametrize("way", WAYS)
 def test_a_conversation_through_pgbeam(
-    talk: Conversation, pool_mode: str, cluster: Cluster, shared_beam: BeamFactory, expected: Expected
+    talk: Conversation, way: str, cluster: Cluster, shared_beam: BeamFactory, expected: Expected
 ) -> None:
     """One client sees through PgBeam what it sees direct."""
-    if talk.goes_on and pool_mode != "session":
+    if talk.goes_on and way != "session":
         pytest.skip("the session outlives its server")
-    beam = shared_beam(cluster, pool_mode)
+    beam = shared_beam(cluster, way) if way == "session" else pooled(shared_beam, cluster, share=way == "transaction")
     beam.complaints()
     agree(talk, expected(talk, cluster, False), (alone(beam, talk),))
     beam.wait_until_idle()
     assert beam.complaints() == []
 
 
+@pytest.mark.parametrize("share", SHARING)
 def test_two_clients_share_servers_in_transaction_mode(
-    talk: Conversation, cluster: Cluster, shared_beam: BeamFactory, expected: Expected
+    talk: Conversation, cluster: Cluster, shared_beam: BeamFactory, expected: Expected, share: bool
 ) -> None:
     """Two clients taking turns on one server (two, where each pins one) see what they see direct."""
     need_two(talk)
     if talk.goes_on:
         pytest.skip("the session outlives its server")
-    servers = 2 if talk.pins else 1
-    beam = shared_beam(cluster, "transaction", settings={"plugins": {"pool": {"max_active": servers}}})
+    beam = pooled(shared_beam, cluster, share=share, max_active=2 if talk.pins else 1)
     beam.complaints()
     agree(talk, expected(talk, cluster, True), interleaved(beam, talk))
     beam.wait_until_idle()
     assert beam.complaints() == []
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_the_reads_of_conversations_are_shared(cluster: Cluster, shared_beam: BeamFactory, share: bool) -> None:
+    """What these conversations ask stands on shared servers, unless that is turned off: they test what they should."""
+    beam = pooled(shared_beam, cluster, share=share)
+    for talk in (CONVERSATIONS["simple_select"], CONVERSATIONS["extended_select"]):
+        alone(beam, talk)  # a first execution proves that it is small
+        before = beam.shared_turns()
+        alone(beam, talk)
+        assert (beam.shared_turns() > before) is share
+
+
+def pooled(make: BeamFactory, cluster: Cluster, *, share: bool, **pool: int) -> Beam:
+    """PgBeam in transaction mode, with plain reads on shared servers or not."""
+    return make(cluster, "transaction", settings={"plugins": {"pool": {"share": share, **pool}}}, witnessed=True)
 
 
 def need_two(talk: Conversation) -> None:
