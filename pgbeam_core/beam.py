@@ -58,6 +58,8 @@ class Beam:
         """Of the clients that are logging in."""
         self.project_stats: dict[str, ProjectStats] = {}
         self._statements = Statements(judge=hooks.template)
+        self.function_call = self._statements.function_call()
+        """What plugins are shown for a FunctionCall message."""
         self._pools: dict[Target, Pool] = {}
         self._surveys: dict[tuple[str, str], Survey] = {}
         self._leftover: dict[Target, Project] = {}

@@ -162,7 +162,7 @@ class Conversation:
             if tag == _SYNC or tag == _FLUSH or self._batch_size > _BATCH_HIGH:
                 self._flush_batch()
         elif tag == _FUNCTION_CALL:
-            self.leasing.lease_for([], lambda: self.sender.raw(frame, []))
+            self._ask(frame, self.world.function_call, answerable=False)
         elif tag == _TERMINATE:
             self.client.hang_up("client terminated the session")
         elif tag not in _COPY:  # PostgreSQL too ignores CopyData that comes late
@@ -179,8 +179,11 @@ class Conversation:
         if local.is_local(statement):
             self._simple_local(statement)
             return
+        self._ask(frame, statement, answerable=self.phase is Phase.IDLE)
+
+    def _ask(self, frame: bytes, statement: Statement, *, answerable: bool) -> None:
         self.ended = True
-        query = self.query(statement, simple=True, answerable=self.phase is Phase.IDLE)
+        query = self.query(statement, simple=True, answerable=answerable)
         self.questions.ask(query, lambda: self.sender.simple(frame, query), _whole)
 
     def _simple_local(self, statement: Statement) -> None:

@@ -34,6 +34,7 @@ class Effects:
         "_tables_changed",
         "_touched",
         "doubtful",
+        "hidden",
         "maybe_set",
         "over",
     )
@@ -48,6 +49,8 @@ class Effects:
         """The server has gone back to its own startup parameters; this client's application_name is not among them."""
         self.doubtful = False
         """Something has run whose effect on the session only the server knows."""
+        self.hidden = False
+        """A function of the users' own has run: it may have set parameters that no catalog shows."""
         self.maybe_set: frozenset[str] = frozenset()
         """Parameters that it may have set and that no catalog shows."""
         self.over: list[bool] = []
@@ -78,7 +81,7 @@ class Effects:
     def _made(self, reasons: frozenset[str], text: bytes, server: Server) -> None:
         for reason in reasons:
             if reason in _DOUBTFUL:
-                self.doubtful = True
+                self.doubtful = self.hidden = True
             else:
                 self.pin(reason, server)
         if "unknown" in reasons:

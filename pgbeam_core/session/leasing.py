@@ -11,6 +11,7 @@ from pgbeam_core.leases import Lease, Server
 from pgbeam_core.query import Kind, Query, Refusal, Statement, Target
 from pgbeam_core.session import outcome
 from pgbeam_core.session.questions import CANCELLED, Go
+from pgbeam_core.session.settings import HIDDEN
 from pgbeam_core.session.world import Phase
 
 if TYPE_CHECKING:
@@ -186,6 +187,10 @@ class Leasing:
         self._conversation.server_is_full = False
         if self._conversation.client_is_full and not lease.shared:
             lease.server.resume()
+        effects, server = self._conversation.effects, lease.server
+        if effects.hidden and lease is not self._home:
+            effects.hidden = False
+            server.settings = {**server.settings, HIDDEN: ""}
         self._release(lease)
 
     def _release(self, lease: Lease) -> None:
@@ -223,6 +228,8 @@ class Leasing:
             if one is lease and (not idle or session.in_transaction):
                 one.server.detach(self._conversation)
                 one.server.close(f"client left in the middle: {reason}")
+            if session.keeps_server:
+                one.server.state.add("session")  # whatever its functions and triggers have left there
             self.give_back(one)
         self._home = None
 

@@ -14,6 +14,8 @@ Values = dict[str, str]
 
 _AUTHORIZATION = ("session_authorization", "role")
 """Told last and in this order: each decides what may still be set."""
+HIDDEN = ""
+"""The name in a server's values that stands for parameters which nobody knows and no catalog shows."""
 UNSEEN = frozenset(_AUTHORIZATION)
 """Parameters that pg_settings does not show."""
 
@@ -108,7 +110,10 @@ def difference(has: Values, wanted: Values) -> bytes | None:
     if has == wanted:
         return None
     parts: list[str] = []
-    if any(has.get(name) != wanted.get(name) for name in _AUTHORIZATION):
+    if HIDDEN in has:
+        parts += ["RESET ROLE", "RESET SESSION AUTHORIZATION", "RESET ALL"]
+        has = {}
+    elif any(has.get(name) != wanted.get(name) for name in _AUTHORIZATION):
         # Whoever the server is now may not be allowed to set the rest.
         parts += ["RESET ROLE", "RESET SESSION AUTHORIZATION"]
         has = {name: value for name, value in has.items() if name not in _AUTHORIZATION}

@@ -60,6 +60,8 @@ class World(Protocol):
     settings: Settings
     now: Callable[[], float]
     """Monotonic seconds."""
+    function_call: Statement
+    """What stands for a FunctionCall message."""
     epoch: int
     """Counts the statements that changed tables, or may have."""
 

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from pgbeam_core.query import Statement
 from pgbeam_core.sql.annotations import MARK, VOCABULARY, Vocabulary, annotate
-from pgbeam_core.sql.classify import classify
+from pgbeam_core.sql.classify import classify, unknown
 from pgbeam_core.sql.conclusions import conclude
 from pgbeam_core.sql.templates import Lender, lends, template
 
@@ -90,6 +90,13 @@ class Statements:
     def statement(self, sql: bytes) -> Statement:
         """The statement of a client's text. Never raises; equal texts give the same object while it is remembered."""
         return self._texts.young.get(sql) or self._remembered(sql)
+
+    def function_call(self) -> Statement:
+        """What stands for a FunctionCall message, which has no text: it may do anything."""
+        found = conclude(unknown(b""))
+        found.query_hash, found.shape = "0" * 16, "FunctionCall"
+        self._judge(found)
+        return found
 
     def clear(self) -> None:
         """Forget every text."""

@@ -216,6 +216,7 @@ class Stage:
         self.hooks = Hooks(manager, refusing)
         self._pool = FakePool()
         self._statements = Statements()
+        self.function_call = self._statements.function_call()
         self._stats = ProjectStats()
         self._prepared_limit = prepared_limit
         self.cancels: list[Deferred[None]] = []

@@ -175,7 +175,6 @@ def test_a_refresh_has_the_settings_of_the_query_that_asked_for_it(
                 ask(one, "RESET search_path")
 
 
-@pytest.mark.xfail(reason="plugins are not told of FunctionCall messages", strict=True)
 def test_the_protocols_function_call_is_a_write(cluster: Cluster, beam: Callable[..., Beam]) -> None:
     """What it calls may have written anything."""
     with cluster.connect() as boss:
