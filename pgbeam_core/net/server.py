@@ -71,6 +71,7 @@ class Server(Protocol):
         self.gone: Callable[[Any, bool], None] = lambda _server, _expected: None
         self._statuses: tuple[dict[str, str], bytes] | None = None
         """What the last client was told at its login, as parameters and as frames."""
+        self._send: Callable[[bytes], None]
         self._application_name = application_name
         self._now = now
         self._cancel = cancel
@@ -181,6 +182,7 @@ class Server(Protocol):
 
     def _logged_in(self) -> None:
         self._cutter = None
+        self._send = getattr(self.transport, "send", self.transport.write)
         self.alive = True
         self.parameters_at_login = dict(self.parameters)
         if self._relay is not None:
@@ -202,7 +204,10 @@ class Server(Protocol):
         """Owe a turn, and send its request."""
         turn.sent_at = self.used_at = self._now()
         self._turns.append(turn)
-        self.transport.write(data)
+        if turn.shared:
+            self.transport.write(data)
+        else:
+            self._send(data)
 
     def write(self, data: bytes) -> None:
         """Send more of a request that is under way."""
@@ -217,7 +222,10 @@ class Server(Protocol):
         """Send a request of PgBeam's own whose result nobody wants; if it fails, close with `otherwise`."""
         owner = Aside(self, otherwise)
         self.statements.unnamed = None
-        self.send(Turn(owner, simple=True), request)
+        turn = Turn(owner, simple=True)
+        turn.sent_at = self.used_at = self._now()
+        self._turns.append(turn)
+        self.transport.write(request)  # what comes behind it goes with it
         return owner.done
 
     def reset(self) -> Deferred[None]:

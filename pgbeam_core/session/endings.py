@@ -59,7 +59,7 @@ class Endings:
         session.status = status
         conversation.turn = None
         notices = self._results(turn, status, begun, now)
-        conversation.client.write(notices + ready if notices else ready)
+        conversation.conclude(notices + ready if notices else ready, together=turn.shared)
         if conversation.effects.over:
             for committed in conversation.effects.over:
                 conversation.world.hooks.transaction_over(session, committed)
@@ -92,9 +92,8 @@ class Endings:
             query.statement.cost.learn(now - begun, turn.size)
         notices = self._report(query, result, lease)
         if notices:
-            conversation.client.write(turn.prefix + reply[:-_READY_SIZE] + notices + reply[-_READY_SIZE:])
-        else:
-            conversation.client.write(turn.prefix + reply if turn.prefix else reply)
+            reply = reply[:-_READY_SIZE] + notices + reply[-_READY_SIZE:]
+        conversation.conclude(turn.prefix + reply if turn.prefix else reply, together=lease.shared)
         conversation.phase = Phase.IDLE
         conversation.leasing.let_go()
         conversation.on()
