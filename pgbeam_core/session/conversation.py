@@ -174,7 +174,7 @@ class Conversation:
         if frame[-1:] != b"\x00" or b"\x00" in frame[5:-1]:  # for the server to judge
             self.leasing.lease_for([], lambda: self.sender.raw(frame, []))
             return
-        statement = self.world.statement(frame[5:-1])
+        statement = self._plain.statement(frame[5:-1])
         self.book.statements.pop(b"", None)
         if local.is_local(statement):
             self._simple_local(statement)
@@ -209,7 +209,7 @@ class Conversation:
         if not frames:
             return
         earlier = self.sender.plan if self.phase is Phase.OPEN else None
-        plan = Plan(earlier).read(frames, self.book, self.world.statement)
+        plan = Plan(earlier).read(frames, self.book, self._plain.statement)
         if self.phase is Phase.OPEN:
             queries = self._queries(plan)
             self.ended = frames[-1][0] == _SYNC

@@ -22,6 +22,7 @@ from pgbeam_core.wire import backend, frontend
 from pgbeam_core.wire.frames import split
 
 if TYPE_CHECKING:
+    from pgbeam_core.query import Statement
     from pgbeam_core.session.conversation import Conversation
 
 _HEADER = Struct("!BI")
@@ -82,17 +83,27 @@ class Request:
 class Plain:
     """Recognises the plain statements of one conversation and sends them on their way."""
 
-    __slots__ = ("_conversation", "_parsed")
+    __slots__ = ("_conversation", "_parsed", "_passed")
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
         self._parsed: tuple[bytes, Prepared | None] = (b"", None)
         """The client's last Parse of the unnamed statement, and what it made."""
+        self._passed: tuple[bytes, Statement] | None = None
+        """A text that was looked up and does not go the short way."""
+
+    def statement(self, text: bytes) -> Statement:
+        """The statement of a text, for the long way: one that was looked up in vain is asked for but once."""
+        passed, self._passed = self._passed, None
+        if passed is not None and passed[0] == text:
+            return passed[1]
+        return self._conversation.world.statement(text)
 
     def take(self, data: bytes) -> bool:
         """Start on what the client has sent, if it is one plain statement, whole; nothing else may be under way."""
-        tag, have = data[0], len(data)
+        have = len(data)
         if 12 < have <= _LONGEST:
+            tag = data[0]
             if tag == _QUERY:
                 return self._simple(data, have)
             if tag == _PARSE or tag == _BIND:
@@ -106,8 +117,10 @@ class Plain:
         conversation = self._conversation
         if _HEADER.unpack_from(data)[1] != have - 1 or data.find(0, 5) != have - 1:
             return False
-        statement = conversation.world.statement(data[5:-1])
+        text = data[5:-1]
+        statement = conversation.world.statement(text)
         if not statement.plain:
+            self._passed = text, statement
             return False
         conversation.book.statements.pop(b"", None)
         conversation.ended = True
@@ -144,15 +157,17 @@ class Plain:
     def _prepared(self, parse: bytes) -> Prepared | None:
         """What a Parse of the unnamed statement makes; clients often say the same again."""
         known, prepared = self._parsed
-        if known == parse and prepared is not None:
-            prepared.description = None
+        if known == parse and prepared is not None and prepared.description is None:
             return prepared
         try:
             name, text, types_at = frontend.parse_names(parse)
         except ProtocolViolation:
             return None
-        prepared = Prepared(name, self._conversation.world.statement(text), parse[types_at:])
+        statement = self._conversation.world.statement(text)
+        prepared = Prepared(name, statement, parse[types_at:])
         self._parsed = parse, prepared
+        if not statement.plain:
+            self._passed = text, statement
         return prepared
 
     def _ask(self, request: Request) -> None:
@@ -195,7 +210,8 @@ class Plain:
         self._conversation.sender.again(self._plan(request), turn)
 
     def _plan(self, request: Request) -> Plan:
-        return Plan().read(request.frames(), self._conversation.book, self._conversation.world.statement)
+        # Its statement is the one that plugins have been asked about, remembered by now or not.
+        return Plan().read(request.frames(), self._conversation.book, lambda _text: request.prepared.statement)
 
 
 def _whole(answer: Answer) -> bytes:

@@ -125,8 +125,15 @@ class Beam(Direct):
 
     def shared_turns(self) -> int:
         """How many turns have been on a shared server so far. Only where it is witnessed."""
+        return self._witnessed("shared_turns")
+
+    def short_turns(self) -> int:
+        """How many plain statements had the reply that was hoped for. Only where it is witnessed."""
+        return self._witnessed("short_turns")
+
+    def _witnessed(self, count: str) -> int:
         with self.wire() as client:
-            row = next(frame for frame in client.ask(frames.query("SHOW pgbeam.shared_turns")) if frame.tag == b"D")
+            row = next(frame for frame in client.ask(frames.query(f"SHOW pgbeam.{count}")) if frame.tag == b"D")
             return int(row.body[6:])
 
     def wait_until_idle(self, seconds: float = 5.0) -> None:

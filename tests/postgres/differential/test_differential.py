@@ -100,6 +100,26 @@ def test_the_reads_of_conversations_are_shared(cluster: Cluster, shared_beam: Be
         assert (beam.shared_turns() > before) is share
 
 
+@pytest.mark.parametrize(
+    ("name", "at_least"),
+    [
+        ("again_reads", 10),
+        ("again_named", 15),
+        ("again_writes", 12),
+        ("again_in_transactions", 9),
+        ("again_literals", 6),
+    ],
+)
+def test_what_is_said_again_goes_the_short_way(
+    name: str, at_least: int, cluster: Cluster, shared_beam: BeamFactory
+) -> None:
+    """These conversations are about the short way of plain statements indeed."""
+    beam = pooled(shared_beam, cluster, share=True)
+    before = beam.short_turns()
+    alone(beam, CONVERSATIONS[name])
+    assert beam.short_turns() - before >= at_least
+
+
 def pooled(make: BeamFactory, cluster: Cluster, *, share: bool, **pool: int) -> Beam:
     """PgBeam in transaction mode, with plain reads on shared servers or not."""
     return make(cluster, "transaction", settings={"plugins": {"pool": {"share": share, **pool}}}, witnessed=True)

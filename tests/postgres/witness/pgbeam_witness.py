@@ -1,4 +1,5 @@
-"""A plugin for tests alone: `SHOW pgbeam.shared_turns` tells how many turns have been on a shared server so far.
+"""A plugin for tests alone: `SHOW pgbeam.shared_turns` tells how many turns have been on a shared server so far,
+`SHOW pgbeam.short_turns` how many plain statements had the reply that was hoped for.
 
 Where it is loaded a read has to prove less, and may be slower, so that most plain reads of a test are shared, however
 busy the machine is.
@@ -7,6 +8,8 @@ busy the machine is.
 from __future__ import annotations
 
 from pgbeam_core import Query, Refusal, hookimpl, query
+from pgbeam_core.session.endings import Endings
+from pgbeam_core.session.turns import Turn
 
 assert min(query.PROVED_BY, query.SHORT_S, query.SLOW_S) > 0
 query.PROVED_BY = 0
@@ -17,19 +20,29 @@ class Witness:
     """Counts them for the whole process."""
 
     def __init__(self) -> None:
-        self._shared = 0
+        self.counts = {"shared_turns": 0, "short_turns": 0}
 
     @hookimpl
     def result(self, query: Query) -> None:
         """An execution has ended."""
-        self._shared += query.facts.get("shared") == "true"
+        self.counts["shared_turns"] += query.facts.get("shared") == "true"
 
     @hookimpl
     def variable(self, name: str, value: str | None) -> str | Refusal | None:
-        """pgbeam.shared_turns, which can only be read."""
-        if name != "shared_turns":
+        """The counts, which can only be read."""
+        if name not in self.counts:
             return None
-        return str(self._shared) if value is None else Refusal("55P02", "it can only be read")
+        return str(self.counts[name]) if value is None else Refusal("55P02", "it can only be read")
 
 
 witness = Witness()
+_whole = Endings.whole
+
+
+def whole(self: Endings, turn: Turn, reply: bytes) -> None:
+    """A plain statement went well."""
+    witness.counts["short_turns"] += 1
+    _whole(self, turn, reply)
+
+
+Endings.whole = whole  # type: ignore[method-assign]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import (
+    again,
     asynchronous,
     copying,
     cursors,
@@ -19,6 +20,7 @@ from . import (
 )
 
 __all__ = [
+    "again",
     "asynchronous",
     "copying",
     "cursors",
