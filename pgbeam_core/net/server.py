@@ -203,9 +203,10 @@ class Server(Protocol):
     def send(self, turn: Turn, data: bytes) -> None:
         """Owe a turn, and send its request."""
         turn.sent_at = self.used_at = self._now()
-        self._turns.append(turn)
-        if turn.shared:
-            self.transport.write(data)
+        turns = self._turns
+        turns.append(turn)
+        if turn.shared and len(turns) > 1:
+            self.transport.write(data)  # more may come, and it has something to do
         else:
             self._send(data)
 

@@ -93,7 +93,8 @@ class Endings:
         notices = self._report(query, result, lease)
         if notices:
             reply = reply[:-_READY_SIZE] + notices + reply[-_READY_SIZE:]
-        conversation.conclude(turn.prefix + reply if turn.prefix else reply, together=lease.shared)
+        together = lease.shared and lease.server.owed > 0
+        conversation.conclude(turn.prefix + reply if turn.prefix else reply, together=together)
         conversation.phase = Phase.IDLE
         conversation.leasing.let_go()
         conversation.on()
