@@ -59,11 +59,12 @@ class Endings:
         session.status = status
         conversation.turn = None
         notices = self._results(turn, status, begun, now)
-        conversation.conclude(notices + ready if notices else ready, together=turn.shared)
+        # Whoever is told of a commit may tell others, who must find its effects.
         if conversation.effects.over:
             for committed in conversation.effects.over:
                 conversation.world.hooks.transaction_over(session, committed)
             conversation.effects.over.clear()
+        conversation.conclude(notices + ready if notices else ready, together=turn.shared)
         conversation.phase = Phase.IDLE
         conversation.leasing.let_go()
         conversation.on()
