@@ -59,7 +59,6 @@ class ClientProtocol(Protocol):
         self._early: list[bytes] = []
         self._pending: Deferred[Any] | None = None
         self._key: tuple[int, bytes] | None = None
-        self._send: Callable[[bytes], None]
         self._long_key = False
         self._reason: str | None = None
 
@@ -73,7 +72,6 @@ class ClientProtocol(Protocol):
             transport.setTcpKeepAlive(True)
         self._beam.logins.begin(self._too_slow)
         self._beam.clients.add(self)
-        self._send = getattr(transport, "send", transport.write)
         transport.registerProducer(self, True)
 
     def _too_slow(self) -> None:
@@ -97,7 +95,7 @@ class ClientProtocol(Protocol):
                 # A client that sends on without waiting for the answer may be an attacker's (CVE-2021-23214).
                 if self._reader.rest():
                     raise ProtocolViolation("received unencrypted data after SSL request")
-                self.send(b"N")
+                self.transport.write(b"N")
                 return
             if isinstance(packet, CancelRequest):
                 self._cancel(packet)
@@ -229,7 +227,7 @@ class ClientProtocol(Protocol):
             conversation, pid=server.pid if in_session_mode else None, long=self._long_key
         )
         session.pid = self._key[0]
-        self.send(self._greeting(server))
+        self.write(self._greeting(server))
         self._take = conversation.received
         self._beam.hooks.authenticated(session)
         conversation.begin()
@@ -254,10 +252,6 @@ class ClientProtocol(Protocol):
     def write(self, data: bytes) -> None:
         """Send bytes."""
         self.transport.write(data)
-
-    def send(self, data: bytes) -> None:
-        """Send bytes now."""
-        self._send(data)
 
     def pause(self) -> None:
         """Stop reading from the client."""

@@ -71,7 +71,6 @@ class Server(Protocol):
         self.gone: Callable[[Any, bool], None] = lambda _server, _expected: None
         self._statuses: tuple[dict[str, str], bytes] | None = None
         """What the last client was told at its login, as parameters and as frames."""
-        self._send: Callable[[bytes], None]
         self._application_name = application_name
         self._now = now
         self._cancel = cancel
@@ -182,7 +181,6 @@ class Server(Protocol):
 
     def _logged_in(self) -> None:
         self._cutter = None
-        self._send = getattr(self.transport, "send", self.transport.write)
         self.alive = True
         self.parameters_at_login = dict(self.parameters)
         if self._relay is not None:
@@ -203,12 +201,8 @@ class Server(Protocol):
     def send(self, turn: Turn, data: bytes) -> None:
         """Owe a turn, and send its request."""
         turn.sent_at = self.used_at = self._now()
-        turns = self._turns
-        turns.append(turn)
-        if turn.shared and len(turns) > 1:
-            self.transport.write(data)  # more may come, and it has something to do
-        else:
-            self._send(data)
+        self._turns.append(turn)
+        self.transport.write(data)
 
     def write(self, data: bytes) -> None:
         """Send more of a request that is under way."""
@@ -223,10 +217,7 @@ class Server(Protocol):
         """Send a request of PgBeam's own whose result nobody wants; if it fails, close with `otherwise`."""
         owner = Aside(self, otherwise)
         self.statements.unnamed = None
-        turn = Turn(owner, simple=True)
-        turn.sent_at = self.used_at = self._now()
-        self._turns.append(turn)
-        self.transport.write(request)  # what comes behind it goes with it
+        self.send(Turn(owner, simple=True), request)
         return owner.done
 
     def reset(self) -> Deferred[None]:

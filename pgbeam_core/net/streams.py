@@ -70,14 +70,6 @@ class Stream:
         if self._held_size > _AT_ONCE:
             self.flush()
 
-    def send(self, data: bytes) -> None:
-        """Send bytes at once, and what is held with them: nothing more is to be expected in this iteration."""
-        if self._held:
-            self.write(data)
-            self.flush()
-        elif not self.disconnecting:
-            self._transport.write(data)
-
     def flush(self) -> None:
         """Hand what is held to the loop."""
         held = self._held

@@ -307,13 +307,6 @@ class Conversation:
         """Bytes of the reply."""
         self.client.write(data)
 
-    def conclude(self, data: bytes, *, together: bool = False) -> None:
-        """The last bytes of a reply. together: replies for others come with it, so the system call can wait."""
-        if together or self._inbox.holds:
-            self.client.write(data)
-        else:
-            self.client.send(data)
-
     def copy_in(self, turn: Turn) -> None:
         """The server wants CopyData: what the client sends goes straight on."""
         if self.phase is not Phase.GONE:

@@ -64,7 +64,7 @@ class Endings:
             for committed in conversation.effects.over:
                 conversation.world.hooks.transaction_over(session, committed)
             conversation.effects.over.clear()
-        conversation.conclude(notices + ready if notices else ready, together=turn.shared)
+        conversation.client.write(notices + ready if notices else ready)
         conversation.phase = Phase.IDLE
         conversation.leasing.let_go()
         conversation.on()
@@ -93,9 +93,9 @@ class Endings:
             query.statement.cost.learn(now - begun, turn.size)
         notices = self._report(query, result, lease)
         if notices:
-            reply = reply[:-_READY_SIZE] + notices + reply[-_READY_SIZE:]
-        together = lease.shared and lease.server.owed > 0
-        conversation.conclude(turn.prefix + reply if turn.prefix else reply, together=together)
+            conversation.client.write(turn.prefix + reply[:-_READY_SIZE] + notices + reply[-_READY_SIZE:])
+        else:
+            conversation.client.write(turn.prefix + reply if turn.prefix else reply)
         conversation.phase = Phase.IDLE
         conversation.leasing.let_go()
         conversation.on()

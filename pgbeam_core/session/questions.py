@@ -140,7 +140,7 @@ class Questions:
         conversation = self._conversation
         said = reply(answer)
         notices = conversation.report(query, outcome.answered(query, plugin, answer, conversation.world.now()))
-        conversation.conclude(said + notices + conversation.ready())
+        conversation.client.write(said + notices + conversation.ready())
 
     def refuse(self, queries: list[Query], source: str, refusal: Refusal) -> None:
         """An error of PgBeam's own, in place of the reply to this request."""

@@ -43,9 +43,6 @@ class Client(Protocol):
     def write(self, data: bytes) -> None:
         """Send bytes."""
 
-    def send(self, data: bytes) -> None:
-        """Send bytes now: nothing more comes with them."""
-
     def pause(self) -> None:
         """Stop reading from the client."""
 

@@ -107,8 +107,6 @@ class FakeClient:
         if self.gone is None:
             self.got += data
 
-    send = write
-
     def pause(self) -> None:
         """Note it."""
         assert self.reading
