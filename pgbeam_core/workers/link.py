@@ -58,8 +58,12 @@ class Link(LineOnlyReceiver):
 
     def tell(self, what: str, **fields: Any) -> None:
         """Say something; nobody hears it if the other end is not there."""
-        if self.is_open:
+        if not self.is_open:
+            return
+        try:
             self.transport.write(line({"what": what, **fields}))
+        except RuntimeError:  # uvloop has seen the other end go, and Twisted has not been told yet
+            self.is_open = False
 
     def ask(self, what: str, **fields: Any) -> Deferred[Any]:
         """The reply. Fails with PgBeamError: 08006 if the other end goes away first, else as it says."""
@@ -79,6 +83,7 @@ class Link(LineOnlyReceiver):
 
     def close(self) -> None:
         """Say no more."""
+        self.is_open = False
         self.transport.loseConnection()
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
