@@ -10,6 +10,22 @@ from pathlib import Path
 import pytest
 
 from pgbeam_core.embedded.postgres import free_port as find_free_port
+from tests.postgres.quickly import NEWEST
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers that are used here."""
+    config.addinivalue_line("markers", "newest: slow with all but the newest server version")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Before the slow ones are sorted out: tests marked `newest` are slow with older servers."""
+    for item in items:
+        if item.get_closest_marker("newest") and isinstance(item, pytest.Function):
+            version = item.callspec.params.get("cluster", NEWEST) if hasattr(item, "callspec") else NEWEST
+            if version != NEWEST:
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

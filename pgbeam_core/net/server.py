@@ -201,7 +201,7 @@ class Server(Protocol):
     def send(self, turn: Turn, data: bytes) -> None:
         """Owe a turn, and send its request."""
         turn.sent_at = self.used_at = self._now()
-        self._turns.append(turn)
+        self._replies.expect(turn)
         self.transport.write(data)
 
     def write(self, data: bytes) -> None:

@@ -64,7 +64,6 @@ class Conversation:
         self.client_is_full = False
         self.server_is_full = False
         self._stats = world.stats(session)
-        self.now = world.now
         self._inbox = Inbox()
         self._batch: list[bytes] = []
         self._batch_size = 0
@@ -184,7 +183,7 @@ class Conversation:
     def _ask(self, frame: bytes, statement: Statement, *, answerable: bool) -> None:
         self.ended = True
         query = self.query(statement, simple=True, answerable=answerable)
-        self.questions.ask(query, lambda: self.sender.simple(frame, query), _whole)
+        self.questions.ask(query, lambda: self.sender.simple(frame, query), outcome.whole)
 
     def _simple_local(self, statement: Statement) -> None:
         self.client.write(self.perform(statement, describe=True) + self.ready())
@@ -257,7 +256,7 @@ class Conversation:
         """One execution, as it is to be asked about."""
         session = self.session
         in_transaction = session.status != b"I"
-        return Query(session, statement, simple, in_transaction, answerable and not in_transaction, self.now())
+        return Query(session, statement, simple, in_transaction, answerable and not in_transaction, self.world.now())
 
     # Waiting, and going on.
 
@@ -449,7 +448,3 @@ class Conversation:
         """What was held back of a pipeline will not be sent."""
         self._batch.clear()
         self._batch_size = 0
-
-
-def _whole(answer: Answer) -> bytes:
-    return (answer.description or b"") + answer.rows + answer.complete

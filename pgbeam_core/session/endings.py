@@ -64,10 +64,7 @@ class Endings:
             for committed in conversation.effects.over:
                 conversation.world.hooks.transaction_over(session, committed)
             conversation.effects.over.clear()
-        conversation.client.write(notices + ready if notices else ready)
-        conversation.phase = Phase.IDLE
-        conversation.leasing.let_go()
-        conversation.on()
+        self._close(notices + ready if notices else ready)
 
     def whole(self, turn: Turn, reply: bytes) -> None:
         """A plain statement went well: nothing has changed but what is counted."""
@@ -88,14 +85,17 @@ class Endings:
         assert lease is not None
         if not query.in_transaction:
             conversation.book.portals.clear()
-        result = outcome.plain_result(turn, now)
         if query.statement.shareable:
             query.statement.cost.learn(now - begun, turn.size)
-        notices = self._report(query, result, lease)
+        notices = self._report(query, outcome.plain_result(turn, now), lease)
         if notices:
-            conversation.client.write(turn.prefix + reply[:-_READY_SIZE] + notices + reply[-_READY_SIZE:])
-        else:
-            conversation.client.write(turn.prefix + reply if turn.prefix else reply)
+            reply = reply[:-_READY_SIZE] + notices + reply[-_READY_SIZE:]
+        self._close(turn.prefix + reply if turn.prefix else reply)
+
+    def _close(self, last: bytes) -> None:
+        """The client gets the end of its reply, and may go on."""
+        conversation = self._conversation
+        conversation.client.write(last)
         conversation.phase = Phase.IDLE
         conversation.leasing.let_go()
         conversation.on()

@@ -106,10 +106,7 @@ class Leasing:
         return True
 
     def _leased(self, lease: Lease, queries: list[Query], go: Go) -> None:
-        if lease.shared:
-            self._conversation.session.lease = lease
-        else:
-            self.take(lease)
+        self.take(lease)
         if lease.waited >= 0.001:
             for query in queries:
                 query.explain(waited=f"{lease.waited * 1000:.0f}ms")

@@ -92,6 +92,11 @@ def plain_result(turn: Turn, now: float) -> Result:
     )
 
 
+def whole(answer: Answer) -> bytes:
+    """The reply that it is by the simple protocol, but for ReadyForQuery."""
+    return (answer.description or b"") + answer.rows + answer.complete
+
+
 def answered(query: Query, source: str, answer: Answer, now: float) -> Result:
     """The Result of an execution that a plugin answered."""
     tag = answer.complete[5:-1]

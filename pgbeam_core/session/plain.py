@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.query import Answer, Query
+from pgbeam_core.session import outcome
 from pgbeam_core.session.extended import Plan
 from pgbeam_core.session.prepared import Prepared
 from pgbeam_core.session.turns import BIND, BOUND, DESCRIBE, DESCRIBED, EXECUTE, Owed, Turn, say
@@ -125,9 +126,7 @@ class Plain:
         conversation.book.statements.pop(b"", None)
         conversation.ended = True
         query = conversation.query(statement, simple=True, answerable=True)
-        if statement.annotated:
-            data = frontend.Query(statement.text).to_bytes()
-        conversation.questions.ask(query, lambda: conversation.sender.plain_simple(data, query), _whole)
+        conversation.questions.ask(query, lambda: conversation.sender.plain_simple(data, query), outcome.whole)
         return True
 
     def _extended(self, data: bytes, have: int) -> Request | None:
@@ -212,7 +211,3 @@ class Plain:
     def _plan(self, request: Request) -> Plan:
         # Its statement is the one that plugins have been asked about, remembered by now or not.
         return Plan().read(request.frames(), self._conversation.book, lambda _text: request.prepared.statement)
-
-
-def _whole(answer: Answer) -> bytes:
-    return (answer.description or b"") + answer.rows + answer.complete

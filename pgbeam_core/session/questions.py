@@ -61,19 +61,15 @@ class Questions:
         session = conversation.session
         found: Found = None
         try:
-            lease = session.lease
-            query.target = session.project.primary if lease is None else lease.server.target
-            if hooks.route.implementations and (lease is None or conversation.leasing.may_choose()):
+            query.target = conversation.leasing.target()
+            if hooks.route.implementations and conversation.leasing.may_choose():
                 route = hooks.route(session, query)
                 query.target = session.project.primary if route is None else route[1]
             if hooks.execute.implementations:
                 found = hooks.execute(session, query, query.target)
         except PluginRaised as error:
             found = (error.plugin, broken(error))
-        if found is None:
-            conversation.leasing.lease_for([query], go)
-        else:
-            self._found(found, query, go, reply)
+        self._found(found, query, go, reply)
 
     def _after(self, plugin: str, query: Query) -> Found:
         return self._hooks.execute.after(plugin, self._conversation.session, query, query.target)

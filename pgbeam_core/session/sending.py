@@ -13,7 +13,7 @@ from pgbeam_core.session.extended import SYNC, Plan
 from pgbeam_core.session.prepared import Key, ServerStatements
 from pgbeam_core.session.rewrite import PROVOKE, Rewriter
 from pgbeam_core.session.turns import SIMPLE, TO_THE_END, Owed, Turn
-from pgbeam_core.wire import backend, frontend
+from pgbeam_core.wire import frontend
 
 if TYPE_CHECKING:
     from pgbeam_core.leases import Server
@@ -43,30 +43,20 @@ class Sender:
 
     def simple(self, frame: bytes, query: Query) -> None:
         """A Query message."""
-        if query.statement.annotated:
-            frame = frontend.Query(query.statement.text).to_bytes()
-        self.raw(frame, [query])
+        self.raw(_unannotated(frame, query.statement), [query])
 
     def plain_simple(self, frame: bytes, query: Query) -> None:
         """A Query message with one plain statement."""
         turn = self.plain_turn(query, simple=True)
         turn.plain = SIMPLE
         self._server.statements.unnamed = None
-        self.send(turn, frame)
+        self.send(turn, _unannotated(frame, query.statement))
 
     def plain_turn(self, query: Query, *, simple: bool) -> Turn:
         """The turn of one plain statement, on a server that has been given the client's run-time parameters."""
-        session = self._conversation.session
-        lease = session.lease
-        assert lease is not None
-        if lease.server.settings != session.settings.now:
-            self._prepare_server()
-        self._turn = turn = Turn(self._conversation, simple=simple)
-        turn.shared = lease.shared
-        turn.queries = [query]
-        if query.keep:
-            turn.keep_up_to(query.keep)
-        turn.ready = backend.READY[session.status]
+        self._prepare_server()
+        turn = self._new_turn([query], simple=simple, ended=True)
+        turn.ready = self._conversation.ready()
         return turn
 
     def ready_name(self, key: Key, *, parsed: bool) -> bytes | None:
@@ -273,3 +263,8 @@ class Sender:
         turn = self._turn
         tag = turn.tags[-1] if turn is not None and turn.tags else b""
         self._conversation.effects.succeeded(statement, tag, self._server)
+
+
+def _unannotated(frame: bytes, statement: Statement) -> bytes:
+    """The Query message as the server is to see it."""
+    return frontend.Query(statement.text).to_bytes() if statement.annotated else frame

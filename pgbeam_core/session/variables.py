@@ -37,9 +37,7 @@ class Variables:
 
     def peek(self, name: str) -> str | None:
         """The value that was set, None if none was: for plugins, which know their own defaults."""
-        if self._local:
-            return self._local.get(name) or self._now.get(name)
-        return self._now.get(name)
+        return self._local.get(name) or self._now.get(name)
 
     def set(self, name: str, value: str | None, *, local: bool, in_transaction: bool) -> None:
         """SET, SET LOCAL, and with None SET TO DEFAULT and RESET. Raises VariableError 42704 or 22023."""

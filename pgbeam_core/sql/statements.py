@@ -136,7 +136,7 @@ class Statements:
     def _classified(self, sql: bytes) -> Statement:
         key = template(sql)
         if key is not None:
-            lender = self._templates.young.get(key) or self._templates.get(key)
+            lender = self._templates.get(key)
             if lender is not None:
                 return lender.sibling(sql)
         found = conclude(classify(sql))

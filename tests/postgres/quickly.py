@@ -9,11 +9,8 @@ import pytest
 from .clusters import installation
 
 _VERSIONS = (18, 15)
-_NEWEST = next((version for version in _VERSIONS if installation(version)), _VERSIONS[0])
-VERSIONS: list[Any] = [
-    version if version == _NEWEST else pytest.param(version, marks=pytest.mark.slow) for version in _VERSIONS
-]
-"""Parameters for a module's own fixture `cluster`."""
+NEWEST = next((version for version in _VERSIONS if installation(version)), _VERSIONS[0])
+"""With older ones, tests marked `newest` are slow."""
 
 SHARING: list[Any] = [
     pytest.param(True, id="sharing"),

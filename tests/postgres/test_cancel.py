@@ -16,8 +16,9 @@ from . import frames
 from .beams import Beam, Direct
 from .clusters import Cluster
 from .conftest import BeamFactory
-from .quickly import VERSIONS
 from .wireclient import Frame, WireClient, error_fields
+
+pytestmark = pytest.mark.newest
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "8")) / 8
 SEED = 20240229
@@ -29,12 +30,6 @@ WAYS = {
     "not sharing": ("transaction", False, 3),
     "statement": ("statement", True, 3),
 }
-
-
-@pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"pg{version}")
-def cluster(request: pytest.FixtureRequest, clusters: Callable[[int], Cluster]) -> Cluster:
-    """A running server of each supported version, the older ones in slow tests."""
-    return clusters(request.param)
 
 
 @pytest.fixture(params=WAYS)

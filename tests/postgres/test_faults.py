@@ -13,8 +13,10 @@ from . import frames
 from .beams import Beam
 from .clusters import Cluster
 from .conftest import BeamFactory
-from .quickly import SHARING, VERSIONS
+from .quickly import SHARING
 from .wireclient import Closed, Frame, LoginRefused, WireClient, error_fields
+
+pytestmark = pytest.mark.newest
 
 MODES = ("session", "transaction")
 WAYS = ("session", "transaction", pytest.param("not sharing", marks=pytest.mark.slow))
@@ -23,12 +25,6 @@ LARGE = "SELECT repeat('x', 1000) FROM generate_series(1, 60000)"
 BREAKER_OPEN = "upstream unavailable (circuit breaker open)"
 LOST = {"57P01", "08006"}
 KILL = "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app' AND state = %s"
-
-
-@pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"pg{version}")
-def cluster(request: pytest.FixtureRequest, clusters: Callable[[int], Cluster]) -> Cluster:
-    """A running server of each supported version, the older ones in slow tests."""
-    return clusters(request.param)
 
 
 @pytest.fixture(params=WAYS)

@@ -16,18 +16,13 @@ from . import frames, loops
 from .beams import Beam
 from .clusters import Cluster
 from .conftest import BeamFactory
-from .quickly import VERSIONS
 from .wireclient import Frame, WireClient, error_fields
+
+pytestmark = pytest.mark.newest
 
 READ = "SELECT name FROM categories WHERE id = {}"
 OTHER = "SELECT name FROM users WHERE id = {}"
 LARGE_BYTES = 60_000_000
-
-
-@pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"pg{version}")
-def cluster(request: pytest.FixtureRequest, clusters: Callable[[int], Cluster]) -> Cluster:
-    """A running server of each supported version, the older ones in slow tests."""
-    return clusters(request.param)
 
 
 @pytest.fixture

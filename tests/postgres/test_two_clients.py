@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
@@ -18,7 +18,9 @@ from . import two_clients
 from .beams import Beam, Direct
 from .clusters import Cluster
 from .conftest import BeamFactory
-from .quickly import SHARING, VERSIONS
+from .quickly import SHARING
+
+pytestmark = pytest.mark.newest
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "8")) / 4
 SEED = int(os.environ.get("SOAK_SEED", "1"))
@@ -31,12 +33,6 @@ SETTINGS = settings(
     phases=[Phase.generate, Phase.shrink] if "SOAK_SHRINK" in os.environ else [Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-
-
-@pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"pg{version}")
-def cluster(request: pytest.FixtureRequest, clusters: Callable[[int], Cluster]) -> Cluster:
-    """A running server of each supported version, the older ones in slow tests."""
-    return clusters(request.param)
 
 
 @pytest.fixture

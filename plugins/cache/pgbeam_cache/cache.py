@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,6 @@ class Cache:
         self._lookups = Lookups(self)
         self.databases = Databases(self.second, beam.reactor)
         self._parking = Parking(beam.reactor, self.store.drop)
-        self._wall = time.time
 
     @property
     def settings(self) -> CacheSettings:
@@ -81,10 +79,10 @@ class Cache:
     def execute(self, session: Session, query: Query, target: Target) -> Outcome:
         """The remembered reply, or one that another client is waiting for; None to go on to the server."""
         statement = query.statement
-        note: Note = statement.notes.get(NAME) or noted(statement)
+        note = noted(statement)
         if note.acts:
             self.visit(session).sent(note)
-        settings: CacheSettings = self.beam.settings_of(NAME)
+        settings = self.settings
         agreed = self._agreed(session, query, note, settings)
         if isinstance(agreed, str):
             self._sample(query, note)
@@ -111,7 +109,7 @@ class Cache:
         if note.reason is not None:
             return note.reason
         agreed = terms(note, query.statement, session, settings, self.rules.current)
-        if type(agreed) is str:
+        if isinstance(agreed, str):
             return agreed
         return obstacle(self.visit(session), query, note) or agreed
 
@@ -247,11 +245,11 @@ class Cache:
         if NAME not in query.facts and result.source == "server":
             self.bypass(query, "pipeline")  # it was never asked about: it came behind a Flush
         statement = query.statement
-        note: Note = statement.notes.get(NAME) or noted(statement)
+        note = noted(statement)
         tracked = len(statement.text) <= _LONGEST_SHAPE
         if tracked:
             shape = self.shapes.of(statement, note)
-            shape.executed(result, self._wall())
+            self.shapes.executed(shape, result)
         if query.notes:
             wish: Wish | None = query.notes.pop(NAME, None)
             request = query.notes.pop(_SAMPLE, None) if wish is None else wish.key

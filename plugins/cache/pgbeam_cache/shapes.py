@@ -145,6 +145,10 @@ class Shapes:
         """The shape of a statement."""
         return self._shapes.get(statement.query_hash) or self._new(statement, note)
 
+    def executed(self, shape: Shape, result: Result) -> None:
+        """Count one execution."""
+        shape.executed(result, self._wall())
+
     def _new(self, statement: Statement, note: Note) -> Shape:
         if len(self._shapes) >= self.most:
             oldest = sorted(self._shapes.values(), key=lambda shape: shape.last)

@@ -18,18 +18,11 @@ import pytest
 
 from tests.postgres.beams import Beam
 from tests.postgres.clusters import Cluster
-from tests.postgres.quickly import VERSIONS
 
-pytestmark = [pytest.mark.pg, pytest.mark.usefixtures("fresh_shop")]
+pytestmark = [pytest.mark.pg, pytest.mark.newest, pytest.mark.usefixtures("fresh_shop")]
 SECONDS = float(os.environ.get("SOAK_SECONDS", "8"))
 ROWS = 5
 _READ = "/* @pgbeam:cache maxAge=60 swr=60 */ SELECT balance FROM accounts WHERE id = %s"
-
-
-@pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"pg{version}")
-def cluster(request: pytest.FixtureRequest, clusters: Callable[[int], Cluster]) -> Cluster:
-    """A running server of each supported version, the older ones in slow tests."""
-    return clusters(request.param)
 
 
 class Ledger:

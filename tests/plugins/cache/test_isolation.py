@@ -15,10 +15,9 @@ from tests.plugins.cache.levels import redis_server
 from tests.postgres import frames
 from tests.postgres.beams import Beam, Direct
 from tests.postgres.clusters import Cluster
-from tests.postgres.quickly import VERSIONS
 from tests.postgres.wireclient import Frame, WireClient
 
-pytestmark = [pytest.mark.pg, pytest.mark.usefixtures("fresh_shop")]
+pytestmark = [pytest.mark.pg, pytest.mark.newest, pytest.mark.usefixtures("fresh_shop")]
 NEED_REDIS = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed here")
 PLUGINS = "cache,pool,debug"
 
@@ -63,12 +62,6 @@ PEOPLE = {
     "session authorization": Person("boss", says=("SET SESSION AUTHORIZATION app",)),
     "both": Person("boss", says=("SET SESSION AUTHORIZATION app", f"SET ROLE {twins.ROLE}")),
 }
-
-
-@pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"pg{version}")
-def cluster(request: pytest.FixtureRequest, clusters: Callable[[int], Cluster]) -> Cluster:
-    """A running server of each supported version, the older ones in slow tests."""
-    return clusters(request.param)
 
 
 @pytest.fixture

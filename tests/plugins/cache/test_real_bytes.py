@@ -9,10 +9,9 @@ import pytest
 from tests.postgres import frames
 from tests.postgres.beams import Beam, Direct
 from tests.postgres.clusters import Cluster
-from tests.postgres.quickly import VERSIONS
 from tests.postgres.wireclient import Frame, WireClient
 
-pytestmark = [pytest.mark.pg, pytest.mark.usefixtures("fresh_shop")]
+pytestmark = [pytest.mark.pg, pytest.mark.newest, pytest.mark.usefixtures("fresh_shop")]
 CACHE = "/* @pgbeam:cache */ "
 VALUES = [
     *("1::int2", "1::int4", "1::int8", "1.5::numeric", "'NaN'::numeric", "1.5::float4", "1e300::float8", "true"),
@@ -48,12 +47,6 @@ class Pair:
         right = self.direct.ask(request)
         assert self.client.ask(request) == right, about
         assert self.client.ask(request) == right, about
-
-
-@pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"pg{version}")
-def cluster(request: pytest.FixtureRequest, clusters: Callable[[int], Cluster]) -> Cluster:
-    """A running server of each supported version, the older ones in slow tests."""
-    return clusters(request.param)
 
 
 @pytest.fixture(params=["transaction", "session"])

@@ -16,9 +16,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from tests.plugins.cache import twins
 from tests.postgres.beams import Beam
 from tests.postgres.clusters import Cluster
-from tests.postgres.quickly import VERSIONS
 
-pytestmark = [pytest.mark.pg, pytest.mark.usefixtures("fresh_shop")]
+pytestmark = [pytest.mark.pg, pytest.mark.newest, pytest.mark.usefixtures("fresh_shop")]
 SECONDS = float(os.environ.get("SOAK_SECONDS", "8")) / 4
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 EXAMPLES = 10
@@ -30,12 +29,6 @@ SETTINGS = settings(
     phases=[Phase.generate, Phase.shrink] if "SOAK_SHRINK" in os.environ else [Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-
-
-@pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"pg{version}")
-def cluster(request: pytest.FixtureRequest, clusters: Callable[[int], Cluster]) -> Cluster:
-    """A running server of each supported version, the older ones in slow tests."""
-    return clusters(request.param)
 
 
 @pytest.fixture

@@ -11,14 +11,7 @@ import pytest
 from ..beams import Beam
 from ..clusters import Cluster
 from ..conftest import BeamFactory
-from ..quickly import VERSIONS
 from ..wireclient import WireClient
-
-
-@pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"pg{version}")
-def cluster(request: pytest.FixtureRequest, clusters: Callable[[int], Cluster]) -> Cluster:
-    """A running server of each supported version, the older ones in slow tests."""
-    return clusters(request.param)
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from ..clusters import Cluster
 from ..wireclient import Closed, LoginRefused, WireClient, error_fields
 from .several import Crowd, Two, ask, control, until, worker_of
 
+pytestmark = pytest.mark.newest
+
 
 class Busy(threading.Thread):
     """A client that asks until it is told to stop, or is cut off."""

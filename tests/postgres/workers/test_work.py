@@ -15,6 +15,8 @@ from ..beams import Beam
 from ..wireclient import LoginRefused, WireClient, error_fields
 from .several import Crowd, Two, ask, control, said, until, worker_of
 
+pytestmark = pytest.mark.newest
+
 
 def test_clients_are_spread_evenly(two: Two, crowd: Crowd) -> None:
     """Each worker gets half of the clients; when those of one have left, it gets the next ones."""
