@@ -43,6 +43,8 @@ class Mortal:
         self.random = random.Random(SEED + number)
         self.serial = 0
         self._sent = b""
+        self._closes_first = False
+        """An error may have left a statement that the client was told of and whose Close was skipped."""
 
     async def live(self, until: float) -> None:
         """Come and go until that moment of the monotonic clock."""
@@ -57,6 +59,7 @@ class Mortal:
 
     async def _visit(self) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self._closes_first = False
         try:
             name = f"client {self.number % NAMES}"
             writer.write(frames.startup({"user": "app", "database": "shop", "application_name": name}))
@@ -92,8 +95,10 @@ class Mortal:
         if kind == "slow":
             return frames.query(f"SELECT '{token}', pg_sleep({self.random.random() * 0.05:.3f})")
         if kind == "named":
+            before = frames.close("mine") if self._closes_first else b""
+            self._closes_first = False
             used = frames.bind(token.encode(), statement="mine") + frames.execute()
-            return frames.parse("SELECT $1::text", "mine") + used + frames.close("mine") + frames.sync()
+            return before + frames.parse("SELECT $1::text", "mine") + used + frames.close("mine") + frames.sync()
         return frames.extended("SELECT $1::text, 'x'", token.encode()) + frames.sync()
 
     def _leaves(self, writer: asyncio.StreamWriter) -> bool:
@@ -117,6 +122,7 @@ class Mortal:
                 if tag == b"E":
                     code = body.split(b"\0C", 1)[1].split(b"\0", 1)[0].decode()
                     self.tally.errors[code] = self.tally.errors.get(code, 0) + 1
+                    self._closes_first = True
                     if b"VFATAL" in body:
                         return False
                 if tag == b"Z":
