@@ -12,7 +12,8 @@ from pgbeam_core.leases import Lease
 from pgbeam_core.query import Query, Result
 from pgbeam_core.session import settings, turns
 from pgbeam_core.session.outcome import server_results
-from pgbeam_core.session.turns import Owed, Turn, Unattended
+from pgbeam_core.session.turns import Owed, Turn
+from pgbeam_core.session.unattended import Unattended
 from pgbeam_core.wire import frontend
 
 

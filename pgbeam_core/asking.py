@@ -12,7 +12,8 @@ from pgbeam_core.credentials import StoredPassword
 from pgbeam_core.errors import PasswordNeeded, PgBeamError, UpstreamUnavailable
 from pgbeam_core.leases import Identity, Opener, Server
 from pgbeam_core.session.outcome import error_of
-from pgbeam_core.session.turns import Turn, Unattended
+from pgbeam_core.session.turns import Turn
+from pgbeam_core.session.unattended import Unattended
 from pgbeam_core.wire import backend, frontend
 from pgbeam_core.wire.frames import split
 

@@ -179,19 +179,24 @@ class Statement:
     """It calls functions that PostgreSQL does not bring along: these may write what the text does not name."""
     is_sibling: bool = False
     """Another text was analysed, which differs in plain literals only."""
-    query_hash: str = field(init=False, repr=False)
-    """The fingerprint of its shape, 16 hex digits: equal for texts that differ in constants only."""
-    shape: str = field(init=False, repr=False)
-    """The text with constants replaced by $n."""
+    named_shape: tuple[str, str] | None = field(default=None, repr=False)
+    """(query_hash, shape), once somebody has asked for them."""
 
-    def __getattr__(self, name: str) -> Any:
-        """The shape is found out when it is first asked for."""
-        if name not in ("query_hash", "shape"):
-            raise AttributeError(name)
+    @property
+    def query_hash(self) -> str:
+        """The fingerprint of its shape, 16 hex digits: equal for texts that differ in constants only."""
+        return (self.named_shape or self._find_shape())[0]
+
+    @property
+    def shape(self) -> str:
+        """The text with constants replaced by $n."""
+        return (self.named_shape or self._find_shape())[1]
+
+    def _find_shape(self) -> tuple[str, str]:
         from pgbeam_core.sql.shapes import shape_of  # here, because sql builds on this module
 
-        self.query_hash, self.shape = shape_of(self.text)
-        return self.query_hash if name == "query_hash" else self.shape
+        self.named_shape = shape_of(self.text)
+        return self.named_shape
 
     @property
     def annotated(self) -> bool:

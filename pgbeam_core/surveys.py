@@ -13,7 +13,8 @@ from pgbeam_core.catalog import QUESTION, Catalog, Row
 from pgbeam_core.errors import PgBeamError, UpstreamUnavailable
 from pgbeam_core.leases import Lease, Pool, Server
 from pgbeam_core.session.outcome import error_of
-from pgbeam_core.session.turns import Turn, Unattended
+from pgbeam_core.session.turns import Turn
+from pgbeam_core.session.unattended import Unattended
 from pgbeam_core.wire import backend, frontend
 from pgbeam_core.wire.frames import split
 

@@ -17,7 +17,8 @@ from pgbeam_core.leases import Identity, Lease, Relay
 from pgbeam_core.query import Target
 from pgbeam_core.session.prepared import ServerStatements
 from pgbeam_core.session.replies import ReplyQueue
-from pgbeam_core.session.turns import Turn, Unattended
+from pgbeam_core.session.turns import Turn
+from pgbeam_core.session.unattended import Unattended
 from pgbeam_core.wire import backend, frontend
 from pgbeam_core.wire.authentication import auth_code
 from pgbeam_core.wire.frames import FrameCutter

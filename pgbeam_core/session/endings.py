@@ -8,7 +8,8 @@ from pgbeam_core.leases import Lease, Server
 from pgbeam_core.query import Query, Refusal, Result
 from pgbeam_core.session import outcome
 from pgbeam_core.session.questions import Go
-from pgbeam_core.session.turns import Owner, Turn, Unattended
+from pgbeam_core.session.turns import Owner, Turn
+from pgbeam_core.session.unattended import Unattended
 from pgbeam_core.session.world import Phase
 from pgbeam_core.wire import backend
 

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Iterable
 
 from pgbeam_core.session.settings import literal
-from pgbeam_core.session.turns import Turn, Unattended
+from pgbeam_core.session.turns import Turn
+from pgbeam_core.session.unattended import Unattended
 from pgbeam_core.wire import backend
 from pgbeam_core.wire.frames import split
 

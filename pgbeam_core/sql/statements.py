@@ -94,7 +94,7 @@ class Statements:
     def function_call(self) -> Statement:
         """What stands for a FunctionCall message, which has no text: it may do anything."""
         found = conclude(unknown(b""))
-        found.query_hash, found.shape = "0" * 16, "FunctionCall"
+        found.named_shape = ("0" * 16, "FunctionCall")
         self._judge(found)
         return found
 

@@ -86,8 +86,7 @@ class Lender:
         found = self._statement.sibling(text, self._notes.copy())
         if not self._shape_known:
             self._learn_shape()
-        if self._shape is not None:
-            found.query_hash, found.shape = self._shape
+        found.named_shape = self._shape
         return found
 
     def _learn_shape(self) -> None:

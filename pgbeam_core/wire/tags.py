@@ -3,55 +3,56 @@
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 
 class Frontend:
     """Types of the messages that clients send."""
 
-    BIND = ord("B")
-    CLOSE = ord("C")
-    COPY_DATA = ord("d")
-    COPY_DONE = ord("c")
-    COPY_FAIL = ord("f")
-    DESCRIBE = ord("D")
-    EXECUTE = ord("E")
-    FLUSH = ord("H")
-    FUNCTION_CALL = ord("F")
-    PARSE = ord("P")
-    PASSWORD = ord("p")
+    BIND: Final = ord("B")
+    CLOSE: Final = ord("C")
+    COPY_DATA: Final = ord("d")
+    COPY_DONE: Final = ord("c")
+    COPY_FAIL: Final = ord("f")
+    DESCRIBE: Final = ord("D")
+    EXECUTE: Final = ord("E")
+    FLUSH: Final = ord("H")
+    FUNCTION_CALL: Final = ord("F")
+    PARSE: Final = ord("P")
+    PASSWORD: Final = ord("p")
     """PasswordMessage, SASLInitialResponse, SASLResponse and GSSResponse: what was asked for tells which."""
-    QUERY = ord("Q")
-    SYNC = ord("S")
-    TERMINATE = ord("X")
+    QUERY: Final = ord("Q")
+    SYNC: Final = ord("S")
+    TERMINATE: Final = ord("X")
 
 
 class Backend:
     """Types of the messages that servers send."""
 
-    AUTHENTICATION = ord("R")
-    BACKEND_KEY_DATA = ord("K")
-    BIND_COMPLETE = ord("2")
-    CLOSE_COMPLETE = ord("3")
-    COMMAND_COMPLETE = ord("C")
-    COPY_BOTH_RESPONSE = ord("W")
-    COPY_DATA = ord("d")
-    COPY_DONE = ord("c")
-    COPY_IN_RESPONSE = ord("G")
-    COPY_OUT_RESPONSE = ord("H")
-    DATA_ROW = ord("D")
-    EMPTY_QUERY_RESPONSE = ord("I")
-    ERROR_RESPONSE = ord("E")
-    FUNCTION_CALL_RESPONSE = ord("V")
-    NEGOTIATE_PROTOCOL_VERSION = ord("v")
-    NO_DATA = ord("n")
-    NOTICE_RESPONSE = ord("N")
-    NOTIFICATION_RESPONSE = ord("A")
-    PARAMETER_DESCRIPTION = ord("t")
-    PARAMETER_STATUS = ord("S")
-    PARSE_COMPLETE = ord("1")
-    PORTAL_SUSPENDED = ord("s")
-    READY_FOR_QUERY = ord("Z")
-    ROW_DESCRIPTION = ord("T")
+    AUTHENTICATION: Final = ord("R")
+    BACKEND_KEY_DATA: Final = ord("K")
+    BIND_COMPLETE: Final = ord("2")
+    CLOSE_COMPLETE: Final = ord("3")
+    COMMAND_COMPLETE: Final = ord("C")
+    COPY_BOTH_RESPONSE: Final = ord("W")
+    COPY_DATA: Final = ord("d")
+    COPY_DONE: Final = ord("c")
+    COPY_IN_RESPONSE: Final = ord("G")
+    COPY_OUT_RESPONSE: Final = ord("H")
+    DATA_ROW: Final = ord("D")
+    EMPTY_QUERY_RESPONSE: Final = ord("I")
+    ERROR_RESPONSE: Final = ord("E")
+    FUNCTION_CALL_RESPONSE: Final = ord("V")
+    NEGOTIATE_PROTOCOL_VERSION: Final = ord("v")
+    NO_DATA: Final = ord("n")
+    NOTICE_RESPONSE: Final = ord("N")
+    NOTIFICATION_RESPONSE: Final = ord("A")
+    PARAMETER_DESCRIPTION: Final = ord("t")
+    PARAMETER_STATUS: Final = ord("S")
+    PARSE_COMPLETE: Final = ord("1")
+    PORTAL_SUSPENDED: Final = ord("s")
+    READY_FOR_QUERY: Final = ord("Z")
+    ROW_DESCRIPTION: Final = ord("T")
 
 
 class Auth(enum.IntEnum):

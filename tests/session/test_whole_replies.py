@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pgbeam_core.session import turns
 from pgbeam_core.session.replies import OutOfTurn, ReplyQueue
-from pgbeam_core.session.turns import BOUND, DESCRIBED, SIMPLE, Form, Owed, Turn, Unattended, say
+from pgbeam_core.session.turns import BOUND, DESCRIBED, SIMPLE, Form, Owed, Turn, say
+from pgbeam_core.session.unattended import Unattended
 from pgbeam_core.wire import backend
 from pgbeam_core.wire.frames import split
 from tests.session.stage import IN_TRANSACTION, ONE, READY, TWO, done, error

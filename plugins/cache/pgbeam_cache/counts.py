@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 
 @dataclass(slots=True)
@@ -27,5 +27,8 @@ class Counts:
 
     def as_dict(self) -> dict[str, int | dict[str, int]]:
         """For `stats`."""
-        counts = {name: getattr(self, name) for name in self.__slots__}
+        counts = {name: getattr(self, name) for name in _NAMES}
         return {**counts, "bypasses": dict(self.bypasses)}
+
+
+_NAMES = tuple(each.name for each in fields(Counts))
