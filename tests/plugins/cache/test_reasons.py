@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from unittest.mock import Mock
 
 import pytest
 
@@ -10,6 +10,11 @@ from pgbeam_core import Lease, Project, SettingChange
 from tests.plugins.cache.worlds import PRIMARY, World, say, set_to
 
 SQL = "SELECT * FROM products"
+
+
+def _held() -> Lease:
+    """A lease that nobody uses."""
+    return Lease(Mock(), Mock(), shared=False, waited=0.0, since=0.0)
 
 
 def _reason(world: World, sql: str, **how: object) -> str | None:
@@ -107,7 +112,7 @@ def test_a_session_with_a_setting_that_nobody_knows_is_not_cached(world: World) 
 def test_a_session_that_keeps_its_server_and_calls_unknown_functions_is_not_cached(world: World, sql: str) -> None:
     """The function may have made a temporary table or set anything; DISCARD ALL takes that back."""
     session = world.session(Project("shop", PRIMARY, pool_mode="session"))
-    session.lease = cast("Lease", object())
+    session.lease = _held()
     world.write(session, sql)
     query = world.query(session, SQL)
     world.execute(query)
@@ -119,7 +124,7 @@ def test_a_session_that_keeps_its_server_and_calls_unknown_functions_is_not_cach
 def test_a_session_is_not_cached_while_its_server_is_asked_what_a_function_has_left(world: World) -> None:
     """Its next query may come before the answer, and what it reads then is for nobody else."""
     session = world.session()
-    session.lease = cast("Lease", object())
+    session.lease = _held()
     world.write(session, "SELECT set_the_path()")
     query = world.query(session, SQL)
     world.execute(query)

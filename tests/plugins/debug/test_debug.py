@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from pgbeam_core import Notice, Project, Query, Refusal, Result, Session, Target
+from pgbeam_core import Lease, Notice, Project, Query, Refusal, Result, Session, Target
 from pgbeam_core.sql.statements import Statements
 from pgbeam_debug import plugin
 
@@ -86,7 +86,7 @@ def test_pins_and_the_servers_time_follow() -> None:
 def test_inside_a_transaction_the_server_is_named_too() -> None:
     """No lease was needed there, so nobody has said which server it is."""
     query = _query(cache="bypass", reason="transaction")
-    query.session.lease = SimpleNamespace(server=SimpleNamespace(target=PRIMARY))  # type: ignore[assignment]
+    query.session.lease = Lease(Mock(), Mock(target=PRIMARY), shared=False, waited=0.0, since=0.0)
     (notice,) = _said(query, Result("server"))
     assert notice.message == "pgbeam: cache=bypass reason=transaction upstream=db.example.com:5432"
     hit = _query(cache="hit")

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from pgbeam_core import Identity, Lease, PgBeamError, UpstreamUnavailable
+from pgbeam_core import Identity, Lease, PgBeamError, Session, UpstreamUnavailable
 from pgbeam_pool.budget import Budget
 from pgbeam_pool.pool import TargetPool
 from pgbeam_pool.settings import PoolSettings
@@ -157,7 +157,11 @@ class Machinery:
 
     def login(self, identity: Identity = ANNA) -> Asked:
         """A client logs in."""
-        session: Any = SimpleNamespace(identity=identity, application_name=None, keeps_server=False)
+        project: Any = SimpleNamespace(name="shop", pool_mode="transaction", query_timeout_ms=0)
+        project.primary = SimpleNamespace(database=None)
+        startup = {"user": identity.user, "database": identity.database, **dict(identity.parameters)}
+        session = Session(project, "127.0.0.1", startup, hostname=None, ask=lambda *_: None)
+        assert session.identity == identity
         relay: Any = object()
         return Asked(self.pool.login(session, relay))
 
