@@ -19,6 +19,8 @@ from twisted.logger import Logger
 log = Logger()
 
 Call = Callable[..., Any]
+Implementations = tuple[tuple[str, Call], ...]
+"""Of a hook, first to be called first: (plugin name, callable by position)."""
 
 _ALL_AT_ONCE = "pluggy"
 """What stands for the plugins of a hook with wrappers: pluggy calls them all."""
@@ -73,8 +75,8 @@ class Hooks:
         self.panel = self._all("panel")
         self.console = self._all("console")
 
-    def freeze(self, name: str) -> tuple[tuple[str, Call], ...]:
-        """The implementations of a hook, first to be called first: (plugin name, callable by position)."""
+    def freeze(self, name: str) -> Implementations:
+        """The implementations of a hook."""
         caller = getattr(self.manager.hook, name)
         given = tuple(caller.spec.argnames)
         impls = list(reversed(caller.get_hookimpls()))
@@ -96,24 +98,18 @@ class Hooks:
         return All(name, self.freeze(name), self.failed)
 
 
-class _Frozen:
+class First:
+    """A hook whose first answer that is not None wins. The call gives (plugin name, answer) or None."""
+
     __slots__ = ("failed", "implementations", "name")
 
-    def __init__(
-        self, name: str, implementations: tuple[tuple[str, Call], ...], failed: Callable[[str, str], None]
-    ) -> None:
+    def __init__(self, name: str, implementations: Implementations, failed: Callable[[str, str], None]) -> None:
         self.name = name
         self.implementations = implementations
         self.failed = failed
 
     def __bool__(self) -> bool:
         return bool(self.implementations)
-
-
-class First(_Frozen):
-    """A hook whose first answer that is not None wins. The call gives (plugin name, answer) or None."""
-
-    __slots__ = ()
 
     def __call__(self, *args: Any) -> tuple[str, Any] | None:
         for name, call in self.implementations:
@@ -133,10 +129,18 @@ class First(_Frozen):
         return First(self.name, behind, self.failed)(*args)
 
 
-class All(_Frozen):
+class All:
     """A hook that every plugin gets. The call gives (plugin name, answer) for each answer that is not None."""
 
-    __slots__ = ()
+    __slots__ = ("failed", "implementations", "name")
+
+    def __init__(self, name: str, implementations: Implementations, failed: Callable[[str, str], None]) -> None:
+        self.name = name
+        self.implementations = implementations
+        self.failed = failed
+
+    def __bool__(self) -> bool:
+        return bool(self.implementations)
 
     def __call__(self, *args: Any) -> list[tuple[str, Any]]:
         answers: list[tuple[str, Any]] = []

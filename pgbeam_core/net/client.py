@@ -6,11 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IPushProducer
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from pgbeam_core.errors import AncientProtocol, PgBeamError, ProtocolViolation, ServerRefused
 from pgbeam_core.firing import PluginRaised
@@ -37,19 +35,25 @@ if TYPE_CHECKING:
 
 log = Logger()
 
+Elsewhere = Callable[[CancelRequest], "Deferred[object]"]
+"""Has a cancel request looked at by the other workers; fires when they have, and never fails."""
+
 _PASSWORD = ord("p")
 _TERMINATE = ord("X")
 
 
-@implementer(IPushProducer)
-class ClientProtocol(Protocol):
-    """One client. What arrives goes to `_take`, which changes with the phase."""
+class ClientProtocol:
+    """One client: a Twisted protocol and push producer. What arrives goes to `_take`, which changes with the phase.
 
-    transport: Any
-    """A Twisted TCP transport or a `streams.Stream`."""
+    elsewhere: who else may know the client that a cancel request is about. gone: told when the socket is closed.
+    """
 
-    def __init__(self, beam: Beam) -> None:
+    def __init__(self, beam: Beam, elsewhere: Elsewhere | None = None, gone: Callable[[], None] | None = None) -> None:
+        self.transport: Any = None
+        """A Twisted TCP transport or a `streams.Stream`, once there is a connection."""
         self._beam = beam
+        self._elsewhere = elsewhere
+        self._gone = gone
         self._reader = StartupReader()
         self._take: Callable[[bytes], None] = self._startup
         self._session: Session | None = None
@@ -64,9 +68,9 @@ class ClientProtocol(Protocol):
 
     # Starting up.
 
-    def connectionMade(self) -> None:
+    def makeConnection(self, transport: Any) -> None:
         """A client is there."""
-        transport = self.transport
+        self.transport = transport
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
@@ -105,6 +109,11 @@ class ClientProtocol(Protocol):
 
     def _cancel(self, request: CancelRequest) -> None:
         conversation = self._beam.cancel_keys.find(request)
+        if conversation is None and self._elsewhere is not None:
+            self._take = _ignore
+            # Only then: what the client that is cancelled sends after this is closed cannot be hit.
+            self._elsewhere(request).addCallback(lambda _: self.hang_up("cancel request"))
+            return
         if conversation is not None:
             conversation.cancel()
         self.hang_up("cancel request")
@@ -309,6 +318,8 @@ class ClientProtocol(Protocol):
         self._beam.clients.discard(self)
         if not self._beam.clients:
             self._beam.logins.stop()
+        if self._gone is not None:
+            self._gone()
 
     def _over(self, reason: str) -> None:
         self._beam.logins.met(self._too_slow)
@@ -332,9 +343,11 @@ class ClientFactory(Factory):
 
     noisy = False
 
-    def __init__(self, beam: Beam) -> None:
+    def __init__(self, beam: Beam, elsewhere: Elsewhere | None = None, gone: Callable[[], None] | None = None) -> None:
         self._beam = beam
+        self._elsewhere = elsewhere
+        self._gone = gone
 
-    def buildProtocol(self, addr: object) -> ClientProtocol:
+    def buildProtocol(self, addr: object) -> Any:
         """A client has connected."""
-        return ClientProtocol(self._beam)
+        return ClientProtocol(self._beam, self._elsewhere, self._gone)

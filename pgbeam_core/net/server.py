@@ -6,11 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
-from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from pgbeam_core.errors import PasswordNeeded, PgBeamError, ProtocolViolation, ServerRefused, UpstreamUnavailable
 from pgbeam_core.leases import Identity, Lease, Relay
@@ -30,12 +27,8 @@ log = Logger()
 _AUTHENTICATION, _KEY, _STATUS, _READY, _ERROR, _NOTICE, _NEGOTIATE, _NOTIFICATION = b"RKSZENvA"
 
 
-@implementer(IPushProducer)
-class Server(Protocol):
-    """One server. Its public attributes are those of `leases.Server`."""
-
-    transport: Any
-    """A Twisted TCP transport or a `streams.Stream`."""
+class Server:
+    """One server: a Twisted protocol and push producer. Its public attributes are those of `leases.Server`."""
 
     def __init__(
         self,
@@ -48,6 +41,8 @@ class Server(Protocol):
         prepared_limit: int,
         relay: Relay | None,
     ) -> None:
+        self.transport: Any = None
+        """A Twisted TCP transport or a `streams.Stream`, once there is a connection."""
         self.target = target
         self.address = target.address
         self.identity = identity
@@ -105,8 +100,9 @@ class Server(Protocol):
 
     # Logging in.
 
-    def connectionMade(self) -> None:
-        """Say who we are."""
+    def makeConnection(self, transport: Any) -> None:
+        """Connected: say who we are."""
+        self.transport = transport
         parameters = {"user": self.identity.user, "database": self.identity.database, **dict(self.identity.parameters)}
         if self._application_name is not None:
             parameters["application_name"] = self._application_name
@@ -123,23 +119,22 @@ class Server(Protocol):
         if self._reason is not None and not self.alive:
             return  # TLS may still hand over what came before it was closed
         try:
-            if self._cutter is None:
+            cutter = self._cutter
+            if cutter is None:
                 self._replies.feed(data)
             else:
-                self._login(data)
+                self._login(cutter, data)
         except ProtocolViolation as error:
             if self.alive:
                 self.quarantine(error.message)
                 return
             self._end(UpstreamUnavailable(f"server broke the protocol: {error.message}"))
 
-    def _login(self, data: bytes) -> None:
-        assert self._cutter is not None
-        cutter = self._cutter
+    def _login(self, cutter: FrameCutter, data: bytes) -> None:
         frames = cutter.feed(data)
         for place, frame in enumerate(frames):
             self._login_frame(frame)
-            if self._cutter is None:
+            if self.alive:
                 rest = b"".join(frames[place + 1 :]) + cutter.rest()
                 if rest:
                     self.dataReceived(rest)

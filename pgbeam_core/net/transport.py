@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXClientEndpoint
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from pgbeam_core.errors import PgBeamError, UpstreamUnavailable
@@ -88,7 +88,7 @@ def cannot_listen(where: object, error: BaseException) -> PgBeamError:
     return PgBeamError(f"cannot listen on {where}: {text}")
 
 
-def connect(reactor: Any, target: Target, protocol: Protocol) -> Deferred[Any]:
+def connect(reactor: Any, target: Target, protocol: Any) -> Deferred[Any]:
     """Connect a protocol to a server's address. Fails with UpstreamUnavailable; may be cancelled."""
     loop = _loop(reactor)
     if loop is not None:
@@ -184,10 +184,10 @@ class _Question(asyncio.Protocol):
 class _One(Factory):
     noisy = False
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: Any) -> None:
         self._protocol = protocol
 
-    def buildProtocol(self, _addr: object) -> Protocol:
+    def buildProtocol(self, _addr: object) -> Any:
         return self._protocol
 
 

@@ -15,7 +15,7 @@ from pgbeam_core.settings import Settings
 
 def share(total: float, worker: int, workers: int) -> float:
     """The share of worker 1, 2, …: what is left over goes to the first ones. At least 1 of whole things; 0 stays 0."""
-    if isinstance(total, float):
+    if not isinstance(total, int):
         return total / workers
     if total <= 0:
         return total

@@ -15,10 +15,10 @@ from twisted.logger import Logger
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.logs import Log
 from pgbeam_core.net import transport
+from pgbeam_core.net.client import ClientFactory
 from pgbeam_core.service import PgBeamService
 from pgbeam_core.settings import Settings, from_tree, reloaded
 from pgbeam_core.wire.startup import CancelRequest
-from pgbeam_core.workers.clients import WorkerClients
 from pgbeam_core.workers.link import Link, Message
 from pgbeam_core.workers.shares import shared_out
 
@@ -40,7 +40,7 @@ class Worker:
         self.over: Deferred[None] = Deferred()
         self.link = Link(self._heard, self._abandoned)
         self._service: PgBeamService
-        self._clients: WorkerClients
+        self._clients: ClientFactory
         self._log: Log
         self._leaving = False
         self._done = False
@@ -65,7 +65,7 @@ class Worker:
         """Get ready, and say so; or say why not."""
         self._service, self._log = service, log_
         service.beam.news.send = lambda name, value: self.link.tell("news", name=name, value=value)
-        self._clients = WorkerClients(service.beam, self._cancel_elsewhere, lambda: self.link.tell("gone"))
+        self._clients = ClientFactory(service.beam, self._cancel_elsewhere, lambda: self.link.tell("gone"))
         try:
             yield service.prepare()
         except PgBeamError as error:

@@ -13,11 +13,11 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from pgbeam_core import hookimpl, hookspecs
 from pgbeam_core.errors import PgBeamError, PluginError
 from pgbeam_core.logs import Log
+from pgbeam_core.net.client import ClientFactory
 from pgbeam_core.service import PgBeamService
 from pgbeam_core.settings import Settings, apply_project, as_tree
 from pgbeam_core.testing import startup
 from pgbeam_core.wire.startup import CancelRequest
-from pgbeam_core.workers.clients import WorkerClients
 from pgbeam_core.workers.worker import Worker
 
 
@@ -84,7 +84,7 @@ class Stage:
 
     def client(self) -> tuple[Any, StringTransport]:
         """A client that it was handed."""
-        factory: WorkerClients = self.worker._clients
+        factory: ClientFactory = self.worker._clients
         protocol, transport = factory.buildProtocol(None), StringTransport()
         protocol.makeConnection(transport)
         return protocol, transport
