@@ -173,7 +173,8 @@ class Bridge(asyncio.Protocol):
 class Port:
     """A listening socket, as Twisted's IListeningPort shows it."""
 
-    def __init__(self, server: asyncio.Server) -> None:
+    def __init__(self, server: Any) -> None:
+        """`server` is that of an asyncio loop, be it uvloop's."""
         self._server = server
         self._where = server.sockets[0].getsockname()
 

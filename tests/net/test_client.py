@@ -15,7 +15,6 @@ from twisted.python.failure import Failure
 from pgbeam_core import Refusal, hookimpl
 from pgbeam_core.net.client import ClientFactory, ClientProtocol
 from pgbeam_core.net.deadlines import LOGIN_TIMEOUT
-from pgbeam_core.session.conversation import Conversation
 from pgbeam_core.testing import FakePostgres, Rehearsal, startup, table
 from pgbeam_core.wire import backend, frontend
 from pgbeam_core.wire.startup import CancelRequest, GSSENCRequest, SSLRequest, StartupMessage
@@ -268,15 +267,13 @@ def test_queries_sent_with_the_startup_packet_wait_for_the_login(caller: Caller)
     assert tags(caller.send(HELLO + query("SELECT 1") * 2)) == "RSKZTDCZTDCZ"
 
 
-def test_a_cancel_request_reaches_its_conversation_only(
-    caller: Caller, rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cancel_request_reaches_its_conversation_only(caller: Caller, rehearsal: Rehearsal) -> None:
     """The right key cancels; a wrong one does nothing; nothing is answered either way."""
     greeting = caller.send(HELLO)
     key = backend.BackendKeyData.from_bytes(messages(greeting)[-2])
     cancelled: list[bool] = []
-    conversation = caller.protocol._conversation
-    monkeypatch.setattr(Conversation, "cancel", lambda which: cancelled.append(which is conversation))
+    conversation: Any = caller.protocol._conversation
+    conversation.pending = Deferred(lambda _: cancelled.append(True)).addErrback(lambda _: None)
     for secret, expected in ((bytes(4), []), (key.secret, [True])):
         other = Caller(rehearsal)
         assert other.send(CancelRequest(key.pid, secret).to_bytes()) == b""

@@ -8,6 +8,7 @@ from typing import Any
 import pluggy
 import pytest
 from rich.text import Text
+from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 from pgbeam_core import hookimpl, hookspecs
@@ -19,6 +20,7 @@ from pgbeam_core.settings import Settings, apply_project, as_tree
 from pgbeam_core.testing import startup
 from pgbeam_core.wire.startup import CancelRequest
 from pgbeam_core.workers.worker import Worker
+from tests.session.stage import Stage as Staged
 
 
 class Plugin:
@@ -143,15 +145,16 @@ def test_a_cancel_request_of_its_own_is_its_own_affair(stage: Stage) -> None:
     stage.begin()
     cancelled: list[bool] = []
 
-    class Conversation:
-        def cancel(self) -> None:
-            cancelled.append(True)
+    def waiting() -> Deferred[None]:
+        return Deferred[None](lambda _: cancelled.append(True)).addErrback(lambda _: None)
 
-    conversation: Any = Conversation()
+    conversation = Staged().conversation
+    conversation.pending = waiting()
     pid, secret = stage.service.beam.cancel_keys.issue(conversation, pid=None, long=True)
     protocol, transport = stage.client()
     protocol.dataReceived(CancelRequest(pid, secret).to_bytes())
     assert (cancelled, stage.said(), transport.disconnecting) == ([True], [], True)
+    conversation.pending = waiting()
     assert stage.tell("cancel", id=1, pid=pid, secret=secret.hex()) == [{"re": 1, "result": True}]
     assert stage.tell("cancel", id=2, pid=pid, secret="00") == [{"re": 2, "result": False}]
     assert len(cancelled) == 2
