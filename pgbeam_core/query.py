@@ -412,11 +412,7 @@ class Query:
     @property
     def bound_bytes(self) -> bytes:
         """What Bind has behind its names, as sent: formats, values, result formats. Empty in the simple protocol."""
-        if self._bind is None:
-            return b""
-        from pgbeam_core.wire.frontend import bind_names
-
-        return self._bind[bind_names(self._bind)[2] :]
+        return b"" if self._bind is None else self._bind[_behind_names(self._bind) :]
 
     @property
     def mentions_clock(self) -> bool:
@@ -452,8 +448,11 @@ def _parameters(bind: bytes) -> Parameters:
     return Parameters(tuple(message.values), tuple(message.formats), tuple(message.result_formats))
 
 
-def _unnamed(bind: bytes) -> bytes:
-    from pgbeam_core.wire.frontend import bind_names
+def _behind_names(bind: bytes) -> int:
+    """Where a Bind goes on behind the names of its portal and its statement."""
+    return bind.index(0, bind.index(0, 5) + 1) + 1
 
-    body = b"\x00\x00" + bind[bind_names(bind)[2] :]
+
+def _unnamed(bind: bytes) -> bytes:
+    body = b"\x00\x00" + bind[_behind_names(bind) :]
     return b"B" + (len(body) + 4).to_bytes(4) + body

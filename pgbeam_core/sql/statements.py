@@ -10,7 +10,7 @@ from pgbeam_core.query import Statement
 from pgbeam_core.sql.annotations import MARK, VOCABULARY, Vocabulary, annotate
 from pgbeam_core.sql.classify import classify, unknown
 from pgbeam_core.sql.conclusions import conclude
-from pgbeam_core.sql.templates import Lender, lends, template
+from pgbeam_core.sql.templates import Lender, head, is_told_by_head, lends, template
 
 DEFAULT_BYTES = 32 * 1024 * 1024
 _DOOR = 20_000
@@ -80,7 +80,9 @@ class Statements:
         self._door: set[int] = set()
         """Hashes of siblings that were asked for once."""
         self._texts: Memo[Statement] = Memo(max_bytes * 3 // 4)
-        self._templates: Memo[Lender] = Memo(max_bytes // 4)
+        self._templates: Memo[Lender] = Memo(max_bytes // 8)
+        self._heads: tuple[Memo[Lender], Memo[Lender]] = (Memo(max_bytes // 16), Memo(max_bytes // 16))
+        """By what stands before the number at the end, so that they are found quickly; without a semicolon, and with."""
         self._vocabulary = vocabulary
 
     def __len__(self) -> int:
@@ -103,6 +105,8 @@ class Statements:
         self._texts.clear()
         self._door.clear()
         self._templates.clear()
+        for heads in self._heads:
+            heads.clear()
 
     def _remembered(self, sql: bytes) -> Statement:
         found = self._texts.get(sql)
@@ -134,13 +138,23 @@ class Statements:
         return annotated
 
     def _classified(self, sql: bytes) -> Statement:
-        key = template(sql)
-        if key is not None:
-            lender = self._templates.get(key)
+        start = head(sql)
+        heads = self._heads[sql.endswith(b";")]
+        if start is not None:
+            lender = heads.get(start)
             if lender is not None:
                 return lender.sibling(sql)
-        found = conclude(classify(sql))
-        self._judge(found)
-        if key is not None and lends(found):
-            self._templates.put(key, Lender(found))
+        key = template(sql)
+        lender = None if key is None else self._templates.get(key)
+        if lender is None:
+            found = conclude(classify(sql))
+            self._judge(found)
+            if key is None or not lends(found):
+                return found
+            lender = Lender(found)
+            self._templates.put(key, lender)
+        else:
+            found = lender.sibling(sql)
+        if start is not None and is_told_by_head(sql):
+            heads.put(start, lender)
         return found

@@ -33,6 +33,8 @@ _PARTS = re.compile(
 )
 # Where nothing is quoted, a number stands for itself unless it is glued to a letter or a point.
 _NUMBER = re.compile(rb"(?<![0-9A-Za-z_.\x80-\xff])[0-9]++(?:\.[0-9]++)?+(?![0-9A-Za-z_.\x80-\xff])")
+_DIGITS = b"0123456789"
+_ENDS_IN_NUMBER = re.compile(rb"(?<![0-9A-Za-z_.\x80-\xff])[0-9]++;?+\Z")
 _QUOTED = re.compile(rb"""\"[^"]*+"|'[^']*+(?:''[^']*+)*+'""")
 _ADJACENT = re.compile(rb"\0\s*+\0")
 # Where a whole number stays in the shape (ORDER BY 1, numeric(10, 2)) while another literal becomes $n: a constant that
@@ -60,6 +62,18 @@ def template(sql: bytes) -> bytes | None:
     key = _HOLE.join(_PARTS.findall(sql + _END))
     # Strings on two lines are one string, which might spell a word that counts.
     return None if _ADJACENT.search(key) else key
+
+
+def head(sql: bytes) -> bytes | None:
+    """What stands before the whole number with which a text ends (but for a semicolon), if one does."""
+    body = sql[:-1] if sql.endswith(_END) else sql
+    found = body.rstrip(_DIGITS)
+    return found if len(found) < len(body) else None
+
+
+def is_told_by_head(sql: bytes) -> bool:
+    """Whether that number, and no other part of a text that has a template, is a plain literal whatever it is."""
+    return b"'" not in sql and b'"' not in sql and _ENDS_IN_NUMBER.search(sql) is not None
 
 
 def lends(statement: Statement) -> bool:

@@ -14,7 +14,7 @@ from pgbeam_core.query import Statement
 from pgbeam_core.sql.classify import classify
 from pgbeam_core.sql.conclusions import conclude
 from pgbeam_core.sql.statements import Statements
-from pgbeam_core.sql.templates import Lender, lends, template
+from pgbeam_core.sql.templates import Lender, head, is_told_by_head, lends, template
 
 CORPUS = Path(__file__).with_name("corpus.txt")
 TEXTS = sorted({line.partition(" |")[2].strip() for line in CORPUS.read_text("utf-8").splitlines() if line[:1] != "#"})
@@ -128,6 +128,21 @@ def test_a_lent_verdict_equals_a_full_parse(frame: str, a: str, b: str, c: str, 
     assert verdict(lent) == verdict(parsed)
     assert lent.text == second
     assert (lent.query_hash, lent.shape) == (parsed.query_hash, parsed.shape)
+
+
+@given(
+    st.text(alphabet="ab_.$-/*\\'\" =(,;9\xe9", max_size=12) | st.sampled_from(TEXTS),
+    st.from_regex(r"[0-9]{1,5}", fullmatch=True),
+    st.from_regex(r"[0-9]{1,5}", fullmatch=True),
+    st.sampled_from(["", ";"]),
+)
+@settings(max_examples=2000, deadline=None)
+def test_what_stands_before_a_number_tells_the_template(start: str, one: str, other: str, end: str) -> None:
+    """Where a text is told by its head, any number behind that head gives the same template."""
+    first, second = ((start + number + end).encode() for number in (one, other))
+    if template(first) is not None and is_told_by_head(first):
+        assert head(first) == head(second)
+        assert template(first) == template(second)
 
 
 @given(st.sampled_from(TEXTS), st.randoms(use_true_random=False))
