@@ -82,7 +82,7 @@ class Statements:
         self._texts: Memo[Statement] = Memo(max_bytes * 3 // 4)
         self._templates: Memo[Lender] = Memo(max_bytes // 8)
         self._heads: tuple[Memo[Lender], Memo[Lender]] = (Memo(max_bytes // 16), Memo(max_bytes // 16))
-        """By what stands before the number at the end, so that they are found quickly; without a semicolon, and with."""
+        """By what stands before the number at the end, so that they are found fast; without a semicolon, and with."""
         self._vocabulary = vocabulary
 
     def __len__(self) -> int:
