@@ -13,7 +13,8 @@ SOAK_TESTS := postgres/test_chaos.py postgres/test_two_clients.py plugins/cache/
 
 # PgBeam with its hot modules compiled. First on the path, it is what runs, in the tests and in what they start.
 COMPILED := $(CURDIR)/build/compiled
-COMPILED_TESTS := session sql core wire net plugins cli workers packaging/test_compiled.py postgres
+COMPILED_TESTS := session sql core wire net plugins cli/test_commands.py packaging/test_compiled.py \
+	$(addprefix postgres/,differential drivers test_cancel.py test_faults.py test_hidden_settings.py test_sharing.py test_two_clients.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test compiled test-compiled bench soak lint format install clean
