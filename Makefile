@@ -11,11 +11,16 @@ ARGS ?=
 SOAK_SECONDS ?= 300
 SOAK_TESTS := postgres/test_chaos.py postgres/test_two_clients.py plugins/cache/test_consistency.py plugins/cache/test_twins.py
 
+# PgBeam with its hot modules compiled. First on the path, it is what runs, in the tests and in what they start.
+COMPILED := $(CURDIR)/build/compiled
+COMPILED_TESTS := session sql core wire net plugins cli/test_commands.py packaging/test_compiled.py \
+	$(addprefix postgres/,differential drivers test_cancel.py test_faults.py test_hidden_settings.py test_sharing.py test_two_clients.py)
+
 .DEFAULT_GOAL := help
-.PHONY: help run test bench soak lint format install clean
+.PHONY: help run test compiled test-compiled bench soak lint format install clean
 
 help: ## say what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 run: $(VENV)/.run ## start PgBeam in front of an embedded PostgreSQL
 	@exec $(BIN)/pgbeam run $(ARGS)
@@ -23,7 +28,14 @@ run: $(VENV)/.run ## start PgBeam in front of an embedded PostgreSQL
 test: $(VENV)/.dev ## run the tests, all but those marked slow; ARGS='-m ""' runs these too
 	$(PYTEST) -m "not slow" $(ARGS)
 
-bench: $(VENV)/.dev ## measure PgBeam beside a direct connection and PgBouncer
+compiled: $(VENV)/.dev ## PgBeam with its hot modules compiled, in build/compiled; needs a C compiler
+	$(BIN)/python tools/compile.py $(COMPILED)
+
+test-compiled: compiled ## run the tests that are about them with the compiled modules
+	TEST_COMPILED=1 PYTHONPATH=$(COMPILED) $(PYTEST) -o pythonpath="$(COMPILED) ." -m "not slow" \
+		$(addprefix tests/,$(COMPILED_TESTS)) $(ARGS)
+
+bench: $(VENV)/.dev ## measure PgBeam, compiled, beside a direct connection and PgBouncer
 	$(BIN)/python -m bench $(ARGS)
 
 soak: $(VENV)/.dev ## clients and servers that come, go and die for a long time: no foreign reply, no old row, no leak
@@ -40,8 +52,8 @@ format: $(VENV)/.dev ## let ruff mend what it can
 
 install: $(VENV)/.dev ## create the virtual environment with everything a developer needs
 
-clean: ## remove the virtual environment and the embedded server's data
-	rm -rf $(VENV) .pgbeam
+clean: ## remove what was installed and built, and the embedded server's data
+	rm -rf $(VENV) build .pgbeam
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "PgBeam needs Python 3.11 or newer: install it, or run make PYTHON=/path/to/python3" >&2; exit 1; }

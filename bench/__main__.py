@@ -12,7 +12,7 @@ from bench import machine
 from bench.errors import RunFailed, Skipped
 from bench.places import NAMES
 from bench.plot import draw
-from bench.programs import postgres_programs, version_of
+from bench.programs import compiled_pgbeam, postgres_programs, version_of
 from bench.report import Report
 from bench.rounds import perform
 from bench.stage import Plan, Stage, stage, tell
@@ -60,6 +60,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="one more setting of PgBeam; may be given often"
     )
+    parser.add_argument("--interpreted", action="store_true", help="run PgBeam as it is, without compiling its modules")
     parser.add_argument(
         "--postgres", default="auto", metavar="BIN", help="folder of PostgreSQL's programs, or embedded"
     )
@@ -100,11 +101,21 @@ def _measure(args: Namespace) -> Report:
         clients=idle + 300,
         install=not args.no_install,
         pgbeam=tuple(args.set),
+        packages=None if args.interpreted else _compiled(),
     )
     rounds = args.rounds or (1 if args.quick else 3)
     with stage(plan) as ready:
         results = [perform(ready, work, rounds) for work in works]
         return Report(results, facts | _versions(ready, programs) | _lengths(args, plan, rounds), ready.skipped)
+
+
+def _compiled() -> Path | None:
+    tell("Compiling PgBeam, if it is not compiled yet")
+    try:
+        return compiled_pgbeam()
+    except RunFailed as reason:
+        tell(f"PgBeam runs interpreted: {reason}")
+        return None
 
 
 def _works(args: Namespace, idle: int) -> list[Work]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.guard import Guard
 from bench.processes import running, wait_ready
-from bench.programs import require, version_of
+from bench.programs import require, version_of, version_of_pgbeam
 from pgbeam_core.embedded import EmbeddedPostgres
 from pgbeam_core.embedded.postgres import HOST, free_port
 
@@ -52,6 +52,8 @@ class Setup:
     install: bool
     pgbeam: tuple[str, ...] = ()
     """More settings of PgBeam, KEY=VALUE."""
+    packages: Path | None = None
+    """Where PgBeam is, if it is not the one that is installed."""
 
     def home(self, name: str) -> Path:
         """A fresh folder that belongs to whoever runs the servers."""
@@ -161,9 +163,9 @@ max_active = {setup.servers}
     )
     more = [word for setting in setup.pgbeam for word in ("--set", setting)]
     command = [sys.executable, "-m", "pgbeam_core", "run", "--config", str(home / "settings.toml"), *more]
-    with running(command, home, setup.guard) as process:
+    with running(command, home, setup.guard, packages=setup.packages) as process:
         wait_ready(process, setup.psql(port), home)
-        yield Place("pgbeam", port, process.pid, version_of([sys.executable, "-m", "pgbeam_core", "--version"]))
+        yield Place("pgbeam", port, process.pid, version_of_pgbeam(setup.packages))
 
 
 PROXIES: dict[str, Callable[[Setup], AbstractContextManager[Place]]] = {

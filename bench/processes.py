@@ -19,22 +19,27 @@ READY_S = 30.0
 POLL_S = 0.05
 
 
-def environment() -> dict[str, str]:
-    """Ours, without what would steer PgBeam or libpq; no encryption is tried, as none is compared."""
+def environment(packages: Path | None = None) -> dict[str, str]:
+    """Ours, without what would steer PgBeam or libpq; no encryption is tried, as none is compared.
+
+    Python finds what is in the folder `packages` first.
+    """
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PG", "PGBEAM_"))}
+    if packages is not None:
+        kept["PYTHONPATH"] = os.pathsep.join(filter(None, (str(packages), kept.get("PYTHONPATH"))))
     return kept | {"PGSSLMODE": "disable", "PGGSSENCMODE": "disable", "LC_ALL": "C"}
 
 
 @contextmanager
 def running(
-    command: Sequence[str], folder: Path, guard: Guard, account: Account | None = None
+    command: Sequence[str], folder: Path, guard: Guard, account: Account | None = None, packages: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A server in its folder, its words in the folder's `log`; it and its whole group are gone in the end."""
     with (folder / "log").open("wb") as log:
         process: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]
             list(command),
             cwd=folder,
-            env=environment(),
+            env=environment(packages),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -1,4 +1,4 @@
-"""Finds the programs to compare, and installs Debian's packages of them where that is possible."""
+"""Finds or makes the programs to compare: installs Debian's packages where that is possible, and compiles PgBeam."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import sys
 from pathlib import Path
 
 from bench.errors import Skipped
+from bench.processes import environment, run
 from pgbeam_core.embedded import find_binaries
 
 DEBIAN = Path("/usr/lib/postgresql")
 INSTALL_TIMEOUT_S = 300
+COMPILE_TIMEOUT_S = 1800
+ROOT = Path(__file__).parents[1]
 
 
 def postgres_programs(wanted: str) -> Path:
@@ -45,6 +48,21 @@ def require(program: str, package: str, *, install: bool) -> str:
     if found := _which(program):
         return found
     raise Skipped(f"{package} holds no {program}")
+
+
+def compiled_pgbeam() -> Path:
+    """The folder of PgBeam's packages with compiled modules, made now if need be. RunFailed says why it cannot be."""
+    folder = ROOT / "build" / "compiled"
+    run([sys.executable, str(ROOT / "tools" / "compile.py"), str(folder)], timeout_s=COMPILE_TIMEOUT_S)
+    return folder
+
+
+def version_of_pgbeam(packages: Path | None) -> str:
+    """Its version, and how its modules run: "0.1.0 (compiled)" or "0.1.0 (interpreted)"."""
+    command = [sys.executable, "-P", "-m", "pgbeam_core", "--version"]
+    said = subprocess.run(command, env=environment(packages), capture_output=True, text=True, check=False)
+    version = said.stdout.strip().removeprefix("pgbeam ")
+    return version if version.endswith(")") else f"{version} (interpreted)"
 
 
 def version_of(command: list[str]) -> str:

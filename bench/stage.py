@@ -96,6 +96,7 @@ class Plan:
     clients: int
     install: bool
     pgbeam: tuple[str, ...]
+    packages: Path | None
 
 
 @contextmanager
@@ -114,7 +115,7 @@ def stage(plan: Plan) -> Iterator[Stage]:
         if postgres.pid is not None:
             guard.watch(postgres.pid, signal.SIGQUIT)
         _fill(postgres, plan.scale)
-        setup = Setup(postgres, folder, guard, plan.servers, plan.clients, plan.install, plan.pgbeam)
+        setup = Setup(postgres, folder, guard, plan.servers, plan.clients, plan.install, plan.pgbeam, plan.packages)
         places, skipped = {"direct": Place("direct", postgres.port)}, {}
         for way in (way for way in PROXIES if way in plan.ways):
             try:

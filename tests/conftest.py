@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,12 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from pgbeam_core import query
+from pgbeam_core.cli.release import compiled
 from pgbeam_core.embedded.postgres import free_port as find_free_port
 from tests.postgres.quickly import NEWEST
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers that are used here."""
+    """Register the markers that are used here; with TEST_COMPILED set, refuse to test anything but compiled modules."""
+    if "TEST_COMPILED" in os.environ and not compiled():
+        raise pytest.UsageError(
+            f"compiled modules are to be tested, but here is {query.__file__}: run make test-compiled"
+        )
     config.addinivalue_line("markers", "newest: slow with all but the newest server version")
 
 

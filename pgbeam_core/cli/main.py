@@ -7,13 +7,12 @@ import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterable, Sequence
 from functools import partial
-from importlib import metadata
 from typing import Any
 
 import pluggy
 
 from pgbeam_core import plugins, settings
-from pgbeam_core.cli import check, listing, options, run
+from pgbeam_core.cli import check, listing, options, release, run
 from pgbeam_core.commands import Command
 from pgbeam_core.errors import PgBeamError, PluginError, SettingsError
 
@@ -58,7 +57,7 @@ def parser_for(arguments: Sequence[str]) -> ArgumentParser:
     `pgbeam plugins`, which shows what is wrong with it.
     """
     parser = ArgumentParser("pgbeam", description=DESCRIPTION, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--version", action="version", version=f"pgbeam {metadata.version('pgbeam')}")
+    parser.add_argument("--version", action="version", version=f"pgbeam {release.version()}")
     parser.set_defaults(run_command=lambda _: _help(parser))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     known = {command.name: command for command in BUILT_IN}

@@ -29,7 +29,7 @@ def has_postgres() -> bool:
 @pytest.mark.skipif(not has_postgres(), reason="no PostgreSQL, or no /proc")
 def test_a_short_bench_measures_a_direct_connection_and_pgbeam(tmp_path: Path) -> None:
     """One command starts everything, measures, writes its files and leaves no process and no folder."""
-    arguments = ["--quick", "--no-install", "--rows", "select", "--only", "64 clients, simple"]
+    arguments = ["--quick", "--no-install", "--interpreted", "--rows", "select", "--only", "64 clients, simple"]
     files = ["--json", str(tmp_path / "bench.json"), "--markdown", str(tmp_path / "bench.md")]
     command = [sys.executable, "-m", "bench", *arguments, *files]
     environment = {"PATH": "/usr/bin:/bin", "TMPDIR": "/tmp"}

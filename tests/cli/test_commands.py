@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from importlib import metadata
 
@@ -9,8 +10,9 @@ import pytest
 
 
 def test_version(pgbeam):
-    """Bug reports can say which PgBeam it was."""
-    assert pgbeam("--version").stdout == f"pgbeam {metadata.version('pgbeam')}\n"
+    """Bug reports can say which PgBeam it was, and whether it was compiled."""
+    compiled = " (compiled)" if "TEST_COMPILED" in os.environ else ""
+    assert pgbeam("--version").stdout == f"pgbeam {metadata.version('pgbeam')}{compiled}\n"
 
 
 def test_help_lists_the_commands_in_words(pgbeam):
