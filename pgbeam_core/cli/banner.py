@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from pgbeam_core.cli.release import version
 from pgbeam_core.embedded.shop import QUERY_TO_TRY
 from pgbeam_core.settings import Endpoint, Settings
 
@@ -17,7 +16,7 @@ def text(settings: Settings, *, embedded: bool) -> str:
     behind = "an embedded PostgreSQL with a small shop" if embedded else _servers(settings)
     query = QUERY_TO_TRY if embedded else "SELECT version()"
     return (
-        f"PgBeam {version()} listens on {', '.join(map(str, settings.listen))}, in front of {behind}.\n"
+        f"PgBeam listens on {', '.join(map(str, settings.listen))}, in front of {behind}.\n"
         f"\n"
         f"  DATABASE_URL={url}\n"
         f'  psql {url} -c "{query}"\n'
