@@ -17,7 +17,7 @@ from pgbeam_core.control.server import ControlSocket
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.firing import Hooks
 from pgbeam_core.net import transport
-from pgbeam_core.net.client import ClientFactory
+from pgbeam_core.net.listening import ClientFactory
 from pgbeam_core.settings import Settings
 from pgbeam_core.wire import backend
 

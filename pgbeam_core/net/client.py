@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -336,18 +335,3 @@ class ClientProtocol:
 
 def _ignore(_data: bytes) -> None:
     """What a client sends after its end."""
-
-
-class ClientFactory(Factory):
-    """Makes the protocols of a listener."""
-
-    noisy = False
-
-    def __init__(self, beam: Beam, elsewhere: Elsewhere | None = None, gone: Callable[[], None] | None = None) -> None:
-        self._beam = beam
-        self._elsewhere = elsewhere
-        self._gone = gone
-
-    def buildProtocol(self, addr: object) -> Any:
-        """A client has connected."""
-        return ClientProtocol(self._beam, self._elsewhere, self._gone)

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.logs import Log
 from pgbeam_core.net import transport
-from pgbeam_core.net.client import ClientFactory
+from pgbeam_core.net.listening import ClientFactory
 from pgbeam_core.service import PgBeamService
 from pgbeam_core.settings import Settings, from_tree, reloaded
 from pgbeam_core.wire.startup import CancelRequest

@@ -13,8 +13,9 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from pgbeam_core import Refusal, hookimpl
-from pgbeam_core.net.client import ClientFactory, ClientProtocol
+from pgbeam_core.net.client import ClientProtocol
 from pgbeam_core.net.deadlines import LOGIN_TIMEOUT
+from pgbeam_core.net.listening import ClientFactory
 from pgbeam_core.testing import FakePostgres, Rehearsal, startup, table
 from pgbeam_core.wire import backend, frontend
 from pgbeam_core.wire.startup import CancelRequest, GSSENCRequest, SSLRequest, StartupMessage

@@ -14,7 +14,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from pgbeam_core import hookimpl, hookspecs
 from pgbeam_core.errors import PgBeamError, PluginError
 from pgbeam_core.logs import Log
-from pgbeam_core.net.client import ClientFactory
+from pgbeam_core.net.listening import ClientFactory
 from pgbeam_core.service import PgBeamService
 from pgbeam_core.settings import Settings, apply_project, as_tree
 from pgbeam_core.testing import startup
