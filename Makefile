@@ -29,10 +29,10 @@ test: $(VENV)/.dev ## run the tests, all but those marked slow; ARGS='-m ""' run
 	$(PYTEST) -m "not slow" $(ARGS)
 
 compiled: $(VENV)/.dev ## PgBeam with its hot modules compiled, in build/compiled; needs a C compiler
-	$(BIN)/python tools/compile.py $(COMPILED)
+	$(BIN)/python tools/compile.py "$(COMPILED)"
 
 test-compiled: compiled ## run the tests that are about them with the compiled modules
-	TEST_COMPILED=1 PYTHONPATH=$(COMPILED) $(PYTEST) -o pythonpath="$(COMPILED) ." -m "not slow" \
+	TEST_COMPILED=1 PYTHONPATH="$(COMPILED)" $(PYTEST) -o pythonpath="$(COMPILED) ." -m "not slow" \
 		$(addprefix tests/,$(COMPILED_TESTS)) $(ARGS)
 
 bench: $(VENV)/.dev ## measure PgBeam, compiled, beside a direct connection and PgBouncer

