@@ -84,8 +84,9 @@ class Effects:
                 self.doubtful = self.hidden = True
             else:
                 self.pin(reason, server)
-        if "unknown" in reasons:
+        if not reasons.isdisjoint(_DOUBTFUL):
             self.maybe_set |= mentioned(text)
+        if "unknown" in reasons:
             server.state.add("unknown")  # it may have set parameters that no catalog shows: not for another client
 
     def inspected(self, values: dict[str, str], pins: set[str], server: Server) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from pgbeam_core.session.settings import literal
 from pgbeam_core.session.turns import Turn
@@ -29,14 +30,18 @@ UNION ALL SELECT 'pin', 'temp_table', '' WHERE EXISTS (SELECT FROM pg_catalog.pg
  WHERE relnamespace = pg_catalog.pg_my_temp_schema() AND relnamespace <> 0)"""
 
 
-_SET_SOMEWHERE = re.compile(
-    rb"(?:set_config\s*\(\s*'|\bset\s+(?:session\s+)?)([a-z_][\w$]*\.[a-z_][\w$.]*)", re.IGNORECASE
-)
+_NAMED = re.compile(rb"(?:'(?=[\w$.]+')|\bset\s+(?:session\s+)?)([a-z_][\w$]*\.[a-z_][\w$.]*)", re.IGNORECASE)
+_MOST_NAMES = 100
+"""Names that are looked at in one text: what is asked of the server must not grow with what a client sends."""
 
 
 def mentioned(text: bytes) -> frozenset[str]:
-    """Names of parameters with a dot that the body of a DO seems to set: no catalog shows those."""
-    return frozenset(name.decode("utf-8", "replace").lower() for name in _SET_SOMEWHERE.findall(text))
+    """Names of parameters with a dot that a function or the body of a DO may have set: no catalog shows those.
+
+    In question is what stands behind SET, or is a string by itself.
+    """
+    names = islice(_NAMED.finditer(text), _MOST_NAMES)
+    return frozenset(name[1].decode("utf-8", "replace").lower() for name in names)
 
 
 def question(names: Iterable[str]) -> bytes:

@@ -18,6 +18,7 @@ SET ROLE app;
 CREATE FUNCTION zone() RETURNS text LANGUAGE sql AS $$SELECT set_config('TimeZone', 'Asia/Tokyo', false)$$;
 CREATE FUNCTION length(int) RETURNS text LANGUAGE sql AS $$SELECT zone()$$;
 CREATE FUNCTION tenant(text) RETURNS text LANGUAGE sql AS $$SELECT set_config('app.tenant', $1, false)$$;
+CREATE FUNCTION put(text, text) RETURNS text LANGUAGE sql AS $$SELECT set_config($1, $2, false)$$;
 CREATE VIEW moves AS SELECT zone();
 CREATE FUNCTION on_write() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM zone(); RETURN NEW; END$$;
 CREATE TRIGGER on_write BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION on_write();
@@ -72,6 +73,15 @@ def test_a_tenant_set_by_a_function_is_no_other_clients(two: tuple[WireClient, W
     one, other = two
     one.ask(frames.query("SELECT tenant('a')"))
     assert value(other, "SELECT coalesce(current_setting('app.tenant', true), '')") == b""
+
+
+@pytest.mark.parametrize("sql", ["SELECT put('app.tenant', 'a')", "DO $$ BEGIN PERFORM put('app.tenant', 'a'); END $$"])
+def test_a_tenant_that_the_text_names_follows_its_client(two: tuple[WireClient, WireClient], sql: str) -> None:
+    """What a function sets under a name that the client has given it is there after another client was served."""
+    one, other = two
+    one.ask(frames.query(sql))
+    assert value(other, "SELECT coalesce(current_setting('app.tenant', true), '')") == b""
+    assert value(one, "SELECT current_setting('app.tenant')") == b"a"
 
 
 def test_a_session_leaves_nothing_behind(cluster: Cluster, beam: Callable[..., Beam], fresh_shop: None) -> None:
