@@ -98,6 +98,7 @@ class Hooks:
         return All(name, self.freeze(name), self.failed)
 
 
+# First and All have no base in common: compiled by mypyc 2.4, a class crashes that inherits all but its __call__.
 class First:
     """A hook whose first answer that is not None wins. The call gives (plugin name, answer) or None."""
 
