@@ -132,6 +132,7 @@ class Effects:
         self._session.settings.over(committed=committed)
         self._session.variables.over(committed=committed)
         if not committed:
+            self._touched = True  # the server has gone back too, and may have been told otherwise in between
             self._session.pins -= self._new_pins & _ROLLED_BACK
         self._new_pins.clear()
 
@@ -154,6 +155,7 @@ class Effects:
         self._session.settings.release(statement.subject or "")
 
     def _rollback_to(self, statement: Statement, _tag: bytes, _server: Server) -> None:
+        self._touched = True
         self._session.settings.rollback_to(statement.subject or "")
 
     def _discard(self, statement: Statement, _tag: bytes, server: Server) -> None:

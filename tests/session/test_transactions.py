@@ -161,6 +161,22 @@ def test_settings_follow_their_client() -> None:
     assert [frame[:1] for frame in messages(stage.sent())] == [b"Q", b"Q"]
 
 
+@pytest.mark.parametrize(("way_back", "said"), [("ROLLBACK", "ROLLBACK"), ("ROLLBACK TO s", "ROLLBACK")])
+def test_what_is_rolled_back_is_not_set_on_the_server(way_back: str, said: str) -> None:
+    """Whoever wants that setting next must get it, though the server had it for a while."""
+    stage = Stage()
+    (server,) = stage.servers
+    before = dict(server.settings)
+    opened, left = READY[:-1] + b"T", READY if way_back == "ROLLBACK" else READY[:-1] + b"T"
+    stage.turn(query("BEGIN"), done("BEGIN") + opened)
+    stage.turn(query("SAVEPOINT s"), done("SAVEPOINT") + opened)
+    stage.turn(query("SET role = boss"), done("SET") + opened)
+    stage.turn(query("SHOW work_mem"), done("SHOW") + opened)
+    stage.turn(query(way_back), done(said) + left)
+    stage.turn(query("COMMIT"), done("COMMIT") + READY)
+    assert server.settings == before
+
+
 def test_the_server_of_a_login_is_not_taken_for_one_with_the_clients_settings() -> None:
     """A pooled login opens a server without the client's application_name: the first query brings it."""
     stage = Stage(application_name="report")
