@@ -19,6 +19,7 @@ from pgbeam_core.firing import Hooks
 from pgbeam_core.net import transport
 from pgbeam_core.net.listening import ClientFactory
 from pgbeam_core.settings import Settings
+from pgbeam_core.watchdog import Watchdog
 from pgbeam_core.wire import backend
 
 log = Logger()
@@ -36,6 +37,7 @@ class PgBeamService:
         self.hooks = Hooks(plugins, refusing)
         self.reactor = reactor
         self.beam = Beam(settings, self.hooks, reactor)
+        self.watchdog = Watchdog(reactor)
         self.beam.control.answer("stats", lambda _: self.stats())
         self._ports: list[IListeningPort] = []
         self._started: list[str] = []
@@ -85,6 +87,7 @@ class PgBeamService:
             self._started.append(name)
         for project in self.settings.projects.values():
             self.beam.pool(project.primary)
+        self.watchdog.start()
 
     @inlineCallbacks
     def drain(self) -> Any:
@@ -119,6 +122,7 @@ class PgBeamService:
                 except Exception:
                     log.failure("plugin {name} failed to shut down", name=name)
         self._started.clear()
+        self.watchdog.stop()
 
     def reload(self, settings: Settings) -> None:
         """Take new settings: for new clients at once. Clients that are there stay with the servers they came for."""
@@ -131,6 +135,7 @@ class PgBeamService:
             "projects": {name: stats.as_dict() for name, stats in self.beam.project_stats.items()},
             "pins": dict(Counter(pin for session in self.beam.sessions.values() for pin in session.pins)),
             "plugin_errors": {f"{plugin}.{hook}": count for (hook, plugin), count in self.hooks.raised.items()},
+            "loop": self.watchdog.stats(),
         }
         found.update(self.hooks.stats())
         return found

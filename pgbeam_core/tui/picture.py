@@ -51,6 +51,8 @@ def headline(view: View) -> Table:
     listen = ", ".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in view.addresses)
     left = Text.assemble(("PgBeam", "bold"), f"  {listen}  up {duration(view.up_s)}")
     right = Text("q quits", style="dim")
+    if view.loop_gaps:
+        right = Text.assemble((f"loop held {view.loop_gaps}×  ", "yellow"), right)
     if view.plugin_errors:
         right = Text.assemble((f"{view.plugin_errors} plugin errors  ", "bold red"), right)
     line = Table.grid(expand=True)

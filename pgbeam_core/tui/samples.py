@@ -68,10 +68,16 @@ class View:
     """Why clients keep a server → how many do."""
     plugin_errors: int = 0
     """Exceptions of plugins since start."""
+    loop_gaps: int = 0
+    """How often the loop was held since start, see `watchdog`."""
     panels: tuple[tuple[str, Any], ...] = ()
     """Plugin → what it gave rich to print."""
     log: tuple[str, ...] = ()
     """The last lines."""
+
+
+CORE = ("projects", "pins", "plugin_errors", "loop")
+"""What `stats` holds besides what plugins count."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -97,7 +103,7 @@ class Window:
         """What is to be shown now."""
         service = self._service
         stats = service.stats()
-        plugins = {name: value for name, value in stats.items() if name not in ("projects", "pins", "plugin_errors")}
+        plugins = {name: value for name, value in stats.items() if name not in CORE}
         moment = service.reactor.seconds()
         now = self._remember(Sample(moment, stats["projects"], service.latencies(), lookups(plugins)))
         then = self._samples[0]
@@ -111,6 +117,7 @@ class Window:
             hit_ratio=hits / asked if asked > 0 else None,
             pins=dict(stats.get("pins", {})),
             plugin_errors=sum(stats["plugin_errors"].values()),
+            loop_gaps=stats.get("loop", {}).get("gaps_held", 0),
             panels=tuple(service.panels()),
             log=log,
         )

@@ -9,14 +9,19 @@ from pgbeam_core.stats import Histogram, quantiles
 
 Latencies = Mapping[str, Sequence[int]]
 """Project → the counts of its latency histogram."""
+GREATEST = "longest_"
 
 
 def total(trees: Sequence[Any]) -> Any:
-    """Tables are merged, numbers add up. Anything else is kept where all agree, and listed where they do not."""
+    """Tables are merged, numbers add up; of a number whose name begins with `longest_` there is the greatest.
+
+    Anything else is kept where all agree, and listed where they do not.
+    """
     first = trees[0]
     if all(isinstance(tree, Mapping) for tree in trees):
         keys = dict.fromkeys(key for tree in trees for key in tree)
-        return {key: total([tree[key] for tree in trees if key in tree]) for key in keys}
+        columns = {key: [tree[key] for tree in trees if key in tree] for key in keys}
+        return {key: max(column) if key.startswith(GREATEST) else total(column) for key, column in columns.items()}
     if all(isinstance(tree, int | float) and not isinstance(tree, bool) for tree in trees):
         return sum(trees)
     return first if all(tree == first for tree in trees) else list(trees)

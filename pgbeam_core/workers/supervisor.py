@@ -13,6 +13,7 @@ from pgbeam_core.control.server import ControlSocket
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.service import account, say_what_has_no_effect
 from pgbeam_core.settings import Settings, as_tree
+from pgbeam_core.watchdog import Watchdog
 from pgbeam_core.workers import sums
 from pgbeam_core.workers.backoff import Backoff
 from pgbeam_core.workers.crew import Crew
@@ -39,6 +40,7 @@ class Supervisor:
         self._tui = tui
         self._spawn = spawn
         self._crew = Crew()
+        self._watchdog = Watchdog(reactor)
         self._reception: Reception | None = None
         self._backoffs = {number: Backoff() for number in range(1, settings.workers + 1)}
         self._restarts: dict[int, Any] = {}
@@ -74,6 +76,7 @@ class Supervisor:
         self._serving = True
         self._let_in()
         self._socket.start()
+        self._watchdog.start()
         log.info("{count} workers are ready", count=len(starting))
 
     @inlineCallbacks
@@ -84,6 +87,7 @@ class Supervisor:
     @inlineCallbacks
     def stop(self) -> Any:
         """The workers stop at once; those that do not are killed."""
+        self._watchdog.stop()
         yield self._socket.stop()
         timer = self.reactor.callLater(STOP_S, self._kill)
         yield self._leave("stop")
@@ -127,7 +131,9 @@ class Supervisor:
         self._seen = [reply for came, reply in replies if came]
 
     def _summed(self) -> dict[str, Any]:
-        return sums.stats([each["stats"] for each in self._seen], self.latencies())
+        found = sums.stats([each["stats"] for each in self._seen], self.latencies())
+        loops = [self._watchdog.stats(), found["loop"]] if "loop" in found else [self._watchdog.stats()]
+        return {**found, "loop": sums.total(loops)}
 
     def _account(self, worker: WorkerProcess) -> dict[str, Any]:
         return account(worker.number, worker.pid, worker.clients, self.reactor.seconds() - worker.born)

@@ -64,6 +64,7 @@ class Beam(Direct):
         settings: Mapping[str, Any] | None = None,
         project: Mapping[str, Any] | None = None,
         witnessed: bool = False,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(cluster)
         self.pool_mode = pool_mode
@@ -84,7 +85,8 @@ class Beam(Direct):
         self.command = [str(PGBEAM), "run", "--listen", f"127.0.0.1:{self.port}", "--config", str(config)]
         if plugins or witnessed:
             self.command += ["--plugins", plugins or witness.PLUGINS]
-        self.process = self._launch(folder, witness.importable(folder) if witnessed else {})
+        more = witness.importable(folder) if witnessed else {}
+        self.process = self._launch(folder, {**more, **(environment or {})})
 
     @property
     def log(self) -> str:
