@@ -34,6 +34,7 @@ class Question(Unattended):
         self._relay = StoredPassword(identity.user, password, random)
         self._server: Server | None = None
         self._opening: Deferred[Server] | None = None
+        self._turn = Turn(self, simple=True)
         self._data: list[bytes] = []
         self._size = 0
 
@@ -49,7 +50,7 @@ class Question(Unattended):
             server.close("nobody waits for the answer")
             return
         self._server = server
-        server.send(Turn(self, simple=True), frontend.Query(self._sql).to_bytes())
+        server.send(self._turn, frontend.Query(self._sql).to_bytes())
 
     def _not_opened(self, failure: Failure) -> None:
         self._opening = None
@@ -66,7 +67,7 @@ class Question(Unattended):
             self._opening.addErrback(lambda _: None)
             self._opening.cancel()
         elif self._server is not None:
-            self._server.cancel()  # a busy server does not notice that it was left
+            self._server.cancel(self._turn)  # a busy server does not notice that it was left
             self._server.close("nobody waits for the answer")
 
     def deliver(self, data: bytes) -> None:

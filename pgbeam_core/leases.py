@@ -122,8 +122,8 @@ class Server(Protocol):
     def aside(self, request: bytes, otherwise: str) -> Deferred[None]:
         """Send a request of PgBeam's own, up to one Query or Sync; if it fails, close with `otherwise`."""
 
-    def cancel(self) -> None:
-        """Ask PostgreSQL to cancel what it is doing."""
+    def cancel(self, turn: Turn) -> Deferred[None]:
+        """Ask PostgreSQL to cancel that turn, once it is at the head. Fires when no cancel request is under way."""
 
     def pause(self) -> None:
         """Do not read from PostgreSQL."""

@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
@@ -14,7 +14,10 @@ from twisted.python.failure import Failure
 from pgbeam_core.wire.startup import CancelRequest
 
 if TYPE_CHECKING:
+    from collections import deque
+
     from pgbeam_core.session.conversation import Conversation
+    from pgbeam_core.session.turns import Turn
 
 CANCEL_TIMEOUT = 10.0
 """Seconds for a server to take a cancel request."""
@@ -74,3 +77,60 @@ class Canceller(Protocol):
             self._timeout.cancel()
         if not self.done.called:
             self.done.callback(None)
+
+
+class Cancelling:
+    """The cancel requests to one server: one is under way at a time, and one more is remembered meanwhile.
+
+    ask: sends one, and fires when it can hit nothing that is sent later. turns: what the server owes, oldest first.
+    """
+
+    __slots__ = ("_ask", "_turns", "_under_way", "_waiting", "wanted")
+
+    def __init__(self, ask: Callable[[], Deferred[None]], turns: deque[Turn]) -> None:
+        self.wanted: Turn | None = None
+        """What is to be cancelled as soon as it is at the head and no other request is under way."""
+        self._ask = ask
+        self._turns = turns
+        self._under_way = False
+        self._waiting: list[Deferred[None]] = []
+
+    def cancel(self, turn: Turn) -> Deferred[None]:
+        """Cancel that turn, not the one before it or behind it. Fires when no request is under way any more."""
+        self.wanted = turn
+        self.go_on()
+        return self.settled() or succeed(None)
+
+    def go_on(self) -> None:
+        """Another turn may be at the head now, or no request under way any more."""
+        if self._under_way:
+            return
+        turn = self.wanted
+        if turn is not None and turn in self._turns:
+            if self._turns[0] is turn:  # else a request of PgBeam's own stands before it
+                self.wanted = None
+                self._under_way = True
+                self._ask().addBoth(self._done)
+            return
+        self.lost()
+
+    def settled(self) -> Deferred[None] | None:
+        """None, or a Deferred for when no cancel request can hit it any more."""
+        if self.wanted is not None and self.wanted not in self._turns:
+            self.wanted = None
+        if not self._under_way and self.wanted is None:
+            return None
+        settled: Deferred[None] = Deferred()
+        self._waiting.append(settled)
+        return settled
+
+    def lost(self) -> None:
+        """There is nothing to be hit any more."""
+        self.wanted = None
+        waiting, self._waiting = self._waiting, []
+        for settled in waiting:
+            settled.callback(None)
+
+    def _done(self, _result: object) -> None:
+        self._under_way = False
+        self.go_on()

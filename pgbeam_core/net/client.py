@@ -107,15 +107,17 @@ class ClientProtocol:
             return
 
     def _cancel(self, request: CancelRequest) -> None:
+        self._take = _ignore
+        done: Deferred[Any] | None = None
         conversation = self._beam.cancel_keys.find(request)
-        if conversation is None and self._elsewhere is not None:
-            self._take = _ignore
-            # Only then: what the client that is cancelled sends after this is closed cannot be hit.
-            self._elsewhere(request).addCallback(lambda _: self.hang_up("cancel request"))
-            return
         if conversation is not None:
-            conversation.cancel()
-        self.hang_up("cancel request")
+            done = conversation.cancel()
+        elif self._elsewhere is not None:
+            done = self._elsewhere(request)
+        if done is None:
+            self.hang_up("cancel request")
+        else:  # what the client that is cancelled sends once this is closed must not be hit
+            done.addCallback(lambda _: self.hang_up("cancel request"))
 
     def _started(self, packet: StartupMessage) -> None:
         offer = negotiate(packet)

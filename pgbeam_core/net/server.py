@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from pgbeam_core.errors import PasswordNeeded, PgBeamError, ProtocolViolation, ServerRefused, UpstreamUnavailable
 from pgbeam_core.leases import Identity, Lease, Relay
+from pgbeam_core.net.cancel import Cancelling
 from pgbeam_core.query import Target
 from pgbeam_core.session.prepared import ServerStatements
 from pgbeam_core.session.replies import ReplyQueue
@@ -69,12 +70,11 @@ class Server:
         """What the last client was told at its login, as parameters and as frames."""
         self._application_name = application_name
         self._now = now
-        self._cancel = cancel
-        self._cancelling: Deferred[None] | None = None
         self._relay = relay
         self._cutter: FrameCutter | None = FrameCutter(max_length=1 << 20)
         self._replies = ReplyQueue(self)
         self._turns = self._replies.turns
+        self._cancelling = Cancelling(lambda: cancel(self), self._turns)
         self._holder: Any = None
         self._seen: Turn | None = None
         self._failed = False
@@ -122,6 +122,8 @@ class Server:
             cutter = self._cutter
             if cutter is None:
                 self._replies.feed(data)
+                if self._cancelling.wanted is not None:
+                    self._cancelling.go_on()
             else:
                 self._login(cutter, data)
         except ProtocolViolation as error:
@@ -271,27 +273,13 @@ class Server:
 
     # Cancelling.
 
-    def cancel(self) -> None:
-        """Ask PostgreSQL to cancel what this server is doing."""
-        if self._cancelling is None and self.alive:
-            self._cancelling = self._cancel(self)
-            self._cancelling.addBoth(self._cancelled)
-
-    def _cancelled(self, _result: object) -> None:
-        self._cancelling = None
+    def cancel(self, turn: Turn) -> Deferred[None]:
+        """Ask PostgreSQL to cancel that turn, once it is at the head. Fires when no cancel request is under way."""
+        return self._cancelling.cancel(turn)
 
     def settled(self) -> Deferred[None] | None:
         """None, or a Deferred for when no cancel request can hit it any more."""
-        if self._cancelling is None:
-            return None
-        settled: Deferred[None] = Deferred()
-
-        def told(result: None) -> None:
-            settled.callback(None)
-            return result
-
-        self._cancelling.addBoth(told)
-        return settled
+        return self._cancelling.settled()
 
     # Backpressure.
 
@@ -373,6 +361,7 @@ class Server:
         self.gone(self, expected)
         if holder is not None:
             holder.server_gone(self, reason)
+        self._cancelling.lost()
 
 
 class Aside(Unattended):

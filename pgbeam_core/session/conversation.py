@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.leases import Lease, Server
 from pgbeam_core.query import Answer, Query, Refusal, Result, Statement
@@ -398,15 +400,21 @@ class Conversation:
         self.endings.told = self.endings.told or frame[:1] == b"E"
         self.client.write(frame)
 
-    def cancel(self) -> None:
-        """The client asks that what it waits for be cancelled."""
+    def cancel(self) -> Deferred[None] | None:
+        """The client asks that what it waits for be cancelled. Gives None, or what fires when that has been seen to."""
         lease = self.session.lease
         if self.pending is not None:
             self.pending.cancel()
-        elif self.turn is not None and lease is not None:
+        elif lease is None:
+            return None
+        elif self.turn is None:
+            return lease.server.settled()
+        elif lease.shared and not lease.server.is_at_head(self.turn):
+            self.endings.cancel_behind(self.turn, lease)
+        else:
             self.endings.cancelled = True
-            if not lease.shared or lease.server.is_at_head(self.turn):
-                lease.server.cancel()
+            return lease.server.cancel(self.turn)
+        return None
 
     def client_full(self) -> None:
         """The client does not read as fast as it is written to."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pgbeam_core.leases import Lease, Server
 from pgbeam_core.query import Query, Refusal, Result
 from pgbeam_core.session import outcome
-from pgbeam_core.session.questions import Go
+from pgbeam_core.session.questions import CANCELLED, Go
 from pgbeam_core.session.turns import Owner, Turn
 from pgbeam_core.session.unattended import Unattended
 from pgbeam_core.session.world import Phase
@@ -168,6 +168,17 @@ class Endings:
         self._conversation.session.lease = None
         self._once_more()
         return _Leftover(lease)
+
+    def cancel_behind(self, turn: Turn, lease: Lease) -> None:
+        """The client cancels a shared turn that the server has not begun with: others' turns must not be hit."""
+        conversation = self._conversation
+        lease.server.state.add("moved_on")
+        turn.pass_to(_Leftover(lease))
+        conversation.session.lease = conversation.turn = self._retry = None
+        conversation.sender.forget()
+        conversation.phase = Phase.IDLE
+        conversation.questions.refuse(turn.queries, "pgbeam", CANCELLED)
+        conversation.on()
 
     def _once_more(self) -> None:
         """A shared turn never had its chance: it gets a server of its own."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
 
 from pgbeam_core.errors import PgBeamError, ServerRefused, UpstreamUnavailable
 from pgbeam_core.leases import Lease, Server
@@ -51,7 +52,11 @@ class Leasing:
         target = queries[0].target if queries and queries[0].target is not None else session.project.primary
         if session.lease is not None:
             if target == session.lease.server.target or not queries or not self.may_choose():
-                go()
+                settled = session.lease.server.settled() if conversation.turn is None else None
+                if settled is None:
+                    go()
+                else:  # a cancel request for what came before may still be under way, and must not hit this
+                    self._settle(settled, queries, go)
                 return
             self._home, session.lease = session.lease, None
         if session.project.pool_mode == "statement" and any(_begins(query.statement) for query in queries):
@@ -64,6 +69,22 @@ class Leasing:
             self._leased(got, queries, go)
         else:
             self._wait(got, target, queries, go)
+
+    def _settle(self, settled: Deferred[None], queries: list[Query], go: Go) -> None:
+        conversation = self._conversation
+        conversation.phase = Phase.WAITING
+        conversation.pending = settled
+
+        def over(result: Any) -> None:
+            if not conversation.resumed():
+                return
+            if isinstance(result, Failure):
+                self._no_server(queries, result.value or CancelledError())
+            else:
+                self.lease_for(queries, go)
+            conversation.on()
+
+        settled.addBoth(over)
 
     def _wait(self, got: Any, target: Target, queries: list[Query], go: Go) -> None:
         conversation = self._conversation
@@ -160,12 +181,20 @@ class Leasing:
         elif session.keeps_server:
             return
         elif conversation.effects.doubtful:
+            settled = lease.server.settled()
+            if settled is not None:  # the client's cancel request must not hit the question
+                settled.addCallback(lambda _: self._settled(lease))
+                return
             conversation.effects.doubtful = False
             self._inspecting += 1
             server = lease.server
             conversation.sender.inspect(lambda values, pins: self._inspected(server, values, pins))
         elif not session.pins and not self._inspecting:
             self.give_back(lease)
+
+    def _settled(self, lease: Lease) -> None:
+        if self._conversation.phase is Phase.IDLE and self._conversation.session.lease is lease:
+            self.let_go()
 
     def _inspected(self, server: Server, values: dict[str, str], pins: set[str]) -> None:
         """The server has told what the session left on it."""

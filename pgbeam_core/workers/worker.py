@@ -128,12 +128,11 @@ class Worker:
 
     # Cancel requests: the key is known to one worker, and may be brought to another.
 
-    def _cancel(self, message: Message) -> bool:
+    def _cancel(self, message: Message) -> bool | Deferred[bool]:
         request = CancelRequest(message["pid"], bytes.fromhex(message["secret"]))
         conversation = self._service.beam.cancel_keys.find(request)
-        if conversation is not None:
-            conversation.cancel()
-        return conversation is not None
+        done = conversation.cancel() if conversation is not None else None
+        return conversation is not None if done is None else done.addCallback(lambda _: True)
 
     def _cancel_elsewhere(self, request: CancelRequest) -> Deferred[object]:
         asked = self.link.ask("cancel", pid=request.pid, secret=request.secret.hex())
