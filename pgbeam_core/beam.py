@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pgbeam_core.net.client import ClientProtocol
     from pgbeam_core.settings import Project, Settings
 
+_DEFINED = "definitions"
+"""The news that definitions have changed."""
 _MOST_SURVEYS = 500
 """Databases whose catalogs are remembered. Beyond that all are forgotten, and asked for again."""
 
@@ -53,6 +55,7 @@ class Beam:
         """What is answered on the control socket."""
         self.news = News()
         """What workers tell each other."""
+        self.news.hear(_DEFINED, self._defined_elsewhere)
         self.cancel_keys = CancelKeys(random)
         self.logins = Deadlines(reactor, LOGIN_TIMEOUT)
         """Of the clients that are logging in."""
@@ -77,9 +80,13 @@ class Beam:
         return statement
 
     def tables_changed(self, statement: Statement) -> None:
-        """A statement that defines tables, or may have, was completed somewhere."""
+        """A statement that defines tables, functions or roles, or may have, was completed somewhere."""
         if "temp_table" not in statement.makes:
             self.epoch += 1
+            self.news.tell(_DEFINED, None)
+
+    def _defined_elsewhere(self, _value: object) -> None:
+        self.epoch += 1
 
     def stats(self, session: Session) -> ProjectStats:
         """Where to count what a session does."""

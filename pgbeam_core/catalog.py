@@ -54,7 +54,7 @@ SELECT 'version', 'relations', sum(hashtext(concat_ws(' ', c.oid, c.xmin, a.attn
 SELECT 'version', 'policies', sum(hashtext(concat_ws(' ', oid, xmin))::bigint) FROM pg_policy;
 SELECT 'version', 'schemas', sum(hashtext(concat_ws(' ', oid, xmin))::bigint) FROM pg_namespace WHERE nspname {_USERS};
 SELECT 'version', 'members', sum(hashtext(concat_ws(' ', roleid, member, xmin))::bigint) FROM pg_auth_members;
-SELECT 'version', 'roles', sum(hashtext(concat_ws(' ', rolname, rolsuper, rolbypassrls, rolinherit))::bigint)
+SELECT 'version', 'roles', sum(hashtext(concat_ws(' ', oid, rolname, rolsuper, rolbypassrls, rolinherit))::bigint)
  FROM pg_roles
 """.encode()
 """Gives the rows that a Catalog is made of. Reads of catalogs only, one transaction, with no effect but their locks.

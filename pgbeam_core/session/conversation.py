@@ -450,6 +450,7 @@ class Conversation:
             left, now = Refusal("08006", f"client left in the middle: {reason}"), self.world.now()
             for query in self.turn.queries:
                 self.report(query, outcome.refused(query, "server", left, now))
+        self.effects.lost([] if self.turn is None else self.turn.queries)
         self.leasing.leave(reason, idle=idle)
 
     def drop_batch(self) -> None:

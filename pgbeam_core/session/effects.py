@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pgbeam_core.query import Kind, Statement
+from pgbeam_core.query import Kind, Query, Statement
 from pgbeam_core.session.extended import Book
 from pgbeam_core.session.inspection import mentioned
 from pgbeam_core.session.session import Session
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _MAY_DROP = frozenset({Kind.DDL, Kind.CLOSE, Kind.DEALLOCATE, Kind.UNLISTEN, Kind.MULTI})
 """What may take away the state that pins a session; which of it is left, the server knows."""
-_DEFINES = frozenset({Kind.DDL, Kind.DO, Kind.CALL, Kind.UNKNOWN})
+_DEFINES = frozenset({Kind.DDL, Kind.DO, Kind.CALL, Kind.TWO_PHASE, Kind.UNKNOWN})
+"""What may change definitions, of tables, functions, rights or roles."""
 _DOUBTFUL = frozenset({"unknown", "function"})
 """What a statement "makes" when only the server can tell."""
 _ROLLED_BACK = frozenset({"temp_table", "listen", "with_hold"})
@@ -29,6 +30,7 @@ class Effects:
     __slots__ = (
         "_at_startup",
         "_book",
+        "_defined",
         "_new_pins",
         "_session",
         "_tables_changed",
@@ -45,6 +47,8 @@ class Effects:
         self._book = book
         self._new_pins: set[str] = set()
         self._touched = False
+        self._defined: Statement | None = None
+        """The last one in the open transaction that may have changed definitions: others see them when it is over."""
         self._at_startup = False
         """The server has gone back to its own startup parameters; this client's application_name is not among them."""
         self.doubtful = False
@@ -73,6 +77,7 @@ class Effects:
         if statement.drops:
             self._unpin(statement.drops, server)
         if statement.kind in _DEFINES:
+            self._defined = statement
             self._tables_changed(statement)
         follow = _FOLLOW.get(statement.kind)
         if follow is not None:
@@ -127,6 +132,21 @@ class Effects:
                 self.over.append(not failed)
             self._transaction_over(committed=not failed)
             self._book.portals.clear()
+            self._known_anew()
+
+    def lost(self, queries: list[Query]) -> None:
+        """The server is gone in the middle of these: what they define may be there."""
+        for query in queries:
+            for part in query.statement.parts or (query.statement,):
+                if part.kind in _DEFINES:
+                    self._defined = part
+        self._known_anew()
+
+    def _known_anew(self) -> None:
+        """The transaction is over, whichever way: what was learnt of definitions while it was open is outdated."""
+        if self._defined is not None:
+            defined, self._defined = self._defined, None
+            self._tables_changed(defined)
 
     def _transaction_over(self, *, committed: bool) -> None:
         self._session.settings.over(committed=committed)

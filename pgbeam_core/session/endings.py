@@ -143,6 +143,7 @@ class Endings:
         now = conversation.world.now()
         for query in turn.queries:
             conversation.report(query, outcome.refused(query, "server", error, now))
+        conversation.effects.lost(turn.queries)
         conversation.turn = None
         # Words of ours inside half a row would be read as the rest of it.
         self.told = turn.error is not None or turn.torn

@@ -12,6 +12,7 @@ _EFFECTS = frozenset(
         Kind.SAVEPOINT,
         Kind.RELEASE,
         Kind.ROLLBACK_TO,
+        Kind.TWO_PHASE,
         Kind.DISCARD,
         Kind.CLOSE,
         Kind.DEALLOCATE,
