@@ -70,6 +70,8 @@ class Effects:
             if any(change.name == "all" and change.action == "reset" for change in statement.settings):
                 session.variables.reset_all(in_transaction=session.in_transaction)
             self.doubtful = self.doubtful or bool(session.settings.unknown)
+            if session.settings.too_many:
+                self.pin("setting", server)
         if statement.makes:
             self._made(statement.makes, statement.text, server)
         if session.pins and (statement.kind in _MAY_DROP or "function" in statement.makes):
@@ -102,7 +104,7 @@ class Effects:
         kept = {name: value for name, value in settings.now.items() if name in UNSEEN or "." in name}
         settings.now = {**kept, **values}
         settings.unknown = self.maybe_set = frozenset()
-        server.settings = dict(settings.now)
+        server.settings = settings.now
         self._session.pins.intersection_update({"setting"})
         self._session.pins.update(pins)
         if "prepare" not in pins:
@@ -113,9 +115,10 @@ class Effects:
         """The transaction is over: this server now has the parameters that the client has set."""
         if not self._touched:
             return
-        server.settings = dict(self._session.settings.now)
+        now = self._session.settings.now
         if self._at_startup and not self._session.keeps_server:
-            server.settings.pop("application_name", None)
+            now = {name: value for name, value in now.items() if name != "application_name"}
+        server.settings = now
         self._touched = self._at_startup = False
 
     def pin(self, reason: str, server: Server) -> None:
@@ -188,7 +191,7 @@ class Effects:
         self._book.of_sql.clear()
         self._book.portals.clear()
         server.statements.clear()
-        server.settings.clear()
+        server.settings = {}
 
     def _prepare(self, statement: Statement, _tag: bytes, _server: Server) -> None:
         if statement.subject is not None:

@@ -18,13 +18,14 @@ Lookup = Callable[[bytes], Statement]
 
 
 class Portal:
-    """A bound statement. `binding` is the part of the Bind message behind the names."""
+    """A bound statement. `bind` is the Bind message that made it, `request` the request that was part of."""
 
-    __slots__ = ("binding", "prepared", "started")
+    __slots__ = ("bind", "prepared", "request", "started")
 
-    def __init__(self, prepared: Prepared, binding: bytes) -> None:
+    def __init__(self, prepared: Prepared, bind: bytes, request: object) -> None:
         self.prepared = prepared
-        self.binding = binding
+        self.bind = bind
+        self.request = request
         self.started = False
         """An Execute has been sent for it: another one goes on where that stopped."""
 
@@ -63,19 +64,26 @@ class Step:
 
 PARSE, BIND, DESCRIBE, EXECUTE, CLOSE, FLUSH, SYNC = b"PBDECHS"
 STATEMENT, PORTAL = b"SP"
+_PASSED = frozenset((FLUSH, SYNC))
 
 
 class Plan:
     """A request of the extended protocol, or a part of one, read. `earlier` is the part before."""
 
-    __slots__ = ("executions", "new_portals", "new_statements", "steps")
+    __slots__ = ("executions", "needs_description", "needs_server", "new_portals", "new_statements", "request", "steps")
 
     def __init__(self, earlier: Plan | None = None) -> None:
         self.steps: list[Step] = []
         self.executions: list[Step] = []
         """The Executes that start a statement of the server."""
-        self.new_statements: dict[bytes, Prepared | None] = {} if earlier is None else dict(earlier.new_statements)
-        self.new_portals: dict[bytes, Portal | None] = {} if earlier is None else dict(earlier.new_portals)
+        self.needs_server = False
+        """Whether any message but Sync and Flush has to be seen by a server."""
+        self.needs_description = False
+        """Whether the client asks for a RowDescription."""
+        # All parts of a request have these in common: a copy for each would cost the square of their number.
+        self.request: object = object() if earlier is None else earlier.request
+        self.new_statements: dict[bytes, Prepared | None] = {} if earlier is None else earlier.new_statements
+        self.new_portals: dict[bytes, Portal | None] = {} if earlier is None else earlier.new_portals
 
     def read(self, frames: Sequence[bytes], book: Book, lookup: Lookup) -> Plan:
         """Take in the messages of a request. A malformed one is left for the server to judge."""
@@ -88,6 +96,8 @@ class Plan:
                     reader(self, step, book, lookup)
                 except ProtocolViolation:
                     step.malformed = True
+            if not step.local and step.tag not in _PASSED:
+                self.needs_server = True
         return self
 
     def _statement(self, name: bytes, book: Book) -> Prepared | None:
@@ -107,16 +117,17 @@ class Plan:
             self.new_statements[name] = step.prepared
 
     def _bind(self, step: Step, book: Book, _lookup: Lookup) -> None:
-        portal, name, binding_at = frontend.bind_names(step.frame)
+        portal, name, _ = frontend.bind_names(step.frame)
         step.name = name
         step.prepared = self._statement(name, book)
         if step.prepared is not None:
-            step.portal = self.new_portals[portal] = Portal(step.prepared, step.frame[binding_at:])
+            step.portal = self.new_portals[portal] = Portal(step.prepared, step.frame, self.request)
             step.local = local.is_local(step.prepared.statement)
         else:
             self.new_portals[portal] = None
 
     def _describe(self, step: Step, book: Book, _lookup: Lookup) -> None:
+        self.needs_description = True
         step.kind, step.name = frontend.describe_target(step.frame)
         if step.kind == STATEMENT:
             step.prepared = self._statement(step.name, book)
@@ -148,15 +159,8 @@ class Plan:
 
     def binding_of(self, execution: Step) -> bytes | None:
         """The Bind message of an execution, when it is part of this request."""
-        for step in self.steps:
-            if step.tag == BIND and step.portal is execution.portal:
-                return step.frame
-        return None
-
-    @property
-    def needs_server(self) -> bool:
-        """Whether any message but Sync and Flush has to be seen by a server."""
-        return any(not step.local and step.tag not in (SYNC, FLUSH) for step in self.steps)
+        portal = execution.portal
+        return portal.bind if portal is not None and portal.request is self.request else None
 
     @property
     def answerable(self) -> bool:
@@ -171,11 +175,6 @@ class Plan:
         """Whether it is one execution of which the client is about to learn the columns."""
         asked = any(step.tag == PARSE or (step.tag == DESCRIBE and step.kind == PORTAL) for step in self.steps)
         return asked and len(self.executions) == 1
-
-    @property
-    def needs_description(self) -> bool:
-        """Whether the client asks for a RowDescription."""
-        return any(step.tag == DESCRIBE for step in self.steps)
 
     def reply(self, answer: Answer) -> bytes:
         """The whole reply but for ReadyForQuery, around a kept answer."""

@@ -211,12 +211,13 @@ class Sender:
     def _prepare_server(self) -> None:
         """Give the server the client's run-time parameters, ahead of the request."""
         session, server = self._conversation.session, self._server
-        if server.settings == session.settings.now or session.in_transaction:
+        has, now = server.settings, session.settings.now
+        if has is now or session.in_transaction:
             return
-        sql = settings.difference(server.settings, session.settings.now)
+        sql = settings.difference(has, now)
         if sql is not None:
             server.aside(frontend.Query(sql).to_bytes(), "its settings could not be made those of the client")
-        server.settings = dict(session.settings.now)
+        server.settings = now
 
     def _write(self, plan: Plan) -> tuple[list[bytes], list[Owed], dict[bytes, bytes]]:
         for step in plan.executions:

@@ -2,6 +2,9 @@
 
 Only explicit values are kept, relative to the startup parameters, so RESET returns to what the client started with.
 A lease on a server whose values differ costs one more message ahead of the client's own.
+
+Values are never changed in place: whoever has them has them for good, and that they are the same object says without a
+look that they are equal.
 """
 
 from __future__ import annotations
@@ -16,6 +19,11 @@ _AUTHORIZATION = ("session_authorization", "role")
 """Told last and in this order: each decides what may still be set."""
 HIDDEN = ""
 """The name in a server's values that stands for parameters which nobody knows and no catalog shows."""
+MOST = 200
+"""Parameters that follow a session from server to server, each of which has to be told all of them anew. With more the
+session keeps its server."""
+MOST_BYTES = 64 * 1024
+"""Of their names and values together, likewise."""
 UNSEEN = frozenset(_AUTHORIZATION)
 """Parameters that pg_settings does not show."""
 
@@ -24,27 +32,35 @@ class Settings:
     """The values that one client has set, with the transaction behaviour of SET.
 
     `now` is what a statement would see, SET LOCAL aside. `unknown` names those that were set to something that only
-    the server knows.
+    the server knows. `too_many`: there are more than can follow the session; those beyond are not in `now`.
     """
 
-    __slots__ = ("_base", "_before", "_savepoints", "now", "unknown")
+    __slots__ = ("_base", "_before", "_savepoints", "now", "too_many", "unknown")
 
     def __init__(self, base: Values) -> None:
         """`base` holds what RESET returns to where that is not the server's own startup value."""
         self._base = dict(base)
-        self.now = dict(base)
+        self.now = self._base
+        self.too_many = False
         self.unknown: frozenset[str] = frozenset()
         self._before: tuple[Values, frozenset[str]] | None = None
         self._savepoints: list[tuple[str, Values, frozenset[str]]] = []
 
     def change(self, changes: Iterable[SettingChange]) -> None:
         """A statement with these changes has succeeded."""
-        for change in changes:
-            if change.local or change.action == "show":
-                continue
-            if self._before is None:
-                self._before = (dict(self.now), self.unknown)
+        wanted = [change for change in changes if not change.local and change.action != "show"]
+        if not wanted:
+            return
+        before = self.now
+        if self._before is None:
+            self._before = (before, self.unknown)
+        self.now = dict(before)
+        for change in wanted:
             self._apply(change)
+        if sum(len(name) + len(value) for name, value in self.now.items()) > MOST_BYTES:
+            self.too_many = True
+            changed = {change.name for change in wanted}
+            self.now = {name: value for name, value in before.items() if name not in changed}
 
     def _apply(self, change: SettingChange) -> None:
         name = change.name
@@ -57,23 +73,31 @@ class Settings:
         elif change.action == "reset" or (change.literal and change.value is None):
             self._reset(name)
         elif change.literal and change.value is not None:
-            self.now[name] = change.value
-            self.unknown -= {name}
-        else:
+            self._set(name, change.value)
+        elif name in self.unknown or len(self.unknown) < MOST:
             self.unknown |= {name}
+        else:
+            self.too_many = True
         if name == "session_authorization":
             self.now.pop("role", None)
 
+    def _set(self, name: str, value: str) -> None:
+        if name in self.now or len(self.now) < MOST:
+            self.now[name] = value
+        else:
+            self.too_many = True
+        self.unknown -= {name}
+
     def _reset(self, name: str) -> None:
         if name in self._base:
-            self.now[name] = self._base[name]
+            self._set(name, self._base[name])
         else:
             self.now.pop(name, None)
         self.unknown -= {name}
 
     def savepoint(self, name: str) -> None:
         """A savepoint was set."""
-        self._savepoints.append((name, dict(self.now), self.unknown))
+        self._savepoints.append((name, self.now, self.unknown))
 
     def release(self, name: str) -> None:
         """A savepoint was released, and with it all that were set after it."""
@@ -87,8 +111,7 @@ class Settings:
         for place in range(len(self._savepoints) - 1, -1, -1):
             if self._savepoints[place][0] == name:
                 del self._savepoints[place + 1 :]
-                _, now, self.unknown = self._savepoints[place]
-                self.now = dict(now)
+                _, self.now, self.unknown = self._savepoints[place]
                 return
 
     def over(self, *, committed: bool) -> None:
@@ -100,14 +123,15 @@ class Settings:
 
     def discard_all(self) -> None:
         """DISCARD ALL: back to the startup parameters."""
-        self.now = dict(self._base)
+        self.now = self._base
         self.unknown = frozenset()
+        self.too_many = False
         self._before = None
 
 
 def difference(has: Values, wanted: Values) -> bytes | None:
     """The SQL that makes a server with the values `has` one with the values `wanted`; None if they are equal."""
-    if has == wanted:
+    if has is wanted or has == wanted:
         return None
     parts: list[str] = []
     if HIDDEN in has:

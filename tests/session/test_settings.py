@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgbeam_core.query import Refusal, SettingChange
-from pgbeam_core.session.settings import Settings, difference, literal
+from pgbeam_core.session.settings import MOST, MOST_BYTES, Settings, difference, literal
 from pgbeam_core.session.variables import VariableError, Variables
 
 NAMES = ["search_path", "timezone", "application_name"]
@@ -235,3 +235,43 @@ def test_a_bad_startup_option_is_an_error() -> None:
     """`options=-c pgbeam.debug=maybe` is refused at login."""
     with pytest.raises(VariableError):
         Variables(ask, {"debug": "maybe"})
+
+
+def _set(name: str, value: str) -> SettingChange:
+    return SettingChange("set", name, value)
+
+
+def test_more_settings_than_can_follow_are_not_kept() -> None:
+    """A client that sets thousands of parameters costs PgBeam no more than one that sets 200, and is told apart."""
+    settings = Settings({})
+    for number in range(MOST):
+        settings.change([_set(f"app.v{number}", "x")])
+    assert len(settings.now) == MOST
+    assert not settings.too_many
+    settings.change([_set(f"app.v{number}", "x") for number in range(5000)])
+    assert len(settings.now) == MOST
+    assert settings.too_many
+    settings.discard_all()
+    assert settings.now == {}
+    assert not settings.too_many
+
+
+def test_settings_of_great_length_are_not_kept() -> None:
+    """Nor do long values pile up: what follows a session has to be told to each of its servers."""
+    settings = Settings({})
+    settings.change([_set("app.small", "x")])
+    settings.change([_set("app.large", "x" * MOST_BYTES)])
+    assert settings.now == {"app.small": "x"}
+    assert settings.too_many
+
+
+def test_settings_that_somebody_has_do_not_change() -> None:
+    """A server that was told a session's settings is equal to it until the session changes, and only then."""
+    settings = Settings(BASE)
+    told = settings.now
+    settings.savepoint("a")
+    assert settings.now is told
+    settings.change([_set("app.a", "x")])
+    assert told == BASE
+    settings.rollback_to("a")
+    assert settings.now is told

@@ -43,8 +43,8 @@ class Scope:
 
     def __init__(self, session: Session) -> None:
         now = session.settings.now
-        self.settings = dict(now)
-        """The settings it holds for."""
+        self.settings = now
+        """The settings it holds for; they are never changed in place."""
         identity = session.identity
         effective = sorted((name, value) for name, value in now.items() if name not in NEUTRAL)
         project = session.project

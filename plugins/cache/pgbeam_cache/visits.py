@@ -49,7 +49,8 @@ class Visit:
     def scope(self) -> Scope:
         """For the settings that it has now."""
         scope = self._scope
-        if scope is None or scope.settings != self.session.settings.now:
+        now = self.session.settings.now
+        if scope is None or (scope.settings is not now and scope.settings != now):
             scope = self._scope = Scope(self.session)
         return scope
 

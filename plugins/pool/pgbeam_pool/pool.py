@@ -31,6 +31,8 @@ BREAKER_OPEN = "upstream unavailable (circuit breaker open)"
 SPARE = 10
 """Idle servers of one identity that logins may pile up."""
 _NO_ROOM = "53300"
+_MOST_COMPARED = 2000
+"""Settings of idle servers that are looked at for one that has the wanted ones: telling costs less."""
 WAITED_TOO_LONG = "timed out waiting for a server connection"
 
 
@@ -234,9 +236,14 @@ class TargetPool:
         idle = self.idle.get(identity)
         if not idle:
             return None
+        patience = _MOST_COMPARED
         for place in range(len(idle) - 1, -1, -1):
-            if idle[place].settings == settings:
+            has = idle[place].settings
+            if has is settings or (len(has) == len(settings) and has == settings):
                 return idle.pop(place)
+            patience -= 1 + len(has)
+            if patience < 0:
+                break
         return None if exactly else idle.pop()
 
     def _take_same(self, identity: Identity, settings: Mapping[str, str]) -> Server | None:
