@@ -28,6 +28,20 @@ class AncientProtocol(ProtocolViolation):
     sqlstate = "0A000"
 
 
+class Unanswered(ProtocolViolation):
+    """What PostgreSQL writes to its log only: it hangs up without a word."""
+
+
+class NoUser(ProtocolViolation):
+    """A startup packet without a user. `offer` is what the client is told of the protocol before that."""
+
+    sqlstate = "28000"
+
+    def __init__(self, offer: bytes) -> None:
+        super().__init__("no PostgreSQL user name specified in startup packet")
+        self.offer = offer
+
+
 class SettingsError(PgBeamError):
     """A setting is unknown, of the wrong type or out of range. The message names file, key and value."""
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pgbeam_core.errors import AncientProtocol, PgBeamError, ProtocolViolation, ServerRefused
+from pgbeam_core.errors import AncientProtocol, NoUser, PgBeamError, ProtocolViolation, ServerRefused, Unanswered
 from pgbeam_core.firing import PluginRaised
 from pgbeam_core.leases import Lease
 from pgbeam_core.net.login import RelayedLogin
@@ -39,6 +39,7 @@ Elsewhere = Callable[[CancelRequest], "Deferred[object]"]
 
 _PASSWORD = ord("p")
 _TERMINATE = ord("X")
+_IN_THE_MIDDLE = "This could be either a client-software bug or evidence of an attempted man-in-the-middle attack."
 
 
 class ClientProtocol:
@@ -87,7 +88,11 @@ class ClientProtocol:
         except AncientProtocol as error:
             # A client of protocol 2 knows no other form of error.
             self.hang_up(error.message, b"EFATAL:  " + error.message.encode() + b"\n\x00")
+        except Unanswered as error:
+            self.hang_up(error.message)
         except ProtocolViolation as error:
+            if isinstance(error, NoUser):
+                self.write(error.offer)
             farewell = backend.error_response("FATAL", error.sqlstate, error.message, None, error.hint)
             self.hang_up(error.message, farewell)
 
@@ -95,16 +100,20 @@ class ClientProtocol:
         packet = self._reader.feed(data)
         while packet is not None:
             if isinstance(packet, SSLRequest | GSSENCRequest):
-                # A client that sends on without waiting for the answer may be an attacker's (CVE-2021-23214).
-                if self._reader.rest():
-                    raise ProtocolViolation("received unencrypted data after SSL request")
-                self.transport.write(b"N")
+                self._no_encryption("SSL" if isinstance(packet, SSLRequest) else "GSSAPI encryption")
                 return
             if isinstance(packet, CancelRequest):
                 self._cancel(packet)
                 return
             self._started(packet)
             return
+
+    def _no_encryption(self, kind: str) -> None:
+        self.transport.write(b"N")
+        # A client that sends on without waiting for the answer may be an attacker's (CVE-2021-23214).
+        if self._reader.rest():
+            message = f"received unencrypted data after {kind} request"
+            self.hang_up(message, backend.error_response("FATAL", "08P01", message, _IN_THE_MIDDLE))
 
     def _cancel(self, request: CancelRequest) -> None:
         self._take = _ignore

@@ -101,9 +101,15 @@ class Server:
     # Logging in.
 
     def makeConnection(self, transport: Any) -> None:
-        """Connected: say who we are."""
+        """Connected: say who we are, unless nobody wants to know any more."""
         self.transport = transport
-        parameters = {"user": self.identity.user, "database": self.identity.database, **dict(self.identity.parameters)}
+        if self._failed:
+            # The connection was on its way here when it was given up: whoever gave up had nothing to close yet.
+            transport.abortConnection()
+            return
+        user, database = self.identity.user, self.identity.database
+        parameters = {"user": user, **({} if database == user else {"database": database})}
+        parameters.update(self.identity.parameters)
         if self._application_name is not None:
             parameters["application_name"] = self._application_name
         if self._relay is not None:

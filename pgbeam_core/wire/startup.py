@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from pgbeam_core.errors import AncientProtocol, ProtocolViolation
+from pgbeam_core.errors import AncientProtocol, NoUser, ProtocolViolation, Unanswered
 from pgbeam_core.wire.backend import NegotiateProtocolVersion
 from pgbeam_core.wire.message import INT32, INVALID_FORMAT, UINT32, cstring, raw, text
 from pgbeam_core.wire.options import options_to_settings, without_options
@@ -30,6 +30,8 @@ MIN_LENGTH = 8
 MAX_LENGTH = 10_004
 """PostgreSQL takes 10,000 bytes behind the length word."""
 
+INVALID_LENGTH = "invalid length of startup packet"
+
 _PROTOCOL_OPTION = "_pq_."
 
 
@@ -40,7 +42,7 @@ def _packet(code: int, body: bytes = b"") -> bytes:
 def _opened(data: bytes) -> tuple[int, bytes]:
     """Code and body of a whole packet."""
     if len(data) < MIN_LENGTH or len(data) > MAX_LENGTH or UINT32.unpack_from(data)[0] != len(data):
-        raise ProtocolViolation("invalid length of startup packet")
+        raise Unanswered(INVALID_LENGTH)
     return UINT32.unpack_from(data, 4)[0], data[8:]
 
 
@@ -76,14 +78,14 @@ class StartupMessage:
         version, body = _opened(data)
         major, minor = version >> 16, version & 0xFFFF
         if major != MAJOR:
-            raise (AncientProtocol if major < MAJOR else ProtocolViolation)(
+            raise (AncientProtocol if 0 < major < MAJOR else ProtocolViolation)(
                 f"unsupported frontend protocol {major}.{minor}: server supports 3.0 to {MAJOR}.{NEWEST_MINOR}",
                 sqlstate="0A000",
             )
-        parameters = _parameters(body)
-        if not parameters.get("user"):
-            raise ProtocolViolation("no PostgreSQL user name specified in startup packet", sqlstate="28000")
-        return cls(major, minor, parameters)
+        startup = cls(major, minor, _parameters(body))
+        if not startup.parameters.get("user"):
+            raise NoUser(negotiate(startup) or b"")
+        return startup
 
 
 def _parameters(body: bytes) -> dict[str, str]:
@@ -146,9 +148,9 @@ class CancelRequest:
         code, body = _opened(data)
         _expect(CANCEL_REQUEST, code)
         if len(body) < 4:
-            raise ProtocolViolation("invalid length of cancel request packet")
+            raise Unanswered("invalid length of cancel request packet")
         if not 4 <= len(body) - 4 <= 256:
-            raise ProtocolViolation("invalid length of cancel key in cancel request packet")
+            raise Unanswered("invalid length of cancel key in cancel request packet")
         return cls(INT32.unpack_from(body)[0], body[4:])
 
 
@@ -169,14 +171,17 @@ _REQUESTS: dict[int, type[SSLRequest | GSSENCRequest | CancelRequest]] = {
 class StartupReader:
     """Read the packets that come before the first message: requests for encryption, then one StartupMessage.
 
+    Each kind of encryption may be asked for once. A second time its code is no more than a version that nobody speaks.
+
     Packets come one at a time, because the client waits for the answer to each. What follows a packet stays held, for
     `rest` to give to whoever reads on, or for the next `feed` to read as another packet.
     """
 
-    __slots__ = ("_held",)
+    __slots__ = ("_held", "_requests")
 
     def __init__(self) -> None:
         self._held = b""
+        self._requests = dict(_REQUESTS)
 
     def feed(self, data: bytes) -> Packet | None:
         """Take what arrived; give the packet when it is whole. Raise ProtocolViolation."""
@@ -185,11 +190,12 @@ class StartupReader:
             return None
         length: int = UINT32.unpack_from(self._held)[0]
         if not MIN_LENGTH <= length <= MAX_LENGTH:
-            raise ProtocolViolation("invalid length of startup packet")
+            raise Unanswered(INVALID_LENGTH)
         if len(self._held) < length:
             return None
         packet, self._held = self._held[:length], self._held[length:]
-        return _REQUESTS.get(UINT32.unpack_from(packet, 4)[0], StartupMessage).from_bytes(packet)
+        code: int = UINT32.unpack_from(packet, 4)[0]
+        return self._requests.pop(code, StartupMessage).from_bytes(packet)
 
     def rest(self) -> bytes:
         """Give up what came after the last packet."""

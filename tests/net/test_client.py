@@ -118,19 +118,33 @@ def test_a_login_byte_by_byte(caller: Caller) -> None:
     assert tags(got) == "RSKZ"
 
 
-@pytest.mark.parametrize("request_", [SSLRequest(), GSSENCRequest()])
-def test_encryption_is_declined_and_the_login_goes_on(caller: Caller, request_: Any) -> None:
-    """`N`, as often as it is asked for; then the startup packet in clear."""
-    assert caller.send(request_.to_bytes()) == b"N"
-    assert caller.send(GSSENCRequest().to_bytes()) == b"N"
-    assert caller.send(SSLRequest().to_bytes()) == b"N"
+ENCRYPTIONS = [(SSLRequest(), GSSENCRequest()), (GSSENCRequest(), SSLRequest())]
+
+
+@pytest.mark.parametrize("requests", ENCRYPTIONS)
+def test_encryption_is_declined_and_the_login_goes_on(caller: Caller, requests: tuple[Any, Any]) -> None:
+    """`N`, for one kind after the other; then the startup packet in clear."""
+    for request in requests:
+        assert caller.send(request.to_bytes()) == b"N"
     assert tags(caller.send(HELLO)) == "RSKZ"
+
+
+@pytest.mark.parametrize("requests", ENCRYPTIONS)
+def test_encryption_is_declined_once(caller: Caller, requests: tuple[Any, Any]) -> None:
+    """A client cannot keep PgBeam busy with the same question: as in PostgreSQL it is a bad version the second time."""
+    for request in requests:
+        caller.send(request.to_bytes())
+    got = fields(caller.send(requests[0].to_bytes()))
+    assert (got["S"], got["C"]) == ("FATAL", "0A000")
+    assert got["M"].startswith("unsupported frontend protocol 1234.56")
+    assert caller.closed
 
 
 def test_bytes_behind_an_unanswered_request_for_encryption_are_refused(caller: Caller) -> None:
     """They may have been put there by somebody else."""
     got = caller.send(SSLRequest().to_bytes() + HELLO)
-    assert fields(got)["C"] == "08P01"
+    assert got[:1] == b"N"
+    assert fields(got[1:])["C"] == "08P01"
     assert caller.closed
 
 
@@ -141,13 +155,21 @@ def test_bytes_behind_an_unanswered_request_for_encryption_are_refused(caller: C
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"\x00\x00\x00\x00",
         b"\xff" * 8,
-        StartupMessage(3, 0, {"database": "shop"}).to_bytes(),
+        CancelRequest(1, b"four").to_bytes()[:3] + b"\x08" + CancelRequest(1, b"four").to_bytes()[4:8],
     ],
 )
-def test_garbage_is_told_off_and_cut(caller: Caller, garbage: bytes, door: Door) -> None:
-    """A browser, a TLS ClientHello, an impossible length, no user: FATAL, and no plugin is bothered."""
-    got = caller.send(garbage)
-    assert fields(got)["S"] == "FATAL"
+def test_garbage_is_cut_without_a_word(caller: Caller, garbage: bytes, door: Door) -> None:
+    """A browser, a TLS ClientHello, an impossible length, half a cancel request: PostgreSQL only logs these."""
+    assert caller.send(garbage) == b""
+    assert caller.closed
+    assert door.seen == []
+
+
+def test_a_startup_packet_without_a_user_is_told_off(caller: Caller, door: Door) -> None:
+    """FATAL, behind what there is to say of the protocol, and no plugin is bothered."""
+    got = caller.send(StartupMessage(3, 9, {"database": "shop"}).to_bytes())
+    assert tags(got) == "vE"
+    assert (fields(got)["S"], fields(got)["C"]) == ("FATAL", "28000")
     assert caller.closed
     assert door.seen == []
 

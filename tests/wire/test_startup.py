@@ -37,6 +37,15 @@ def test_a_packet_is_read_however_it_is_cut_and_what_follows_stays(sample: Packe
     assert reader.rest() == b""
 
 
+def test_encryption_is_asked_for_once_of_each_kind() -> None:
+    """A second SSLRequest is a version that nobody speaks, as in PostgreSQL 18."""
+    reader = StartupReader()
+    assert reader.feed(SSLRequest().to_bytes()) == SSLRequest()
+    assert reader.feed(GSSENCRequest().to_bytes()) == GSSENCRequest()
+    with pytest.raises(ProtocolViolation, match=r"unsupported frontend protocol 1234\.5679"):
+        reader.feed(SSLRequest().to_bytes())
+
+
 def test_a_reader_reads_one_packet_after_another() -> None:
     """A refused SSLRequest is followed by the startup message on the same connection."""
     start = StartupMessage(3, 0, {"user": "ann"})

@@ -1,0 +1,55 @@
+"""Servers that are opened, and those that nobody wants any more by the time they are reached."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from pgbeam_core.leases import Identity
+from pgbeam_core.net import opening
+from pgbeam_core.query import Target
+
+TARGET = Target("shop", "primary", "db.example.com", 5432)
+
+
+class Unstoppable:
+    """Connects a server although it was told to give up, as a socket does that was connected just then."""
+
+    def __init__(self) -> None:
+        self.transport = StringTransport()
+        self.server: Any = None
+
+    def __call__(self, _reactor: object, _target: object, server: Any) -> Deferred[Any]:
+        self.server = server
+        return Deferred(lambda _: None)
+
+    def arrive(self) -> None:
+        """It is connected."""
+        self.server.makeConnection(self.transport)
+
+
+def test_a_server_that_is_reached_after_its_client_has_left_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told nothing: PostgreSQL would ask for a password, and wait a minute for the answer."""
+    connect = Unstoppable()
+    monkeypatch.setattr(opening.transport, "connect", connect)
+    opener = opening.Opener(Clock(), TARGET, prepared_limit=10)
+    opened = opener(Identity("anna", "shop"), None, None)
+    opened.addErrback(lambda _: None)
+    opened.cancel()
+    connect.arrive()
+    assert connect.transport.disconnecting
+    assert connect.transport.value() == b""
+
+
+def test_a_server_is_told_no_database_that_it_would_choose_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that names only its user, at length, has a startup packet that PostgreSQL takes from PgBeam too."""
+    connect = Unstoppable()
+    monkeypatch.setattr(opening.transport, "connect", connect)
+    opening.Opener(Clock(), TARGET, prepared_limit=10)(Identity("n" * 9000, "n" * 9000), None, None)
+    connect.arrive()
+    assert len(connect.transport.value()) < 10_000
+    connect.server.close("the test is over")
