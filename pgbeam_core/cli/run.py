@@ -9,6 +9,7 @@ from typing import Any
 from pgbeam_core import logs, plugins, settings
 from pgbeam_core.cli import banner, options, reactor
 from pgbeam_core.commands import Command
+from pgbeam_core.errors import PgBeamError
 from pgbeam_core.settings import Settings
 
 UPSTREAM_PROJECT = "default"
@@ -100,8 +101,6 @@ def _live(chosen: Any, first: Settings, reread: Any, took: Any, manager: Any, *,
 
 
 def _unexpected(failure: Any, life: Any) -> None:
-    from pgbeam_core.errors import PgBeamError
-
     logs.log.failure("PgBeam failed", failure=failure)
     life.failure = PgBeamError(f"failed: {failure.getErrorMessage()}")
 
@@ -110,8 +109,12 @@ def _start_logging(current: Settings, *, tui: bool) -> logs.Log:
     """To stderr; with the TUI on the terminal, to a file."""
     stream = None
     if tui:
-        current.state_dir.mkdir(parents=True, exist_ok=True)
-        stream = (current.state_dir / "pgbeam.log").open("a", encoding="utf-8")
+        path = current.state_dir / "pgbeam.log"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stream = path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise PgBeamError(f"cannot write {path}: {error.strerror or error}") from error
     return logs.start(current.log_level, current.log_format, stream)
 
 

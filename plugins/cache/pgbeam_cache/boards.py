@@ -12,6 +12,7 @@ outlived the last numbers.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import mmap
 import os
@@ -77,7 +78,7 @@ def shared(path: Path, random: Callable[[int], bytes]) -> Board:
         fcntl.flock(descriptor, fcntl.LOCK_EX)  # held for microseconds, by processes that start
         head = _MAGIC + _boot()
         fits = os.fstat(descriptor).st_size == _BYTES
-        os.ftruncate(descriptor, _BYTES)
+        _allocate(descriptor)
         memory = mmap.mmap(descriptor, _BYTES)
         if not fits or memory[:_HEAD] != head:
             memory[_HEAD:] = bytes(_BYTES - _HEAD)
@@ -87,6 +88,18 @@ def shared(path: Path, random: Callable[[int], bytes]) -> Board:
     finally:
         fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing would not do: the map has a duplicate of the descriptor
         os.close(descriptor)
+
+
+def _allocate(descriptor: int) -> None:
+    """Make it as long as it has to be, without holes: to write into one on a full disk would end the process."""
+    status = os.fstat(descriptor)
+    if status.st_size == _BYTES and status.st_blocks * 512 >= _BYTES:
+        return
+    os.ftruncate(descriptor, _BYTES)
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, _BYTES)
+    elif status.st_size != _BYTES and os.pwrite(descriptor, bytes(_BYTES), 0) < _BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _boot() -> bytes:

@@ -77,6 +77,7 @@ class DiskStore:
                 disk=_Plain,
                 timeout=self._timeout,
                 size_limit=self._max_bytes,
+                sqlite_mmap_size=0,  # a file that is mapped and cut short by somebody else would end the process
                 eviction_policy="least-recently-stored",  # the one whose reads do not write
             )
         return self._cache

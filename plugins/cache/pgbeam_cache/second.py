@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from pgbeam_cache.boards import Board, shared
 from pgbeam_cache.disk import DiskStore
@@ -15,6 +16,8 @@ from pgbeam_cache.remote import Listener, RemoteStore
 from pgbeam_cache.settings import CacheSettings
 from pgbeam_cache.shelf import Got, Shelf, Thread
 from pgbeam_core import Answer, Beam
+
+log = Logger()
 
 FOLDER = "cache"
 """Under `state_dir`."""
@@ -100,7 +103,12 @@ def open_second(beam: Beam, settings: CacheSettings) -> SecondLevel | None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             board = shared(folder / "board", beam.random)
         except OSError as error:
-            shelf.failed(error)
+            log.error(
+                "the second level of the cache is off, each process caches for itself, until the next start: "
+                "cannot use {folder}: {error}",
+                folder=str(folder),
+                error=error.strerror or str(error),
+            )
             return None
         return SecondLevel(board, shelf, remote=False)
     board = Board(beam.random)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pickle
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 
 from pgbeam_cache.disk import DiskStore
 from pgbeam_cache.packing import MAGIC, Corrupt, Packed, pack, unpack
+from pgbeam_cache.second import open_second
+from pgbeam_cache.settings import CacheSettings
 from pgbeam_cache.shelf import Shelf
 from pgbeam_core import Answer
 from tests.plugins.cache.levels import AtOnce, on_disk
@@ -140,3 +146,23 @@ def test_a_folder_that_cannot_be_written_is_a_miss(tmp_path: Path) -> None:
     assert got == [(None, None)]
     assert shelf.counts["errors"] == 1
     assert world.run(world.session(), "SELECT 1") == "miss"
+
+
+def test_without_room_for_the_board_the_second_level_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk at the start costs the second level, with a line in the log that says so, and nothing else."""
+
+    def full(descriptor: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    world = World()
+    beam: Any = SimpleNamespace(
+        reactor=world.clock, random=os.urandom, settings=SimpleNamespace(state_dir=tmp_path / "state")
+    )
+    with capturedLogs() as events:
+        assert open_second(beam, CacheSettings()) is None
+    (event,) = events
+    text = formatEvent(event)
+    assert "the second level of the cache is off" in text
+    assert str(tmp_path / "state") in text
+    assert "No space left on device" in text
