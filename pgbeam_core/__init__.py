@@ -7,6 +7,7 @@ from pgbeam_core.console import Table
 from pgbeam_core.control.client import ask_running
 from pgbeam_core.control.registry import Control
 from pgbeam_core.errors import (
+    IdentityChanged,
     PasswordNeeded,
     PgBeamError,
     PluginError,
@@ -46,6 +47,7 @@ __all__ = [
     "Control",
     "Histogram",
     "Identity",
+    "IdentityChanged",
     "Kind",
     "Lease",
     "Name",

@@ -20,11 +20,12 @@ from pgbeam_core.wire import frontend
 class Rerun(Unattended):
     """One execution of a query, its reply kept. Owns its turn."""
 
-    def __init__(self, query: Query, max_bytes: int, now: Callable[[], float]) -> None:
+    def __init__(self, query: Query, max_bytes: int, now: Callable[[], float], epoch: int) -> None:
         self._query = query
         self._wanted: Mapping[str, str] = dict(query.session.settings.now)
         self._max_bytes = max_bytes
         self._now = now
+        self._epoch = epoch
         self._lease: Lease | None = None
         self._result: Deferred[Result] = Deferred(lambda _: self._give_up())
 
@@ -32,6 +33,9 @@ class Rerun(Unattended):
         """Run it on this lease, which is then released."""
         self._lease = lease
         server = lease.server
+        if server.roles_at != self._epoch:
+            server.roles_at = self._epoch
+            server.settings = settings.roles_in_doubt(server.settings)
         sql = settings.difference(server.settings, dict(self._wanted))
         if sql is not None:
             server.aside(frontend.Query(sql).to_bytes(), "its settings could not be made those of the client")

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import LoopingCall
 
 from pgbeam_core.asides import Rerun
 from pgbeam_core.asking import Question
 from pgbeam_core.control.registry import Control
 from pgbeam_core.errors import PluginError, UpstreamUnavailable
 from pgbeam_core.firing import Hooks
+from pgbeam_core.identities import Identities
 from pgbeam_core.leases import Identity, Lease, Opener, Pool
 from pgbeam_core.net import opening
 from pgbeam_core.net.cancel import CancelKeys
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from pgbeam_core.net.client import ClientProtocol
     from pgbeam_core.settings import Project, Settings
 
+RIGHTS_AGE = 60.0
+"""Seconds; roles and rights that were changed past PgBeam hold for all statements after that."""
 _DEFINED = "definitions"
 """The news that definitions have changed."""
 _MOST_SURVEYS = 500
@@ -47,7 +51,12 @@ class Beam:
         """Monotonic seconds."""
         self.random = random
         """That many unguessable bytes."""
+        self.definitions = 0
+        """Counts the definitions of tables, functions and roles that were seen to change."""
         self.epoch = 0
+        """The same, and every RIGHTS_AGE: what servers were told and what they have planned before then is renewed."""
+        self._ageing = LoopingCall(self._age)
+        self._ageing.clock = reactor
         self.sessions: dict[int, Session] = {}
         """The clients that have got past their startup packet, by session id."""
         self.clients: set[ClientProtocol] = set()
@@ -56,6 +65,8 @@ class Beam:
         self.news = News()
         """What workers tell each other."""
         self.news.hear(_DEFINED, self._defined_elsewhere)
+        self.identities = Identities(self.now, lambda: self.definitions)
+        """Which roles and databases names stand for."""
         self.cancel_keys = CancelKeys(random)
         self.logins = Deadlines(reactor, LOGIN_TIMEOUT)
         """Of the clients that are logging in."""
@@ -64,7 +75,7 @@ class Beam:
         self.function_call = self._statements.function_call()
         """What plugins are shown for a FunctionCall message."""
         self._pools: dict[Target, Pool] = {}
-        self._surveys: dict[tuple[str, str], Survey] = {}
+        self._surveys: dict[tuple[str | int, ...], Survey] = {}
         self._leftover: dict[Target, Project] = {}
         """Targets that the settings know no more, and clients still use."""
 
@@ -82,10 +93,14 @@ class Beam:
     def tables_changed(self, statement: Statement) -> None:
         """A statement that defines tables, functions or roles, or may have, was completed somewhere."""
         if "temp_table" not in statement.makes:
-            self.epoch += 1
+            self._defined_elsewhere()
             self.news.tell(_DEFINED, None)
 
-    def _defined_elsewhere(self, _value: object) -> None:
+    def _defined_elsewhere(self, _value: object = None) -> None:
+        self.definitions += 1
+        self.epoch += 1
+
+    def _age(self) -> None:
         self.epoch += 1
 
     def stats(self, session: Session) -> ProjectStats:
@@ -132,6 +147,15 @@ class Beam:
                     return project
         return self.settings.default_project
 
+    def start(self) -> None:
+        """Begin to doubt what was known for long."""
+        self._ageing.start(RIGHTS_AGE, now=False)
+
+    def stop(self) -> None:
+        """The end of that."""
+        if self._ageing.running:
+            self._ageing.stop()
+
     def reload(self, settings: Settings) -> None:
         """Take new settings, and let plugins know. Targets that are gone go with the last client that uses them."""
         before, self.settings = self.settings.projects, settings
@@ -175,7 +199,8 @@ class Beam:
 
     def opener(self, target: Target) -> Opener:
         """Opens servers of a target, for pools and health checks."""
-        return opening.Opener(self.reactor, target, prepared_limit=self.settings.max_prepared_statements)
+        limit = self.settings.max_prepared_statements
+        return opening.Opener(self.reactor, target, prepared_limit=limit, identities=self.identities)
 
     def ask(
         self, target: Target, identity: Identity, sql: bytes, *, password: str | None = None
@@ -190,12 +215,12 @@ class Beam:
     def survey(self, session: Session) -> Survey:
         """What is known of the catalog of a session's database, on its project's primary."""
         project = session.project
-        place = (project.name, session.database)
+        place: tuple[str | int, ...] = (project.name, session.database, *session.identity.oids[2:])
         found = self._surveys.get(place)
         if found is None:
             if len(self._surveys) >= _MOST_SURVEYS:
                 self._surveys.clear()
-            found = Survey(lambda: self.pool(project.primary), self.reactor, lambda: self.epoch)
+            found = Survey(lambda: self.pool(project.primary), self.reactor, lambda: self.definitions)
             self._surveys[place] = found
         return found
 
@@ -205,7 +230,7 @@ class Beam:
         Uses the session's identity and the settings it has now. Fails like a lease does; an error of the query is in
         the Result.
         """
-        rerun = Rerun(query, max_bytes, self.now)
+        rerun = Rerun(query, max_bytes, self.now, self.epoch)
         got = self.pool(query.target or query.session.project.primary).lease(
             query.session.identity, dict(query.session.settings.now)
         )

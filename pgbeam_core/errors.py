@@ -64,6 +64,12 @@ class PasswordNeeded(UpstreamUnavailable):
     """The server asks for a password that PgBeam does not have. The target itself is well."""
 
 
+class IdentityChanged(PasswordNeeded):
+    """The names that a client logged in with stand for another role or database now: only a new login would do."""
+
+    sqlstate = "28000"
+
+
 class ServerRefused(PgBeamError):
     """The server answered a login with an ErrorResponse; `frame` is that message as the server sent it."""
 

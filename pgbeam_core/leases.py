@@ -19,12 +19,14 @@ class Identity(NamedTuple):
     """Who a server is logged in as. A server serves only sessions of an equal identity.
 
     parameters: the startup parameters other than user, database and application_name, in order of name; they are what
-    RESET returns to, so a server started with others would not do.
+    RESET returns to, so a server started with others would not do. oids: of the role that logged in, of the role in
+    effect then, and of the database; empty before a server has told. A name may come to mean another one.
     """
 
     user: str
     database: str
     parameters: tuple[tuple[str, str], ...] = ()
+    oids: tuple[int, ...] = ()
 
 
 class Relay(Protocol):
@@ -99,6 +101,8 @@ class Server(Protocol):
 
     # For conversations; a pool has no use for these.
 
+    roles_at: int
+    """The epoch in which the roles among its settings were told: in another one their names may mean others."""
     statements: ServerStatements
 
     def attach(self, holder: Any) -> None:
@@ -138,6 +142,7 @@ class Opener(Protocol):
     def __call__(self, identity: Identity, application_name: str | None, relay: Relay | None) -> Deferred[Server]:
         """Connect and log in. Fails with ServerRefused, or UpstreamUnavailable when there is no server to ask.
 
+        The server's identity has the oids that it told. If others were asked for, it fails with IdentityChanged.
         Without a relay only a server that asks for no password lets PgBeam in. Cancelling the Deferred gives up.
         """
 
@@ -167,7 +172,7 @@ class Pool(Protocol):
     """The servers of one target, for all identities."""
 
     def login(self, session: Session, relay: Relay) -> Deferred[Lease]:
-        """A fresh server on which the client authenticates itself, leased to it.
+        """A fresh server on which the client authenticates itself, leased to it. It tells which oids its names mean.
 
         Fails with what the Opener fails with, or PoolExhausted. Cancelling the Deferred gives up.
         """

@@ -88,6 +88,7 @@ class PgBeamService:
         for project in self.settings.projects.values():
             self.beam.pool(project.primary)
         self.watchdog.start()
+        self.beam.start()
 
     @inlineCallbacks
     def drain(self) -> Any:
@@ -123,6 +124,7 @@ class PgBeamService:
                     log.failure("plugin {name} failed to shut down", name=name)
         self._started.clear()
         self.watchdog.stop()
+        self.beam.stop()
 
     def reload(self, settings: Settings) -> None:
         """Take new settings: for new clients at once. Clients that are there stay with the servers they came for."""

@@ -9,9 +9,19 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pgbeam_core.errors import AncientProtocol, NoUser, PgBeamError, ProtocolViolation, ServerRefused, Unanswered
+from pgbeam_core.credentials import StoredPassword
+from pgbeam_core.errors import (
+    AncientProtocol,
+    IdentityChanged,
+    NoUser,
+    PgBeamError,
+    ProtocolViolation,
+    ServerRefused,
+    Unanswered,
+)
 from pgbeam_core.firing import PluginRaised
-from pgbeam_core.leases import Lease
+from pgbeam_core.identities import named
+from pgbeam_core.leases import Lease, Pool
 from pgbeam_core.net.login import RelayedLogin
 from pgbeam_core.query import Refusal
 from pgbeam_core.session.conversation import Conversation
@@ -186,13 +196,29 @@ class ClientProtocol:
         pool = self._beam.pool(session.project.primary)
         if session.project.auth == "trust":
             self._relay.accepted()
-            got = pool.lease(session.identity, session.settings.now)
-            self._pending = succeed(got) if isinstance(got, Lease) else got
+            self._pending = self._trusted(session, pool)
         else:
             self._pending = pool.login(session, self._relay)
         self._pending.addCallbacks(self._logged_in, self._not_logged_in)
         if early:
             self.dataReceived(b"".join(early))
+
+    def _trusted(self, session: Session, pool: Pool) -> Deferred[Lease]:
+        """A server for a client that need not prove who it is: one of its role's, if it is known which that is."""
+        found = self._beam.identities.of(session.project.primary, session.identity)
+        if found is None:
+            return pool.login(session, StoredPassword(session.user, None, self._beam.random))
+        session.identity = found
+        got = pool.lease(found, session.settings.now)
+        if isinstance(got, Lease):
+            return succeed(got)
+        return got.addErrback(self._trusted_anew, session, pool)
+
+    def _trusted_anew(self, failure: Failure, session: Session, pool: Pool) -> Deferred[Lease]:
+        """Its names have come to stand for others: they are those that it gets."""
+        failure.trap(IdentityChanged)
+        session.identity = named(session.identity)
+        return self._trusted(session, pool)
 
     def _authenticating(self, data: bytes) -> None:
         assert self._relay is not None
@@ -240,6 +266,7 @@ class ClientProtocol:
         self._beam.logins.met(self._too_slow)
         self._conversation = conversation = Conversation(session, self, self._beam)
         server: Any = lease.server
+        session.identity = server.identity
         conversation.take(lease)
         in_session_mode = session.project.pool_mode == "session" or session.replication
         self._key = self._beam.cancel_keys.issue(

@@ -8,22 +8,32 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pgbeam_core import leases
-from pgbeam_core.errors import PgBeamError, UpstreamUnavailable
+from pgbeam_core.errors import IdentityChanged, PgBeamError, UpstreamUnavailable
+from pgbeam_core.identities import Identities
 from pgbeam_core.leases import Identity, Relay
 from pgbeam_core.net import transport
 from pgbeam_core.net.cancel import Canceller
 from pgbeam_core.net.deadlines import LOGIN_TIMEOUT
+from pgbeam_core.net.identifying import Identification, Told
 from pgbeam_core.net.server import Server
 from pgbeam_core.query import Target
 
+_MOST_TWINS = 10_000
+"""Identities whose oids on a server that is no copy are remembered."""
+
 
 class Opener:
-    """Opens servers of one target."""
+    """Opens servers of one target. Without `identities` they are not asked who they are: they serve no client."""
 
-    def __init__(self, reactor: Any, target: Target, *, prepared_limit: int) -> None:
+    def __init__(
+        self, reactor: Any, target: Target, *, prepared_limit: int, identities: Identities | None = None
+    ) -> None:
         self._reactor = reactor
         self._target = target
         self._prepared_limit = prepared_limit
+        self._identities = identities
+        self._twins: dict[Identity, tuple[int, ...]] = {}
+        """On a replica that is no physical copy, the oids that stand for those on the primary."""
 
     def __call__(
         self, identity: Identity, application_name: str | None, relay: Relay | None
@@ -48,14 +58,43 @@ class Opener:
                 timeout.cancel()
             return result
 
+        if self._identities is not None and not dict(identity.parameters).get("replication"):
+            server.ready.addCallback(self._identify, self._identities, self._identities.epoch())
         server.ready.addBoth(over)
         server.ready.addCallbacks(opened.callback, lambda failure: None if opened.called else opened.errback(failure))
         connecting = transport.connect(reactor, self._target, server)
         connecting.addErrback(server.failed)
         return opened
 
+    def _identify(self, server: Server, identities: Identities, epoch: int) -> Deferred[Server]:
+        return Identification().ask(server).addCallback(self._identified, server, identities, epoch)
+
+    def _identified(self, told: Told, server: Server, identities: Identities, epoch: int) -> Server:
+        """It is who was asked for, or is closed."""
+        (oids, recovering), wanted = told, server.identity
+        if not wanted.oids:
+            server.identity = wanted._replace(oids=oids)
+            identities.told(self._target, server.identity, epoch)
+        elif oids != wanted.oids and not self._is_twin(wanted, oids, recovering=recovering):
+            identities.told(self._target, wanted._replace(oids=oids), epoch)
+            message = _changed(wanted, oids)
+            server.close(message)
+            raise IdentityChanged(message, hint="Connect again.")
+        return server
+
+    def _is_twin(self, wanted: Identity, oids: tuple[int, ...], *, recovering: bool) -> bool:
+        """Whether this is the counterpart, on a replica with oids of its own, of what the primary calls `wanted`."""
+        if self._target.role == "primary" or recovering or not oids:
+            return False
+        if len(self._twins) >= _MOST_TWINS:
+            self._twins.clear()
+        return self._twins.setdefault(wanted, oids) == oids
+
     def _give_up(self, server: Server, connecting: Deferred[Any], reason: str) -> None:
         connecting.cancel()
+        if server.alive:
+            server.close(reason)
+            return
         if server.reproducible:
             server.failed(Failure(UpstreamUnavailable(f"{self._target.address}: {reason}")))
         else:  # the server waits for the client's answer: the target is not to blame
@@ -72,3 +111,10 @@ class Opener:
 
         connecting.addErrback(in_vain)
         return canceller.done
+
+
+def _changed(wanted: Identity, oids: tuple[int, ...]) -> str:
+    """What has changed since the client logged in, in words."""
+    if oids[2:] != wanted.oids[2:]:
+        return f'database "{wanted.database}" is not the one any more that this client connected to'
+    return f'role "{wanted.user}" is not the one any more that this client logged in as'

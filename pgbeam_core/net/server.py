@@ -53,6 +53,7 @@ class Server:
         self.opened_at = self.used_at = now()
         self.state: set[str] = set()
         self.settings: dict[str, str] = {} if application_name is None else {"application_name": application_name}
+        self.roles_at = 0
         self.statements = ServerStatements(prepared_limit)
         self.reproducible = True
         self.lease: Lease | None = None

@@ -211,6 +211,9 @@ class Sender:
     def _prepare_server(self) -> None:
         """Give the server the client's run-time parameters, ahead of the request."""
         session, server = self._conversation.session, self._server
+        if server.roles_at != self._conversation.epoch and not (session.pins or session.keeps_server):
+            server.roles_at = self._conversation.epoch
+            server.settings = settings.roles_in_doubt(server.settings)
         has, now = server.settings, session.settings.now
         if has is now or session.in_transaction:
             return

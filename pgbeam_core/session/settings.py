@@ -129,6 +129,11 @@ class Settings:
         self._before = None
 
 
+def roles_in_doubt(told: Values) -> Values:
+    """What a server was told, once names of roles may have come to stand for others: such a server is told anew."""
+    return {**told, HIDDEN: ""} if any(name in told for name in _AUTHORIZATION) else told
+
+
 def difference(has: Values, wanted: Values) -> bytes | None:
     """The SQL that makes a server with the values `has` one with the values `wanted`; None if they are equal."""
     if has is wanted or has == wanted:

@@ -63,7 +63,7 @@ class World(Protocol):
     function_call: Statement
     """What stands for a FunctionCall message."""
     epoch: int
-    """Counts the statements that changed tables, or may have."""
+    """Counts the statements that changed definitions, or may have, and the minutes."""
 
     def statement(self, text: bytes) -> Statement:
         """The statement of an SQL text, `parse` fired."""

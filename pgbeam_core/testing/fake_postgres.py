@@ -7,7 +7,8 @@ from typing import Any
 
 from twisted.internet.protocol import Factory, Protocol
 
-from pgbeam_core.testing.frames import done, error
+from pgbeam_core.net.identifying import QUESTION
+from pgbeam_core.testing.frames import done, error, table
 from pgbeam_core.wire import backend, frontend
 from pgbeam_core.wire.authentication import AuthenticationCleartextPassword
 from pgbeam_core.wire.frames import FrameCutter, split
@@ -38,10 +39,13 @@ class FakePostgres(Factory):
     ) -> None:
         self.answers: dict[str, Told] = dict(answers or {})
         self.passwords = dict(passwords or {})
+        self.oids: tuple[int, int, int] | None = (10, 10, 5)
+        """Of the role, the role in effect and the database; None: it does not know such things."""
+        self.recovering = "f"
         self.down = False
         self.silent = False
         self.asked: list[str] = []
-        """Every SQL text that arrived for execution, PgBeam's own among them."""
+        """Every SQL text that arrived for execution, PgBeam's own among them, but for the question who a server is."""
         self.logins = 0
         self.connections: set[_Backend] = set()
 
@@ -57,6 +61,10 @@ class FakePostgres(Factory):
 
     def reply(self, sql: str) -> bytes:
         """What it says to an SQL text."""
+        if sql == QUESTION.decode():
+            if self.oids is None:
+                return error("42883", "function pg_catalog.pg_stat_get_activity(integer) does not exist")
+            return table(["role", "effective", "database", "recovering"], [[*map(str, self.oids), self.recovering]])
         self.asked.append(sql)
         told = self.answers.get(sql.strip())
         if callable(told):

@@ -69,7 +69,7 @@ class Cache:
         """What is remembered of a session."""
         visit: Visit | None = session.notes.get(NAME)
         if visit is None:
-            writes = self.databases.writes(session.project.name, session.database)
+            writes = self.databases.writes(session.project.name, _place(session))
             visit = session.notes[NAME] = Visit(session, writes, self.beam.survey(session), self.beam.now)
             self._parking.came(session.project.name)
         return visit
@@ -362,6 +362,11 @@ class Cache:
             "rules": len(self.rules.current),
             **({"l2": self.second.stats()} if self.second is not None else {}),
         }
+
+
+def _place(session: Session) -> str:
+    """A database, told apart from another one that has had its name before."""
+    return " ".join((session.database, *map(str, session.identity.oids[2:])))
 
 
 def noted(statement: Statement) -> Note:

@@ -48,7 +48,7 @@ class Scope:
         identity = session.identity
         effective = sorted((name, value) for name, value in now.items() if name not in NEUTRAL)
         project = session.project
-        whose = (project.name, project.primary.address, identity.database, identity.user, identity.parameters)
+        whose = (project.name, project.primary.address, *identity)
         self._of = repr((*whose, effective)).encode("utf-8", "surrogatepass")
         self._digests: dict[str, bytes] = {}
         encoding = _plain(_setting(session, now, "client_encoding"))

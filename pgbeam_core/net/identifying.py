@@ -1,0 +1,64 @@
+"""Has a server say who it is logged in as, by the identifiers that no renaming changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from pgbeam_core.errors import UpstreamUnavailable
+from pgbeam_core.net.server import Server
+from pgbeam_core.session.turns import Turn
+from pgbeam_core.session.unattended import Unattended
+from pgbeam_core.wire import backend, frontend
+from pgbeam_core.wire.frames import split
+
+QUESTION = b"""\
+SELECT a.usesysid, pg_catalog.quote_ident(current_user)::pg_catalog.regrole::pg_catalog.oid, a.datid,
+ pg_catalog.pg_is_in_recovery() FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) AS a"""
+"""Names of this schema come first whatever the search path is, and no operator is used that somebody may have made.
+
+The role in effect may be another one than that of the login: by `options`, or by ALTER ROLE … SET role.
+"""
+Told = tuple[tuple[int, ...], bool]
+_MOST_BYTES = 64 * 1024
+
+
+class Identification(Unattended):
+    """One question and its answer: (identifiers, in recovery). Owns its turn. Without an answer nothing is known."""
+
+    def __init__(self) -> None:
+        self.answer: Deferred[Told] = Deferred()
+        self._data = b""
+
+    def ask(self, server: Server) -> Deferred[Told]:
+        """Send it. Fails with UpstreamUnavailable if the server goes away."""
+        server.statements.unnamed = None
+        server.send(Turn(self, simple=True), frontend.Query(QUESTION).to_bytes())
+        return self.answer
+
+    def deliver(self, data: bytes) -> None:
+        """Bytes of the answer."""
+        if len(self._data) < _MOST_BYTES:
+            self._data += data
+
+    def turn_over(self, turn: Turn, ready: bytes) -> None:
+        """It has answered; with an error if it is no PostgreSQL, and knows no such thing."""
+        self.answer.callback(((), False) if turn.error is not None else _read(self._data))
+
+    def turn_lost(self, turn: Turn, reason: str) -> None:
+        """The server went away."""
+        self.answer.errback(Failure(UpstreamUnavailable(reason)))
+
+
+def _read(data: bytes) -> Told:
+    rows: list[Any] = [
+        backend.DataRow.from_bytes(data[start:end]).values
+        for tag, start, end in split(data)
+        if tag == backend.DataRow.TAG
+    ]
+    if len(rows) != 1 or len(rows[0]) != 4 or not all(value is not None for value in rows[0]):
+        return (), False
+    *oids, recovering = rows[0]
+    return tuple(int(oid) for oid in oids), recovering == b"t"
