@@ -118,6 +118,10 @@ class Beam:
             pool = self._pools[target] = found[1]
         return pool
 
+    def later(self, call: Callable[[], None]) -> Any:
+        """Call it in the next iteration of the loop, when others have had their turn. What it gives has `cancel`."""
+        return self.reactor.callLater(0, call)
+
     def leave(self, session: Session, database: str) -> None:
         """Close the idle servers in a database of the session's project."""
         for target in session.project.targets:

@@ -145,7 +145,8 @@ def result(session: Session, query: Query, result: Result) -> Sequence[Notice] |
 
 @hookspec
 def transaction_over(session: Session, committed: bool) -> None:
-    """An explicit transaction of this session ended. Executions outside one end with their `result`."""
+    """A transaction of this session ended: an explicit one, or that around a pipeline whose executions were reported
+    before its end (`Result.committed` False). All other executions end with their `result`."""
 
 
 @hookspec(firstresult=True)

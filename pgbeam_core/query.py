@@ -337,7 +337,7 @@ class Result(NamedTuple):
     server_time: float = 0.0
     """Seconds from its leaving for the server to the end of the reply; 0 when no server was asked."""
     size: int = 0
-    """Bytes of the reply."""
+    """Bytes of the reply; of several in one request the last has those of all."""
     kept: Answer | None = None
     """The reply, if a plugin asked with `keep_result`, it stayed below the cap, and it held nothing but one result."""
     committed: bool = True

@@ -45,6 +45,7 @@ class Opener:
             identity,
             application_name,
             now=reactor.seconds,
+            later=lambda call: reactor.callLater(0, call),
             cancel=self.cancel,
             prepared_limit=self._prepared_limit,
             relay=relay,

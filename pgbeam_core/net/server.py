@@ -38,6 +38,7 @@ class Server:
         application_name: str | None,
         *,
         now: Callable[[], float],
+        later: Callable[[Callable[[], None]], Any],
         cancel: Callable[[Server], Deferred[None]],
         prepared_limit: int,
         relay: Relay | None,
@@ -71,6 +72,13 @@ class Server:
         """What the last client was told at its login, as parameters and as frames."""
         self._application_name = application_name
         self._now = now
+        self._later = later
+        self._catching_up: Any = None
+        """The call that pays out more of what has come; PostgreSQL is not read meanwhile."""
+        self._paused = False
+        """The client does not keep up."""
+        self._over: tuple[str, bool] | None = None
+        """It is gone, and what it had said before has not been paid out."""
         self._relay = relay
         self._cutter: FrameCutter | None = FrameCutter(max_length=1 << 20)
         self._replies = ReplyQueue(self)
@@ -129,6 +137,8 @@ class Server:
             cutter = self._cutter
             if cutter is None:
                 self._replies.feed(data)
+                if self._replies.behind:
+                    self._fall_behind()
                 if self._cancelling.wanted is not None:
                     self._cancelling.go_on()
             else:
@@ -138,6 +148,29 @@ class Server:
                 self.quarantine(error.message)
                 return
             self._end(UpstreamUnavailable(f"server broke the protocol: {error.message}"))
+
+    def _fall_behind(self) -> None:
+        """So much has come at once that others have their turn before the rest."""
+        if self._catching_up is None:
+            self._catching_up = self._later(self._catch_up)
+            if self._over is None:
+                self.transport.pauseProducing()
+
+    def _catch_up(self) -> None:
+        self._catching_up = None
+        try:
+            self._replies.go_on()
+        except ProtocolViolation as error:
+            self.quarantine(error.message)
+            return
+        if self._cancelling.wanted is not None:
+            self._cancelling.go_on()
+        if self._replies.behind:
+            self._fall_behind()
+        elif self._over is not None:
+            self._settle(*self._over)
+        elif self.alive and not self._paused:
+            self.transport.resumeProducing()
 
     def _login(self, cutter: FrameCutter, data: bytes) -> None:
         frames = cutter.feed(data)
@@ -293,12 +326,15 @@ class Server:
     def pause(self) -> None:
         """Do not read from PostgreSQL: the client does not keep up."""
         if self.alive:
+            self._paused = True
             self.transport.pauseProducing()
 
     def resume(self) -> None:
         """Read again."""
         if self.alive:
-            self.transport.resumeProducing()
+            self._paused = False
+            if self._catching_up is None:
+                self.transport.resumeProducing()
 
     def pauseProducing(self) -> None:
         """PostgreSQL does not read as fast as it is written to."""
@@ -319,6 +355,7 @@ class Server:
         """Nobody may get another byte of this server: its stream is in doubt."""
         log.error("server {server!r} quarantined: {reason}", server=self, reason=reason)
         self._reason = reason
+        self._replies.drop()
         self.transport.abortConnection()
         self._lost(reason)
 
@@ -326,6 +363,7 @@ class Server:
         """Say Terminate and hang up."""
         if self._reason is None or self.alive:
             self._reason = reason
+            self._replies.drop()
             if self.transport is not None:
                 self.transport.write(frontend.TERMINATE)
                 self.transport.loseConnection()
@@ -360,9 +398,23 @@ class Server:
         if self._cutter is not None:
             self._fail(UpstreamUnavailable(reason))
             return
+        if self._over is not None:
+            if not self._replies.behind:  # it was waited for, and is in doubt now
+                self._settle(reason, expected)
+            return
         if not self.alive:
             return
         self.alive = False
+        if self._replies.behind:  # what came before the end is paid out before it
+            self._over = reason, expected
+        else:
+            self._settle(reason, expected)
+
+    def _settle(self, reason: str, expected: bool) -> None:
+        self._over = None
+        if self._catching_up is not None:
+            self._catching_up.cancel()
+            self._catching_up = None
         holder, self._holder = self._holder, None
         self._replies.lost(reason)
         self.gone(self, expected)

@@ -17,10 +17,11 @@ from pgbeam_core.leases import Lease, Server
 from pgbeam_core.query import Answer, Query, Refusal, Result, Statement
 from pgbeam_core.session import local, outcome
 from pgbeam_core.session.databases import to_be_left
-from pgbeam_core.session.effects import Effects, resets_name
+from pgbeam_core.session.effects import Effects
 from pgbeam_core.session.endings import Endings
 from pgbeam_core.session.extended import Book, Plan
 from pgbeam_core.session.leasing import Leasing
+from pgbeam_core.session.pace import PART_BYTES, Pace
 from pgbeam_core.session.plain import Plain
 from pgbeam_core.session.questions import Questions
 from pgbeam_core.session.requests import Inbox
@@ -33,8 +34,9 @@ from pgbeam_core.wire import backend
 
 _INBOX_HIGH = 256 * 1024
 """Bytes a client may send ahead before it is not read any more: about what two socket buffers would hold."""
-_BATCH_HIGH = 1024 * 1024
-"""Bytes of a pipeline without Sync that are held back before it is sent on as it comes."""
+
+_MOST_SAID = 1000
+"""Executions whose notices are kept for the end of a reply; those of longer requests come in between."""
 
 _QUERY, _FUNCTION_CALL, _SYNC, _FLUSH, _TERMINATE = b"QFSHX"
 _EXTENDED = frozenset(b"PBDEC")
@@ -73,6 +75,7 @@ class Conversation:
         self._plain = Plain(self)
         self.turn: Turn | None = None
         """What a server owes this client."""
+        self.pace = Pace(self)
         self._reading = True
         self._advancing = False
 
@@ -119,24 +122,28 @@ class Conversation:
 
     def _mind_the_inbox(self) -> None:
         """Stop reading a client that is too far ahead; a message that is still growing must be let in."""
-        waiting = self.client_is_full or self.phase in (Phase.ASKING, Phase.WAITING, Phase.BUSY)
+        waiting = self.client_is_full or self.pace.waits or self.phase in (Phase.ASKING, Phase.WAITING, Phase.BUSY)
         reading = not self.server_is_full and not (waiting and len(self._inbox) > _INBOX_HIGH)
         if reading is not self._reading and self.phase is not Phase.GONE:
             self._reading = reading
             (self.client.resume if reading else self.client.pause)()
 
     def advance(self) -> None:
-        """Take messages for as long as nothing is owed."""
-        if self._advancing:
+        """Take messages for as long as nothing is owed, and others need not wait too long."""
+        pace = self.pace
+        if self._advancing or pace.waits:
             return  # what was waited for had come before the wait began: the loop that asked goes on
         self._advancing = True
+        pace.begin()
         try:
             while not self.client_is_full:
+                if not self._inbox.holds or pace.over(acted=not self._batch):
+                    return
                 if self.phase is Phase.COPYING:
                     if not self._copy():
                         return
                     continue
-                if self.phase is not Phase.IDLE and self.phase is not Phase.OPEN:
+                if self.phase is not Phase.IDLE and (self.phase is not Phase.OPEN or self._too_far_ahead()):
                     return
                 frame = self._inbox.take()
                 if frame is None:
@@ -145,9 +152,12 @@ class Conversation:
         finally:
             self._advancing = False
 
+    def _too_far_ahead(self) -> bool:
+        return self.turn is not None and self.pace.too_far(self.turn)
+
     def _message(self, frame: bytes) -> None:
         tag = frame[0]
-        if self.skipping and tag not in _NEVER_SKIPPED:
+        if (self.skipping or (self.turn is not None and self.turn.spoilt)) and tag not in _NEVER_SKIPPED:
             return
         if self._batch and (tag == _QUERY or tag == _FUNCTION_CALL):
             self._inbox.put_back(frame)  # what stands before it may have to wait for a plugin or a server
@@ -160,7 +170,7 @@ class Conversation:
         elif tag in _EXTENDED or tag == _SYNC or tag == _FLUSH:
             self._batch.append(frame)
             self._batch_size += len(frame)
-            if tag == _SYNC or tag == _FLUSH or self._batch_size > _BATCH_HIGH:
+            if tag == _SYNC or tag == _FLUSH or len(self._batch) >= self.pace.part or self._batch_size > PART_BYTES:
                 self._flush_batch()
         elif tag == _FUNCTION_CALL:
             self._ask(frame, self.world.function_call, answerable=False)
@@ -211,17 +221,16 @@ class Conversation:
             return
         earlier = self.sender.plan if self.phase is Phase.OPEN else None
         plan = Plan(earlier).read(frames, self.book, self._plain.statement)
+        ended = self.ended = frames[-1][0] == _SYNC
         if self.phase is Phase.OPEN:
             queries = self._queries(plan)
-            self.ended = frames[-1][0] == _SYNC
             self.questions.ask_all(queries, lambda: self.sender.more(plan, queries))
             return
-        ended = self.ended = frames[-1][0] == _SYNC
         if not plan.needs_server and not self.session.in_transaction:
             self._without_server(plan, ended=ended)
             return
         queries = self._queries(plan)
-        if len(queries) == 1:
+        if len(queries) == 1 and ended:
 
             def reply(answer: Answer) -> bytes:
                 self.book.statements.update({name: made for name, made in plan.new_statements.items() if made})
@@ -238,7 +247,10 @@ class Conversation:
             # Direct, everything up to Sync would be skipped; a server keeps that account.
             self.leasing.lease_for([], lambda: self.sender.extended(plan, []))
             return
-        self.client.write(said + (self.ready() if ended else b""))
+        if ended:
+            self.book.portals.clear()
+            said += self.ready()
+        self.client.write(said)
 
     def _queries(self, plan: Plan) -> list[Query]:
         alone = plan.answerable and not self.session.in_transaction and self.phase is Phase.IDLE
@@ -249,7 +261,7 @@ class Conversation:
             query = self.query(step.prepared.statement, simple=False, answerable=alone and bind is not None)
             query.bound(bind, step.prepared.key[1], described=plan.needs_description)
             queries.append(query)
-        if len(queries) > 1:
+        if len(queries) > 1 or not self.ended or self.phase is Phase.OPEN:
             for query in queries:
                 query.in_transaction = True
         return queries
@@ -314,8 +326,18 @@ class Conversation:
             self.phase = Phase.COPYING
             self.on()
 
+    def paid(self, turn: Turn) -> None:
+        """Some of the reply to a request that goes out in parts has come."""
+        self.endings.report_finished(turn)
+        if len(turn.said) > _MOST_SAID:
+            said, turn.said = turn.said, []
+            self.client.write(b"".join(said))
+        if self.phase is not Phase.GONE:
+            self.pace.paid(turn)
+
     def skips(self, turn: Turn) -> None:
         """An error before the end of the request: the client goes on to its Sync, and the server skips."""
+        self.drop_batch()
         if self.phase in (Phase.BUSY, Phase.COPYING):
             self.phase = Phase.OPEN
             self.on()
@@ -384,11 +406,9 @@ class Conversation:
         """A parameter changed on the leased server. Gives what the client is told of that."""
         name = self.session.application_name
         turn = self.turn
-        if message.name == "application_name" and name and not message.value and turn is not None:
-            parts = [part for query in turn.queries for part in query.statement.parts or (query.statement,)]
-            if any(resets_name(part) for part in parts):
-                # The server knows no other startup value than its own; the client's is put back behind its back.
-                message = backend.ParameterStatus("application_name", name)
+        if message.name == "application_name" and name and not message.value and turn is not None and turn.resets_name:
+            # The server knows no other startup value than its own; the client's is put back behind its back.
+            message = backend.ParameterStatus("application_name", name)
         told = self.session.parameter_status
         if told.get(message.name) == message.value:
             return None
@@ -442,6 +462,9 @@ class Conversation:
             return
         idle = self.phase is Phase.IDLE
         self.phase = Phase.GONE
+        self.pace.stop()
+        self.drop_batch()
+        self._inbox = Inbox()
         pending, self.pending = self.pending, None
         if pending is not None:
             pending.addErrback(lambda _: None)

@@ -55,17 +55,47 @@ class Endings:
         was, status = session.status, ready[5:6]
         conversation.sender.settle(turn)
         conversation.effects.ready(was, status, failed=turn.error is not None)
+        if status == b"I" and outcome.left_open(turn) and not conversation.effects.over:
+            # Plugins hear of executions as parts of an open transaction: here is the end of that around the pipeline.
+            conversation.effects.over.append(turn.error is None)
         if session.lease is not None:
             conversation.effects.tell(session.lease.server)
         session.status = status
         conversation.turn = None
         notices = self._results(turn, status, begun, now)
-        # Whoever is told of a commit may tell others, who must find its effects.
-        if conversation.effects.over:
-            for committed in conversation.effects.over:
-                conversation.world.hooks.transaction_over(session, committed)
-            conversation.effects.over.clear()
+        self._tell_of_transactions()
         self._close(notices + ready if notices else ready)
+
+    def report_finished(self, turn: Turn) -> None:
+        """Report the executions that are through, of a request that goes out in parts: it may have any number."""
+        conversation = self._conversation
+        finished, lease = turn.finished, conversation.session.lease
+        if (
+            finished is None
+            or lease is None
+            or len(turn.queries) + turn.reported < 2
+            or conversation.phase is Phase.GONE
+        ):
+            return
+        results = outcome.finished_results(turn, conversation.world.now())
+        queries, turn.queries = turn.queries[: len(results)], turn.queries[len(results) :]
+        turn.reported += len(results)
+        turn.finished = None
+        del turn.tags[:-1]
+        for query, result in zip(queries, results, strict=True):
+            notices = self._report(query, result, lease)
+            if notices:
+                turn.said.append(notices)
+        self._tell_of_transactions()
+
+    def _tell_of_transactions(self) -> None:
+        # Whoever is told of a commit may tell others, who must find its effects.
+        conversation = self._conversation
+        over = conversation.effects.over
+        if over:
+            for committed in over:
+                conversation.world.hooks.transaction_over(conversation.session, committed)
+            over.clear()
 
     def whole(self, turn: Turn, reply: bytes) -> None:
         """A plain statement went well: nothing has changed but what is counted."""
@@ -113,16 +143,18 @@ class Endings:
         """Report what came of each execution; give the notices. begun: when the server could begin with it."""
         conversation = self._conversation
         if not turn.queries:
-            return b""
+            return b"".join(turn.said)
         lease = conversation.session.lease
         assert lease is not None
         results = outcome.server_results(turn, now, status)
         if len(turn.queries) == 1 and turn.queries[0].statement.shareable:
             turn.queries[0].statement.cost.learn(now - begun, turn.size)
-        notices = b""
+        said = turn.said
         for query, result in zip(turn.queries, results, strict=True):
-            notices += self._report(query, result, lease)
-        return notices
+            notices = self._report(query, result, lease)
+            if notices:
+                said.append(notices)
+        return b"".join(said) if said else b""
 
     def _report(self, query: Query, result: Result, lease: Lease) -> bytes:
         query.facts["upstream"] = lease.server.address

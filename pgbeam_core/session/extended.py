@@ -45,7 +45,19 @@ class Book:
 class Step:
     """One message of a request, with what it is about."""
 
-    __slots__ = ("frame", "kind", "local", "malformed", "max_rows", "name", "portal", "prepared", "tag", "twice")
+    __slots__ = (
+        "frame",
+        "kind",
+        "local",
+        "malformed",
+        "max_rows",
+        "name",
+        "portal",
+        "prepared",
+        "starts",
+        "tag",
+        "twice",
+    )
 
     def __init__(self, tag: int, frame: bytes) -> None:
         self.tag = tag
@@ -60,6 +72,8 @@ class Step:
         self.malformed = False
         self.twice = False
         """A Parse under a name that is taken."""
+        self.starts = False
+        """An Execute that starts a statement of the server."""
 
 
 PARSE, BIND, DESCRIBE, EXECUTE, CLOSE, FLUSH, SYNC = b"PBDECHS"
@@ -144,6 +158,7 @@ class Plan:
         step.prepared = step.portal.prepared
         step.local = local.is_local(step.prepared.statement)
         if not step.local and not step.portal.started:
+            step.starts = True
             self.executions.append(step)
         step.portal.started = True
 

@@ -51,29 +51,62 @@ def kept_answer(parts: Sequence[bytes]) -> Answer | None:
     return Answer(description, data[first_row:last_row], complete)
 
 
+def left_open(turn: Turn) -> bool:
+    """Whether plugins are told of executions before it is known whether they are committed, or that they are not."""
+    return bool(turn.reported or (turn.error is not None and turn.finished))
+
+
 def server_results(turn: Turn, now: float, status: bytes) -> list[Result]:
     """One Result for each execution of a turn that the server has answered."""
     error = error_of(turn.error) if turn.error is not None else None
     kept = kept_answer(turn.kept) if turn.kept is not None and error is None else None
     results = []
-    done, alone = len(turn.tags), len(turn.queries) == 1
+    alone = len(turn.queries) == 1 and not turn.reported
+    finished = turn.finished or []
+    committed = status == b"I" and not left_open(turn)
     for place, query in enumerate(turn.queries):
-        failed = error if alone or place >= done else None
-        tag = b"" if failed is not None or not done else turn.tags[-1 if alone else min(place, done - 1)]
-        results.append(
-            Result(
-                source="server",
-                tag=tag.decode("utf-8", "replace"),
-                rows=rows_of(tag),
-                error=failed,
-                duration=now - query.arrived,
-                server_time=now - turn.sent_at,
-                size=turn.size,
-                kept=kept,
-                committed=status == b"I",
-            )
-        )
+        if place < len(finished):
+            failed, tag = None, finished[place]
+        else:
+            failed = error
+            tag = turn.tags[-1] if error is None and turn.tags and (alone or query.simple) else b""
+        # The bytes of the reply count once, whichever of them were whose.
+        size = turn.size if place == len(turn.queries) - 1 else 0
+        results.append(_server_result(turn, query, tag, now, failed, size, kept, committed=committed))
     return results
+
+
+def finished_results(turn: Turn, now: float) -> list[Result]:
+    """One Result for each execution of a turn that is through, though the turn is not."""
+    finished = turn.finished or []
+    return [
+        _server_result(turn, query, tag, now, None, 0, None, committed=False)
+        for query, tag in zip(turn.queries, finished, strict=False)
+    ]
+
+
+def _server_result(
+    turn: Turn,
+    query: Query,
+    tag: bytes,
+    now: float,
+    failed: tuple[str, str] | None,
+    size: int,
+    kept: Answer | None,
+    *,
+    committed: bool,
+) -> Result:
+    return Result(
+        "server",
+        tag.decode("utf-8", "replace"),
+        rows_of(tag),
+        failed,
+        now - query.arrived,
+        now - turn.sent_at,
+        size,
+        kept,
+        committed,
+    )
 
 
 def plain_result(turn: Turn, now: float) -> Result:

@@ -195,7 +195,7 @@ class Plain:
             conversation.book.statements[b""] = prepared
         turn = sender.plain_turn(query, simple=False)
         turn.script = deque(_SCRIPTS[request.parsed, request.described])
-        turn.names = {name: request.name}
+        turn.named = name, request.name
         turn.plain = DESCRIBED if request.described else BOUND
         if request.parsed:
             turn.prefix = backend.PARSE_COMPLETE

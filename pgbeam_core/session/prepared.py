@@ -7,6 +7,7 @@ own, so any server can stand in for any other: a pair that it lacks is prepared 
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import islice
 from struct import pack
 
 from pgbeam_core.query import Statement
@@ -66,7 +67,7 @@ class ServerStatements:
         names: list[bytes] = []
         excess = len(self.named) - self.limit
         if excess > 0:
-            for key in [key for key in self.named if key not in needed][:excess]:
+            for key in list(islice((key for key in self.named if key not in needed), excess)):
                 names.append(self.named.pop(key))
                 self.epochs.pop(key, None)
         return names

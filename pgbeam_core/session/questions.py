@@ -146,7 +146,8 @@ class Questions:
             conversation.report(query, outcome.refused(query, source, refusal, now)) for query in queries
         )
         if conversation.session.in_transaction or conversation.phase is Phase.OPEN:
-            conversation.leasing.lease_for([], lambda: conversation.sender.provoke(said))
+            ended = conversation.ended
+            conversation.leasing.lease_for([], lambda: conversation.sender.provoke(said, ended=ended))
         elif conversation.ended:
             conversation.client.write(said + conversation.ready())
         else:

@@ -6,6 +6,7 @@ Rules:
   ParameterStatus, NotificationResponse and notices outside a turn, which nobody asked for.
 - A turn ends with ReadyForQuery and with nothing else.
 - Headers are walked, bodies are not: what goes to a client are slices of what came in.
+- Of what came in one chunk only so much is paid out at once; the rest waits for `go_on`, and others have their turn.
 - A frame that nobody is owed, a step that ends twice, a tag unknown or out of place, a length that cannot be:
   `OutOfTurn`. The caller then quarantines the server: nobody gets a byte that is in doubt.
 
@@ -21,7 +22,7 @@ from typing import Protocol
 
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.query import SMALL_BYTES
-from pgbeam_core.session.turns import BIND, TO_THE_END, Form, Turn
+from pgbeam_core.session.turns import BIND, TO_THE_END, Form, Turn, in_clients_words
 
 _HEADER = Struct("!BI")
 _MAX_LENGTH = 0x3FFFFFFF
@@ -32,6 +33,14 @@ _COMPLETE, _ERROR, _READY, _NOTICE, _STATUS, _NOTIFICATION = b"CEZNSA"
 _COPY_IN, _COPY_BOTH = b"GW"
 _RAW = frozenset(b"TtnI123sVHcC")
 """What may come in a turn without a script, apart from the tags above."""
+_SLICE = 1000
+"""What is paid out at once, in frames: a few milliseconds, a tenth of that where nothing has to be told to plugins."""
+_OF_A_TURN = 8
+"""How many frames the end of a turn is worth."""
+_ROWS_PER_FRAME = 32
+"""Rows and COPY data are passed over so much faster than other frames."""
+_MOST_ROWS = 8192
+"""Rows that are passed over before anybody looks how many there have been."""
 _STALE_PLAN = b"\x00C0A000\x00Mcached plan must not change result type\x00"
 
 
@@ -49,18 +58,6 @@ class Asynchronous(Protocol):
         """A frame outside any turn: S, A or N, or the E with which a server says goodbye."""
 
 
-def _last_like(data: bytes, tag: int, position: int, have: int) -> int:
-    """Where the whole frames of that type that stand at `position` end: the steps of a turn know no bounds of rows."""
-    unpack = _HEADER.unpack_from
-    while have - position >= 5:
-        found, length = unpack(data, position)
-        end: int = position + 1 + length
-        if found != tag or end > have or length < 4:
-            break
-        position = end
-    return position
-
-
 class ReplyQueue:
     """The turns a server owes, oldest first."""
 
@@ -70,8 +67,17 @@ class ReplyQueue:
         """The transaction status of the last ReadyForQuery: I, T or E."""
         self.held = False
         """The turn at the head is one that no other should stand behind."""
+        self.behind = False
+        """Not all that came has been paid out: `go_on`."""
         self._aside = aside
-        self._tail = b""
+        self._waiting: list[bytes] = []
+        self._start = 0
+        """Where the first of what waits begins."""
+        self._left = 0
+        self._tail: list[bytes] = []
+        """The chunks of a frame that is not all there. They are joined but once: it may be a large one."""
+        self._tail_size = 0
+        self._needed = 0
         self._streaming = 0
 
     def expect(self, turn: Turn) -> None:
@@ -89,26 +95,55 @@ class ReplyQueue:
 
     def feed(self, data: bytes) -> None:
         """Take what arrived and hand every byte to its owner. Raise OutOfTurn when that cannot be told."""
+        if self.behind:
+            self._waiting.append(data)
+            return
         if self._streaming:
             data = self._stream(data)
             if not data:
                 return
         if self._tail:
-            data = self._tail + data
-            self._tail = b""
-        start, have = 0, len(data)
-        while start < have and self.turns and (form := self.turns[0].plain) is not None:
+            self._tail.append(data)
+            self._tail_size += len(data)
+            if self._tail_size < self._needed:
+                return
+            data = b"".join(self._tail)
+            self._tail = []
+        self._left = _SLICE
+        self._pay(data, 0)
+
+    def go_on(self) -> None:
+        """Pay out more of what waits. Raise OutOfTurn likewise."""
+        first, start = self._waiting[0], self._start
+        if len(self._waiting) > 1:
+            first, start = b"".join([first[start:], *self._waiting[1:]]), 0
+        self._waiting = []
+        self.behind = False
+        self._left = _SLICE
+        self._pay(first, start)
+
+    def drop(self) -> None:
+        """Nobody is to get what waits."""
+        self._waiting = []
+        self.behind = False
+
+    def _pay(self, data: bytes, start: int) -> None:
+        have = len(data)
+        while start < have and self._left > 0 and self.turns and (form := self.turns[0].plain) is not None:
             end = self._whole(self.turns[0], form, data, start)
             if not end:
                 self.turns[0].plain = None
                 break
             start = end
-        if start < have:
-            rest = self._walk(data, start)
-            if rest < have:
-                self._tail = data[rest:]
+        if start < have and self._left > 0:
+            start = self._walk(data, start)
             if self.turns and self.turns[0].began:
                 self.turns[0].plain = None  # what is still to come of it is not the whole
+        if start < have:
+            if self._left > 0:
+                self._tail, self._tail_size = [data[start:]], have - start
+            else:
+                self._waiting, self._start, self.behind = [data], start, True
 
     def _whole(self, turn: Turn, form: Form, data: bytes, start: int) -> int:
         """Hand on the reply at `start` if it is all there and of the form that is hoped for; give its end, or 0."""
@@ -136,6 +171,7 @@ class ReplyQueue:
         end: int = ready + 6
         if tag != _COMPLETE or length < 5 or data[ready:end] != turn.ready:
             return 0
+        self._left -= _OF_A_TURN
         self.turns.popleft()
         self.held = False
         self.status = turn.ready[5:]
@@ -155,7 +191,8 @@ class ReplyQueue:
         """Walk the whole frames from `start` on; give the position of the first byte that is still to be kept."""
         position = start
         have = len(data)
-        while have - position >= 5:
+        self._needed = 5
+        while have - position >= 5 and self._left > 0:
             tag, length = _HEADER.unpack_from(data, position)
             end = position + 1 + length
             if tag == _ROW or tag == _COPY_DATA:
@@ -165,21 +202,41 @@ class ReplyQueue:
                     self.turns[0].deliver(data[start:])
                     self._mind_those_behind()
                     return have
-                position = _last_like(data, tag, end, have)
+                position = self._last_like(data, tag, end, have)
                 continue
             if not 4 <= length <= _MAX_LENGTH:
                 raise OutOfTurn(f"server sent a message {chr(tag)!r} of length {length}")
             if end > have:
+                self._needed = end - position
                 break
+            self._left -= 1
             start = self._frame(data, tag, start, position, end)
             position = end
         if start < position:
             self.turns[0].deliver(data[start:position])
             self._mind_those_behind()
-        if self.turns and self.turns[0].script and self.turns[0].plain is None and not self.turns[0].shared:
-            # After a Flush there may be no frame for PgBeam's own words to go ahead of. A shared turn has no Flush, and
-            # can be sent once more only while its client has no byte.
-            self.turns[0].settle()
+        if self.turns:
+            head = self.turns[0]
+            if head.script and head.plain is None and not head.shared:
+                # After a Flush there may be no frame for PgBeam's own words to go ahead of. A shared turn has no Flush,
+                # and can be sent once more only while its client has no byte.
+                head.settle()
+            if head.in_parts:
+                head.owner.paid(head)
+        return position
+
+    def _last_like(self, data: bytes, tag: int, position: int, have: int) -> int:
+        """Where whole frames of that type that stand at `position` end: the steps of a turn know no bounds of rows."""
+        unpack = _HEADER.unpack_from
+        rows = 0
+        while have - position >= 5 and rows < _MOST_ROWS:
+            found, length = unpack(data, position)
+            end: int = position + 1 + length
+            if found != tag or end > have or length < 4:
+                break
+            position = end
+            rows += 1
+        self._left -= 1 + rows // _ROWS_PER_FRAME
         return position
 
     def _mind_those_behind(self) -> None:
@@ -284,6 +341,7 @@ class ReplyQueue:
             raise OutOfTurn("server was ready before it was asked")
         if start < position:
             turn.deliver(data[start:position])
+        self._left -= _OF_A_TURN
         self.turns.popleft()
         self.held = False
         self.status = data[end - 1 : end]
@@ -316,6 +374,12 @@ class ReplyQueue:
         script.popleft()
         if tag == _COMPLETE:
             turn.tags.append(_command_tag(data, position, end))
+        if step.starts:
+            done = turn.tags[-1] if tag == _COMPLETE else b""
+            if turn.finished is None:
+                turn.finished = [done]
+            else:
+                turn.finished.append(done)
         if not step.forward:
             start = self._skip(turn, data, start, position, end)
         if step.effect is not None:
@@ -347,14 +411,18 @@ class ReplyQueue:
                 return end
             turn.again = None
         turn.error = data[position:end]
+        if not turn.script and turn.finished:
+            turn.finished.pop()  # it is the commit that failed: the last execution is told
+        named = turn.named
         if turn.script:
             step = turn.script[0]
+            named = step.named or named
             if step.effect is not None:
                 step.effect(False)
             if step.instead_of_error is not None:
                 turn.error = step.instead_of_error
-        if turn.names:
-            turn.error = turn.in_clients_words(turn.error)
+        if named is not None:
+            turn.error = in_clients_words(turn.error, named)
         if turn.error != data[position:end]:
             if start < position:
                 turn.deliver(data[start:position])
@@ -364,7 +432,7 @@ class ReplyQueue:
             # The server skips the Query too: only a Sync will make it ready.
             turn.ended = False
         turn.script.clear()
-        turn.skipping = not turn.ended
+        turn.skipping = turn.spoilt = not turn.ended
         if turn.skipping:
             if start < end:
                 turn.deliver(data[start:end])

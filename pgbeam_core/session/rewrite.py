@@ -62,8 +62,6 @@ class Rewriter:
         self._has_coming_unnamed = False
         self.parses_said = False
         """The client has been told that its statements are parsed."""
-        self.names: dict[bytes, bytes] = {}
-        """Server's name → client's name, where they differ."""
         self.out: list[bytes] = []
         self.script: list[Owed] = []
 
@@ -130,8 +128,7 @@ class Rewriter:
     def _parse_twice(self, step: Step) -> None:
         """The client has a statement of that name: the server is made to say so, or what else is wrong."""
         name = self._server_name(step) or self._named(step.prepared)
-        self.names[name] = step.name
-        self._send(frontend.rename_parse(step.frame, name), Owed(b"1"))
+        self._send(frontend.rename_parse(step.frame, name), Owed(b"1", named=(name, step.name)))
 
     def _named(self, prepared: Prepared | None) -> bytes:
         """Have the server parse a statement under a name, though it has it unnamed."""
@@ -237,8 +234,7 @@ class Rewriter:
 
     def _bind(self, step: Step) -> None:
         name = self._server_name(step)
-        if name != step.name:
-            self.names[name] = step.name
+        named = None if name == step.name else (name, step.name)
         frame = step.frame if name == step.name else frontend.rename_bind(step.frame, name)
         portal_name = frontend.bind_names(step.frame)[0]
         portals, portal = self._book.portals, step.portal
@@ -247,7 +243,7 @@ class Rewriter:
             if ok and portal is not None:
                 portals[portal_name] = portal
 
-        self._send(frame, Owed(b"2", effect=bound))
+        self._send(frame, Owed(b"2", effect=bound, named=named))
 
     def _describe(self, step: Step) -> None:
         if step.kind == extended.PORTAL:
@@ -266,20 +262,18 @@ class Rewriter:
         self._send(frame, Owed(turns.DESCRIBE.ends, turns.DESCRIBE.within, sees=sees))
 
     def _execute(self, step: Step) -> None:
-        if step.prepared is None:
-            self._send(step.frame, turns.EXECUTE)
+        owed = turns.EXECUTE if step.starts else turns.GO_ON
+        if step.prepared is None or not step.prepared.statement.has_effects:
+            self._send(step.frame, owed)
             return
         statement = step.prepared.statement
-        if not statement.has_effects:
-            self._send(step.frame, turns.EXECUTE)
-            return
         executed = self._executed
 
         def done(ok: bool) -> None:
             if ok:
                 executed(statement)
 
-        self._send(step.frame, Owed(turns.EXECUTE.ends, turns.EXECUTE.within, effect=done))
+        self._send(step.frame, Owed(owed.ends, owed.within, effect=done, starts=owed.starts))
 
     def _close(self, step: Step) -> None:
         if step.kind == extended.STATEMENT and step.prepared is not None and step.name not in self._held.lent:
@@ -290,14 +284,28 @@ class Rewriter:
 
             self.script.append(say(backend.CLOSE_COMPLETE, closed))
             return
+        book, held, name = self._book, self._held, step.name
         if step.kind == extended.STATEMENT:  # one of SQL's PREPARE, or lent to SQL, or none at all
-            self._book.statements.pop(step.name, None)
-            self._book.of_sql.discard(step.name)
-            self._held.lent.pop(step.name, None)
-            self._send(step.frame, turns.CLOSE)
+
+            def closed_there(ok: bool) -> None:
+                if ok:
+                    book.statements.pop(name, None)
+                    book.of_sql.discard(name)
+                    held.lent.pop(name, None)
+
+            self._send(step.frame, Owed(b"3", effect=closed_there))
             return
-        self._book.portals.pop(step.name, None)
-        self._send(step.frame, turns.CLOSE)
+
+        self._send(step.frame, Owed(b"3", effect=self._closing(name)))
+
+    def _closing(self, portal: bytes) -> Callable[[bool], None]:
+        portals = self._book.portals
+
+        def closed(ok: bool) -> None:
+            if ok:
+                portals.pop(portal, None)
+
+        return closed
 
     def _pass(self, step: Step) -> None:
         self.out.append(step.frame)
@@ -329,8 +337,7 @@ class Rewriter:
         self.script.append(say(self._perform(step.prepared.statement)))
 
     def _local_close(self, step: Step) -> None:
-        self._book.portals.pop(step.name, None)
-        self.script.append(say(backend.CLOSE_COMPLETE))
+        self.script.append(say(backend.CLOSE_COMPLETE, self._closing(step.name)))
 
 
 def _unknown(_writer: Rewriter, step: Step) -> None:

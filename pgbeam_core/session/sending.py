@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pgbeam_core.query import Kind, Query, Statement
 from pgbeam_core.session import inspection, settings, turns
+from pgbeam_core.session.effects import resets_name
 from pgbeam_core.session.extended import SYNC, Plan
 from pgbeam_core.session.prepared import Key, ServerStatements
 from pgbeam_core.session.rewrite import PROVOKE, Rewriter
@@ -83,6 +84,7 @@ class Sender:
             self._lend(query.statement)
             self._conversation.leave_databases(query.statement)
         turn = self._new_turn(queries, simple=True, ended=True)
+        turn.resets_name = _may_reset_name(queries)
         self._server.statements.unnamed = None
         self.send(turn, frame)
 
@@ -93,6 +95,7 @@ class Sender:
         self._server.state.add("unfinished_pipeline")
         turn.add([TO_THE_END])
         turn.queries += queries
+        turn.resets_name = turn.resets_name or _may_reset_name(queries)
         turn.ended = not skipped
         self._server.write(frame)
         self._conversation.sent(turn)
@@ -102,9 +105,10 @@ class Sender:
         self._prepare_server()
         ended = plan.steps[-1].tag == SYNC
         turn = self._new_turn(queries, simple=False, ended=ended)
-        frames, script, names = self._write(plan)
+        turn.in_parts = not ended
+        turn.resets_name = _may_reset_name(queries)
+        frames, script = self._write(plan)
         turn.script = deque(script)
-        turn.names = names
         if ended and plan.learns_columns and not self._conversation.session.in_transaction:
             turn.again = partial(self.again, plan)
         self.send(turn, b"".join(frames))
@@ -120,40 +124,51 @@ class Sender:
         writer.write(plan)
         turn.again, turn.stale, turn.error = None, False, None
         turn.script = deque([turns.CLOSE_UNSEEN] * len(closing) + writer.script)
-        turn.names = writer.names
         self.send(turn, b"".join(closing + writer.out))
 
     def more(self, plan: Plan, queries: list[Query]) -> None:
         """A further part of a request that is under way."""
         turn = self._turn
         assert turn is not None
-        frames, script, names = self._write(plan)
+        frames, script = self._write(plan)
         turn.add(script)
-        turn.names.update(names)
-        turn.queries += queries
+        if queries:
+            turn.kept = None  # it would be the replies to several
+            turn.queries += queries
+            turn.resets_name = turn.resets_name or _may_reset_name(queries)
         turn.ended = plan.steps[-1].tag == SYNC
         self._server.write(b"".join(frames))
         self._server.settle(turn)
         self._conversation.sent(turn)
 
+    def flush(self) -> None:
+        """Have the server say what it has to say so far."""
+        self._server.write(frontend.FLUSH)
+
     def copy(self, frame: bytes) -> None:
         """Messages in copy-in mode."""
         self._server.write(frame)
 
-    def provoke(self, error: bytes) -> None:
-        """An error of PgBeam's own that puts the server's transaction into the failed state too."""
+    def provoke(self, error: bytes, *, ended: bool) -> None:
+        """An error of PgBeam's own that puts the server's transaction into the failed state too.
+
+        ended: the request that it refuses has come to its Sync, or needs none. Else the client's Sync will follow.
+        """
+        request = PROVOKE + frontend.SYNC if ended else PROVOKE
         turn = self._turn if self._turn is not None and not self._turn.ended else None
         step = Owed(b"2", instead_of_error=error)
         if turn is not None:
             # Only a Query comes to this behind an unfinished pipeline, and it has its own ReadyForQuery.
             turn.add([step])
-            turn.ended = True
-            self._server.write(PROVOKE + frontend.SYNC)
+            turn.ended = ended
+            turn.spoilt = not ended
+            self._server.write(request)
             self._conversation.sent(turn)
             return
-        turn = self._new_turn([], simple=False, ended=True)
+        turn = self._new_turn([], simple=False, ended=ended)
+        turn.spoilt = not ended
         turn.script = deque([step])
-        self.send(turn, PROVOKE + frontend.SYNC)
+        self.send(turn, request)
 
     def alone(self, plan: Plan) -> tuple[bytes, bool]:
         """The reply to a request that no server has to see, and whether it ended in an error."""
@@ -222,7 +237,7 @@ class Sender:
             server.aside(frontend.Query(sql).to_bytes(), "its settings could not be made those of the client")
         server.settings = now
 
-    def _write(self, plan: Plan) -> tuple[list[bytes], list[Owed], dict[bytes, bytes]]:
+    def _write(self, plan: Plan) -> tuple[list[bytes], list[Owed]]:
         for step in plan.executions:
             assert step.prepared is not None
             self._lend(step.prepared.statement)
@@ -231,7 +246,7 @@ class Sender:
         if self._writer is None:
             self._writer = self._rewriter(self._server.statements, alone=False)
         self._writer.write(plan)
-        return self._writer.out, self._writer.script, self._writer.names
+        return self._writer.out, self._writer.script
 
     def _lend(self, statement: Statement) -> None:
         """SQL that speaks of a statement which the client prepared by the protocol finds it under that name."""
@@ -265,8 +280,20 @@ class Sender:
 
     def _executed(self, statement: Statement) -> None:
         turn = self._turn
+        conversation = self._conversation
         tag = turn.tags[-1] if turn is not None and turn.tags else b""
-        self._conversation.effects.succeeded(statement, tag, self._server)
+        conversation.effects.succeeded(statement, tag, self._server)
+        if turn is not None and turn.in_parts and conversation.effects.over:
+            conversation.endings.report_finished(turn)  # what was done before the transaction ended is part of it
+
+
+def _may_reset_name(queries: list[Query]) -> bool:
+    """Whether one of them sets application_name back to what it was at startup."""
+    for query in queries:
+        statement = query.statement
+        if statement.has_effects and any(resets_name(part) for part in statement.parts or (statement,)):
+            return True
+    return False
 
 
 def _unannotated(frame: bytes, statement: Statement) -> bytes:

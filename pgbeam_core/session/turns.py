@@ -28,6 +28,9 @@ class Owner(Protocol):
     def moves_on(self, turn: Turn) -> Owner | None:
         """What stands before a shared turn takes too long. Gives who takes the reply here, if it is sent elsewhere."""
 
+    def paid(self, turn: Turn) -> None:
+        """Some of the reply to a request that goes out in parts has come; called once for each chunk of it."""
+
     def skips(self, turn: Turn) -> None:
         """The server said ErrorResponse and skips to a Sync that has not gone out."""
 
@@ -48,10 +51,11 @@ class Owed:
     inject: bytes that PgBeam says itself in this place; then nothing is owed by the server. effect: called with
     True when it completes, with False when it ends in an error, not at all when it is skipped. sees: called with the
     frame that completes it; an ErrorResponse that it gives is all that the client gets of the rest.
-    instead_of_error: what the client sees in place of the server's error.
+    instead_of_error: what the client sees in place of the server's error. starts: it is an execution of its own.
+    named: what a statement is called on the server, and by the client, where these differ: for error messages.
     """
 
-    __slots__ = ("effect", "ends", "forward", "inject", "instead_of_error", "sees", "within")
+    __slots__ = ("effect", "ends", "forward", "inject", "instead_of_error", "named", "sees", "starts", "within")
 
     def __init__(
         self,
@@ -63,6 +67,8 @@ class Owed:
         effect: Callable[[bool], None] | None = None,
         sees: Callable[[bytes], bytes | None] | None = None,
         instead_of_error: bytes | None = None,
+        starts: bool = False,
+        named: tuple[bytes, bytes] | None = None,
     ) -> None:
         self.ends = ends
         self.within = within
@@ -71,6 +77,8 @@ class Owed:
         self.effect = effect
         self.sees = sees
         self.instead_of_error = instead_of_error
+        self.starts = starts
+        self.named = named
 
 
 def say(data: bytes, effect: Callable[[bool], None] | None = None) -> Owed:
@@ -95,11 +103,19 @@ BOUND = Form(bound=True, described=False, silent=False)
 
 BIND = Owed(b"2")
 DESCRIBE = Owed(b"Tn", b"t")
-EXECUTE = Owed(b"CIs", b"DdHGWc")
-CLOSE = Owed(b"3")
+EXECUTE = Owed(b"CIs", b"DdHGWc", starts=True)
+GO_ON = Owed(b"CIs", b"DdHGWc")
+"""An Execute of a portal that was executed before, or of one that only the server knows."""
 CLOSE_UNSEEN = Owed(b"3", forward=False)
 TO_THE_END = Owed(b"", b"TtnIs123VHcCDdGW")
 """A Query or FunctionCall behind messages of the extended protocol: everything up to ReadyForQuery."""
+
+
+def in_clients_words(error: bytes, named: tuple[bytes, bytes]) -> bytes:
+    """An ErrorResponse with the name of a statement that the client knows in place of that on the server."""
+    ours, theirs = named
+    error = error.replace(b'"' + ours + b'"', b'"' + theirs + b'"')
+    return error[:1] + (len(error) - 1).to_bytes(4) + error[5:]
 
 
 class Turn:
@@ -116,21 +132,27 @@ class Turn:
         "copying",
         "ended",
         "error",
+        "finished",
+        "in_parts",
         "keep",
         "kept",
         "muted",
-        "names",
+        "named",
         "owner",
         "plain",
         "prefix",
         "queries",
         "ready",
+        "reported",
+        "resets_name",
+        "said",
         "script",
         "sent_at",
         "shared",
         "simple",
         "size",
         "skipping",
+        "spoilt",
         "stale",
         "tags",
         "taken_back",
@@ -149,6 +171,18 @@ class Turn:
         """Whether the owner has got a byte of the reply."""
         self.skipping = False
         """The server said ErrorResponse and skips to the next Sync."""
+        self.spoilt = False
+        """What the client sends up to its Sync is passed over, because of an error before it."""
+        self.in_parts = False
+        """It is a request that was not whole when it began to go out."""
+        self.finished: list[bytes] | None = None
+        """The command tags of its queries that are through, for all but the last Query; empty where there is none."""
+        self.reported = 0
+        """Queries that were through and have been reported; `queries` are those after them."""
+        self.said: list[bytes] = []
+        """What plugins had to say to these, for the end of the reply."""
+        self.resets_name = False
+        """It may set application_name back to what it was at startup."""
         self.torn = False
         """The server went away in the middle of a message of which the owner has a part."""
         self.copying = False
@@ -167,8 +201,8 @@ class Turn:
         """The client has been told of an error; the rest of the reply is not for it."""
         self.stale = False
         """That has happened; the client has not been told, and `again` is to be called at ReadyForQuery."""
-        self.names: dict[bytes, bytes] = {}
-        """What PgBeam calls a statement on the server → what the client calls it, for error messages."""
+        self.named: tuple[bytes, bytes] | None = None
+        """What PgBeam calls the only statement on the server and what the client calls it, for error messages."""
         self.plain: Form | None = None
         """What the reply to one plain statement is if all goes well; None once it took the long way."""
         self.prefix = b""
@@ -182,7 +216,7 @@ class Turn:
         """Its client gets the reply elsewhere: whatever comes here, an error included, has no effect."""
         self.owner = owner
         self.script = self.again = self.plain = None
-        self.names = {}
+        self.named = None
         self.shared = False
         self.muted = True
 
@@ -217,12 +251,6 @@ class Turn:
             raise AssertionError("an unscripted turn takes no steps")
         if not self.skipping:
             self.script.extend(steps)
-
-    def in_clients_words(self, error: bytes) -> bytes:
-        """An ErrorResponse with the names of statements that the client knows."""
-        for ours, theirs in self.names.items():
-            error = error.replace(b'"' + ours + b'"', b'"' + theirs + b'"')
-        return error[:1] + (len(error) - 1).to_bytes(4) + error[5:]
 
     def settle(self) -> None:
         """Say what is PgBeam's to say before the server's next frame."""

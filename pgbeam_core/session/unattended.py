@@ -17,6 +17,9 @@ class Unattended:
     def copy_in(self, turn: Turn) -> None:
         """Never asked for."""
 
+    def paid(self, turn: Turn) -> None:
+        """Never: its requests are whole."""
+
     def skips(self, turn: Turn) -> None:
         """Never: its requests are whole."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pgbeam_core.firing import Hooks
 from pgbeam_core.leases import Pool
@@ -76,6 +76,9 @@ class World(Protocol):
 
     def tables_changed(self, statement: Statement) -> None:
         """A statement that defines tables, or may have, was completed."""
+
+    def later(self, call: Callable[[], None]) -> Any:
+        """Call it in the next iteration of the loop, when others have had their turn. What it gives has `cancel`."""
 
     def leave(self, session: Session, database: str) -> None:
         """PostgreSQL wants nobody in that database: close the idle servers there."""

@@ -35,6 +35,7 @@ class MemoryOpener:
             identity,
             application_name,
             now=self._clock.seconds,
+            later=lambda call: self._clock.callLater(0, call),
             cancel=lambda _: succeed(None),
             prepared_limit=100,
             relay=relay,

@@ -3,7 +3,7 @@
 # mypy: disallow-untyped-calls=False
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -268,6 +268,10 @@ class Stage:
         """See World."""
         self.epoch += 1
 
+    def later(self, call: Callable[[], None]) -> Any:
+        """See World."""
+        return self.clock.callLater(0, call)
+
     def leave(self, _session: Session, database: str) -> None:
         """See World."""
         self.left.append(database)
@@ -286,6 +290,7 @@ class Stage:
             Identity("app", "shop"),
             None,
             now=self.clock.seconds,
+            later=self.later,
             cancel=self._cancel,
             prepared_limit=self._prepared_limit,
             relay=None,

@@ -150,7 +150,7 @@ ALLOWED = {
     "bind": ([turns.BIND], "2ENSA"),
     "describe": ([turns.DESCRIBE], "TntENSA"),
     "execute": ([turns.EXECUTE], "CIsDdHGWcENSA"),
-    "close": ([turns.CLOSE], "3ENSA"),
+    "close": ([Owed(b"3")], "3ENSA"),
     "close unseen": ([turns.CLOSE_UNSEEN], "3ENSA"),
     "sync": ([], "EZNSA"),
     "said": ([say(ONE)], "EZNSA"),
@@ -341,7 +341,7 @@ STEPS = {
     "copy out": (turns.EXECUTE, COPY_OUT + copy_data(b"x" * 50) + backend.COPY_DONE + done(), None),
     "suspended": (turns.EXECUTE, ROW + backend.PORTAL_SUSPENDED, ROW + backend.PORTAL_SUSPENDED),
     "empty": (turns.EXECUTE, backend.EMPTY_QUERY_RESPONSE, backend.EMPTY_QUERY_RESPONSE),
-    "close": (turns.CLOSE, THREE, THREE),
+    "close": (Owed(b"3"), THREE, THREE),
     "unseen": (turns.CLOSE_UNSEEN, THREE, b""),
     "said": (say(ONE), b"", ONE),
 }

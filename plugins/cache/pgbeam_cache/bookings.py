@@ -13,7 +13,7 @@ def booked(visit: Visit, statement: Statement, note: Note, result: Result, *, ru
     if error is not None and error[0].startswith("08") and result.source == "server":
         visit.interrupted()
         return
-    visit.heard()
+    visit.heard(note)
     if not run:
         return
     effect = note.effect

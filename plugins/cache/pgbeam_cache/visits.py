@@ -74,9 +74,11 @@ class Visit:
         if note.ends or not self.session.in_transaction:
             self._under_way.append(note)
 
-    def heard(self) -> None:
-        """The reply has come."""
-        self._under_way.clear()
+    def heard(self, note: Note) -> None:
+        """The reply to a statement has come; replies come in order."""
+        under_way = self._under_way
+        if note in under_way:
+            del under_way[: under_way.index(note) + 1]
 
     def wrote(self, effect: Effect, *, committed: bool) -> None:
         """A statement with that effect has succeeded; unless `committed`, its transaction goes on."""

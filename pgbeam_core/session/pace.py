@@ -1,0 +1,90 @@
+"""How much one client gets done before others have their turn.
+
+What a client has sent is acted on in slices, with an iteration of the loop between them; a long request of the extended
+protocol goes to its server in parts. Neither the time that the loop is held nor what is remembered of a request grows
+with what a client sends.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pgbeam_core.session.conversation import Conversation
+    from pgbeam_core.session.turns import Turn
+
+PART = 256
+"""Messages of a request that are acted on at once: about a millisecond, several with slow plugins."""
+PART_BYTES = 1024 * 1024
+"""Their bytes, likewise."""
+SLICE_S = 0.004
+"""Seconds after which others have their turn: with one more part, less than the 10 ms that nobody may hold the loop."""
+SLICE = 1024
+"""Messages after which they have it in any case."""
+MOST_OWED = 4096
+"""Steps of one reply that a server may owe before more of the request is sent: what PgBeam remembers of a request, and
+what it has to tell plugins when the server is lost."""
+
+
+class Pace:
+    """Decides when one conversation takes its client's next message."""
+
+    __slots__ = ("_begun", "_call", "_conversation", "_taken", "ahead", "most_owed", "part", "slice")
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._begun = 0.0
+        self._taken = 0
+        self._call: Any = None
+        self.part = PART
+        self.most_owed = MOST_OWED
+        self.slice = SLICE
+        self.ahead = False
+        """So much is owed for the request under way that no more of it is sent now."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether the client's next message has to wait, for others or for the server."""
+        return self.ahead or self._call is not None
+
+    def begin(self) -> None:
+        """A slice begins."""
+        self._taken = 0
+        self._begun = self._conversation.world.now()
+
+    def over(self, *, acted: bool) -> bool:
+        """Whether the slice is over, before one more message is taken; then it goes on by itself.
+
+        acted: the last message was not merely put by.
+        """
+        taken = self._taken = self._taken + 1
+        if taken <= self.slice:
+            if taken & 15 and not acted:
+                return False
+            if self._conversation.world.now() - self._begun < SLICE_S:
+                return False
+        self._call = self._conversation.world.later(self._go_on)
+        return True
+
+    def _go_on(self) -> None:
+        self._call = None
+        self._conversation.on()
+
+    def too_far(self, turn: Turn) -> bool:
+        """Whether the server owes too much for the request under way to be sent more of it."""
+        if not self.ahead and turn.script is not None and len(turn.script) > self.most_owed:
+            self.ahead = True
+            self._conversation.sender.flush()  # a server may say nothing before it is asked to
+        return self.ahead
+
+    def paid(self, turn: Turn) -> None:
+        """The server has paid some of it."""
+        if self.ahead and (turn.script is None or len(turn.script) <= self.most_owed // 2):
+            self.ahead = False
+            self._conversation.on()
+
+    def stop(self) -> None:
+        """The client is gone."""
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
