@@ -15,6 +15,8 @@ from typing import Any, TextIO
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent, globalLogBeginner, globalLogPublisher
 from zope.interface import implementer
 
+from pgbeam_core.masking import mask_words
+
 log = Logger()
 
 LEVELS = {"debug": LogLevel.debug, "info": LogLevel.info, "warn": LogLevel.warn, "error": LogLevel.error}
@@ -70,7 +72,7 @@ class Sent(Log):
     def write(self, event: LogEvent) -> None:
         """As what JSON can hold, in words."""
         failure = _traceback(event)
-        text = formatEvent(event) + (f"\n{failure}" if failure else "")
+        text = _text(event) + (f"\n{failure}" if failure else "")
         source = str(event.get("log_namespace") or "")
         self._send({"level": _level(event), "source": source, "time": event.get("log_time"), "text": text})
 
@@ -99,13 +101,15 @@ def start(
 
 
 def without_bytes(event: LogEvent) -> LogEvent:
-    """The event with its bytes replaced by their number."""
+    """The event with its bytes replaced by their number, and the passwords of URLs by stars."""
     return {key: _safe(value) for key, value in event.items()}
 
 
 def _safe(value: Any) -> Any:
     if isinstance(value, bytes | bytearray | memoryview):
         return f"<{len(value)} bytes>"
+    if isinstance(value, str):
+        return mask_words(value)
     if isinstance(value, list | tuple):
         return [_safe(item) for item in value]
     if isinstance(value, Mapping):
@@ -120,7 +124,7 @@ def human(event: LogEvent) -> str:
     source = str(event.get("log_namespace") or "").removeprefix("pgbeam_core.").removeprefix("pgbeam_")
     if (worker := event.get("worker")) is not None:
         source = f"{source}[{worker}]"
-    text = f"{moment} {level:<5} {source}: {formatEvent(event)}"
+    text = f"{moment} {level:<5} {source}: {_text(event)}"
     traceback = _traceback(event)
     return f"{text}\n{traceback}" if traceback else text
 
@@ -131,14 +135,18 @@ def as_json(event: LogEvent) -> str:
         "time": _moment(event).isoformat(timespec="milliseconds"),
         "level": _level(event),
         "logger": event.get("log_namespace"),
-        "event": formatEvent(event),
+        "event": _text(event),
     }
     for key, value in event.items():
         if not key.startswith("log_") and key not in line and key not in ("isError", "message"):
-            line[key] = value if isinstance(value, str | int | float | bool | None) else str(value)
+            line[key] = value if isinstance(value, str | int | float | bool | None) else mask_words(str(value))
     if traceback := _traceback(event):
         line["traceback"] = traceback
     return json.dumps(line, ensure_ascii=False)
+
+
+def _text(event: LogEvent) -> str:
+    return mask_words(formatEvent(event))
 
 
 def _moment(event: LogEvent) -> datetime:
@@ -152,4 +160,4 @@ def _level(event: LogEvent) -> str:
 
 def _traceback(event: LogEvent) -> str:
     failure = event.get("log_failure")
-    return failure.getTraceback().rstrip() if failure is not None else ""
+    return mask_words(failure.getTraceback().rstrip()) if failure is not None else ""

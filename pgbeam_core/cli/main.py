@@ -7,7 +7,7 @@ import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import pluggy
 
@@ -15,6 +15,16 @@ from pgbeam_core import plugins, settings
 from pgbeam_core.cli import check, listing, options, release, run
 from pgbeam_core.commands import Command
 from pgbeam_core.errors import PgBeamError, PluginError, SettingsError
+from pgbeam_core.masking import mask, mask_words
+
+
+class Arguments(ArgumentParser):
+    """What was typed wrong is told without passwords: a terminal is not the only one that reads it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it, and end with 2."""
+        super().error(mask(message))
+
 
 BUILT_IN = (run.COMMAND, listing.COMMAND, check.COMMAND)
 USAGE_ERROR = 2
@@ -44,9 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def complain(error: PgBeamError, code: int) -> int:
-    """One line on stderr; gives the exit code back."""
+    """One line on stderr, without passwords; gives the exit code back."""
     hint = f" ({error.hint})" if error.hint else ""
-    print(f"pgbeam: {error.message}{hint}", file=sys.stderr)
+    print(mask_words(f"pgbeam: {error.message}{hint}"), file=sys.stderr)
     return code
 
 
@@ -56,7 +66,7 @@ def parser_for(arguments: Sequence[str]) -> ArgumentParser:
     Plugins are imported only when the subcommand is none of our own: a broken one must not stand in the way of
     `pgbeam plugins`, which shows what is wrong with it.
     """
-    parser = ArgumentParser("pgbeam", description=DESCRIPTION, formatter_class=RawDescriptionHelpFormatter)
+    parser = Arguments("pgbeam", description=DESCRIPTION, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"pgbeam {release.version()}")
     parser.set_defaults(run_command=lambda _: _help(parser))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")

@@ -25,8 +25,8 @@ SECRETS_FILE = ".secrets.toml"
 class RawProject:
     """A `[projects.<name>]` table as it is written."""
 
-    upstream: str = dataclasses.field(metadata={"help": "URL of the primary"})
-    replicas: tuple[str, ...] = dataclasses.field(default=(), metadata={"help": "URLs of read replicas"})
+    upstream: str = dataclasses.field(repr=False, metadata={"help": "URL of the primary"})
+    replicas: tuple[str, ...] = dataclasses.field(default=(), repr=False, metadata={"help": "URLs of read replicas"})
     hostnames: tuple[str, ...] = dataclasses.field(default=(), metadata={"help": "matched against TLS SNI"})
     auth: str = dataclasses.field(default="passthrough", metadata={"choices": AUTH})
     pool_mode: str = dataclasses.field(default="transaction", metadata={"choices": POOL_MODES})

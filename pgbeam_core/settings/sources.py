@@ -17,7 +17,8 @@ from typing import Any
 from dynaconf import Dynaconf
 
 from pgbeam_core.errors import SettingsError
-from pgbeam_core.settings.where import Origin, Where, mask
+from pgbeam_core.masking import mask
+from pgbeam_core.settings.where import Origin, Where
 from pgbeam_core.settings.where import Path as KeyPath
 
 PREFIX = "PGBEAM_"

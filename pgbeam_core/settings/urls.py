@@ -83,7 +83,10 @@ def _port(text: str) -> int:
     if not text:
         return DEFAULT_PORT
     if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
-        raise ValueError(f"{text} is no port")
+        # It is not shown: it may be a password that holds a character at which the host seems to begin or to end.
+        raise ValueError(
+            "what stands where the port belongs is no port; in a password, / ? # @ are written %2F %3F %23 %40"
+        )
     return int(text)
 
 

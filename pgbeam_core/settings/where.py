@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pgbeam_core.errors import SettingsError
+from pgbeam_core.masking import MASK, is_secret, mask, masked
 
 Path = tuple[str, ...]
-_PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@\s:]*):\S*@")
-_PASSWORD_OPTION = re.compile(r"(password=)[^&\s'\"]*")
-_SECRET_KEY = re.compile(r"password|secret|token", re.IGNORECASE)
-MASK = "***"
 
 
 @dataclass(frozen=True)
@@ -62,22 +58,12 @@ class Where:
 
     def error(self, value: object, reason: str) -> SettingsError:
         """`settings.toml: workers = 0: must be at least 1`, without the secrets in it."""
-        shown = MASK if _SECRET_KEY.search(self.key) else mask(repr(value))
+        shown = MASK if any(map(is_secret, self.path)) else repr(masked(value))
         return SettingsError(f"{self.origin.name_of(self.path)}: {self.key} = {shown}: {mask(reason)}")
 
     def unknown(self, key: str, value: object, known: Iterable[str]) -> SettingsError:
         """An error for a key that nobody knows, naming the nearest one that is known."""
         return (self / key).error(value, f"unknown key{nearest(key, known)}")
-
-
-def mask(text: str) -> str:
-    """Hide the passwords of the URLs in a text."""
-    return _PASSWORD_OPTION.sub(rf"\1{MASK}", _PASSWORD_IN_URL.sub(rf"\1:{MASK}@", text))
-
-
-def is_secret(key: str) -> bool:
-    """Whether a key's name says that its value is nobody's business."""
-    return _SECRET_KEY.search(key) is not None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -131,3 +131,27 @@ def test_a_broken_plugin_does_not_stand_in_the_way_of_help(pgbeam, install):
     done = pgbeam("--help", PGBEAM_PLUGINS="broken")
     assert done.returncode == 0
     assert "check" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", "--set", "plugins.cache.l2=redis//:hunter2@h"),
+        ("check", "--set", "plugins.cache.l2=redis://:hunter2#x@h"),
+        ("check", "--set", "plugins.cache.l2 redis//:hunter2@h"),
+        ("check", "--set", "projects.shop.upstream=postgresql://u:hunter2/x@h"),
+        ("check", "--set", "projects.shop.upstream=postgresql://h?pasword=hunter2"),
+        ("check", "--set", "projects.shop.pasword=hunter2"),
+        ("check", "--set", 'projects.shop={upstream = "postgres//u:hunter2@h", auth_pasword = "hunter2"}'),
+        ("check", "--set", "listen=postgresql://u:hunter2@h"),
+        ("check", "postgresql://u:hunter2@h"),
+        ("run", "--upstream", "postgresql//u:hunter2@h"),
+        ("run", "postgresql://u:hunter2@h"),
+    ],
+)
+def test_a_mistake_shows_no_password(pgbeam, arguments):
+    """A typing error in a URL or in a key ends in an error that may go to a log, a ticket or a screen that others see."""
+    done = pgbeam(*arguments)
+    assert done.returncode == 2
+    assert done.stderr
+    assert "hunter2" not in done.stdout + done.stderr

@@ -26,10 +26,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stats": {"query"},
     "firing": {"pluggy", "twisted"},
     "session": {"twisted", "errors", "firing", "leases", "query", "wire"},
-    "settings": {"dynaconf", "errors", "query"},
+    "settings": {"dynaconf", "errors", "masking", "query"},
     "identities": {"leases", "query"},
     "net": {"twisted", "zope", "credentials", "errors", "firing", "identities", "leases", "query", "session", "wire"},
-    "logs": {"twisted", "zope"},
+    "masking": set(),
+    "logs": {"twisted", "zope", "masking"},
     "embedded": {"errors"},
     "tui": {"rich", "twisted", "zope", "beam", "errors", "firing", "logs", "stats"},
 }

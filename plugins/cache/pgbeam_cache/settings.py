@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
+from urllib.parse import urlsplit
 
 REMOTE = ("redis://", "rediss://", "unix://")
 """How the URL of a Redis or Valkey starts."""
@@ -40,6 +42,7 @@ class CacheSettings:
     )
     l2: str = field(
         default="disk",
+        repr=False,  # it may hold a password
         metadata={"help": "second level: disk, off, or redis://host:port/number for several hosts", "restart": True},
     )
     l2_bytes: int = field(
@@ -64,5 +67,15 @@ class CacheSettings:
     )
 
     def __post_init__(self) -> None:
-        if self.l2 not in ("disk", "off") and not self.l2.startswith(REMOTE):
+        if self.l2 in ("disk", "off"):
+            return
+        if not self.l2.startswith(REMOTE):
             raise ValueError(f'l2 is "disk", "off" or a URL that starts with {" or ".join(REMOTE)}')
+        try:
+            _ = urlsplit(self.l2).port
+        except ValueError:
+            raise ValueError(
+                "the URL in l2 has no port where one belongs; in a password, / ? # are %2F %3F %23"
+            ) from None
+        if find_spec("redis") is None:
+            raise ValueError("l2 is a URL, which needs the package redis: install pgbeam[redis]")

@@ -310,3 +310,11 @@ def test_what_all_databases_have_in_common_is_known_to_all_processes(process: Ca
     writer = other.session(database="archive")
     other.write(writer, "REVOKE reader FROM app")
     assert ask(process()) == "miss"
+
+
+def test_without_the_package_redis_it_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who forgot the extra is told so, and which, before any client comes."""
+    monkeypatch.setattr("pgbeam_cache.settings.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"install pgbeam\[redis\]"):
+        CacheSettings(l2="redis://h")
+    CacheSettings(l2="disk")
