@@ -16,7 +16,7 @@ import pluggy
 from pluggy._hooks import HookImpl
 from twisted.logger import Logger
 
-log = Logger()
+log = Logger(__name__)
 
 Call = Callable[..., Any]
 Implementations = tuple[tuple[str, Call], ...]

@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from pgbeam_core.masking import mask_words
 
-log = Logger()
+log = Logger(__name__)
 
 LEVELS = {"debug": LogLevel.debug, "info": LogLevel.info, "warn": LogLevel.warn, "error": LogLevel.error}
 ORDER = [LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error, LogLevel.critical]

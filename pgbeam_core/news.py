@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from pgbeam_core.errors import PluginError
 
-log = Logger()
+log = Logger(__name__)
 
 
 class News:

@@ -22,7 +22,7 @@ from pgbeam_core.settings import Settings
 from pgbeam_core.watchdog import Watchdog
 from pgbeam_core.wire import backend
 
-log = Logger()
+log = Logger(__name__)
 
 _SHUTDOWN = backend.error_response("FATAL", "57P01", "terminating connection due to administrator command")
 _DRAIN_STEP = 0.05

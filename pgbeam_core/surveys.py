@@ -30,7 +30,7 @@ PAUSE = 5.0
 MOST_BYTES = 32 * 1024 * 1024
 """A catalog that says more than this is not taken: it would have to be read in one go."""
 
-log = Logger()
+log = Logger(__name__)
 
 
 class Inquiry(Unattended):

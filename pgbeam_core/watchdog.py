@@ -19,7 +19,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-log = Logger()
+log = Logger(__name__)
 
 BEAT_S = 0.025
 """Between two beats while there is work; a gap is measured too short by no more than this."""

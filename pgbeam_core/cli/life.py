@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from pgbeam_core.errors import PgBeamError, SettingsError
 from pgbeam_core.settings import Endpoint, Settings, apply_project, reloaded
 
-log = Logger()
+log = Logger(__name__)
 
 EMBEDDED_PROJECT = "shop"
 

@@ -17,7 +17,7 @@ Answerer = Callable[[Request], Any]
 Merge = Callable[[Sequence[Any]], Any]
 """Makes one result of those of all workers, the caller's among them."""
 
-log = Logger()
+log = Logger(__name__)
 
 
 class Control:
@@ -52,10 +52,10 @@ class Control:
     def ask(self, request: object) -> Deferred[dict[str, Any]]:
         """The reply to a request, never a failure."""
         if not isinstance(request, dict) or not isinstance(request.get("ask"), str):
-            return maybeDeferred(_no, "a request is an object with a text under ask", "08P01")
+            return maybeDeferred(no, "a request is an object with a text under ask", "08P01")
         answerer = self._answerers.get(request["ask"])
         if answerer is None:
-            return maybeDeferred(_no, f"nobody answers {request['ask']}", "42704")
+            return maybeDeferred(no, f"nobody answers {request['ask']}", "42704")
         return self._reply(answerer, request)
 
     def merge(self, name: str, results: Sequence[Any]) -> Deferred[dict[str, Any]]:
@@ -67,14 +67,15 @@ class Control:
     def failed(self, failure: Failure) -> dict[str, Any]:
         """The reply that says so."""
         if isinstance(failure.value, PgBeamError):
-            return _no(failure.value.message, failure.value.sqlstate)
+            return no(failure.value.message, failure.value.sqlstate)
         log.failure("a request on the control socket failed", failure=failure)
-        return _no("failed, see the log", "XX000")
+        return no("failed, see the log", "XX000")
 
     def _reply(self, function: Callable[[Any], Any], argument: Any) -> Deferred[dict[str, Any]]:
         asked: Deferred[Any] = maybeDeferred(function, argument)
         return asked.addCallbacks(lambda result: {"ok": True, "result": result}, self.failed)
 
 
-def _no(error: str, sqlstate: str) -> dict[str, Any]:
+def no(error: str, sqlstate: str) -> dict[str, Any]:
+    """The reply that says why not."""
     return {"ok": False, "error": error, "sqlstate": sqlstate}

@@ -15,19 +15,32 @@ from twisted.logger import Logger
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.protocols.policies import TimeoutMixin
 
-from pgbeam_core.control.registry import Control
+from pgbeam_core.control.registry import Control, no
 
 NAME = "control.sock"
 MOST_BYTES = 64 * 1024
 """Of one request."""
+MOST_NESTED = 32
+"""Tables and lists of a request within one another."""
 IDLE_S = 30
+"""For one request to come, whole."""
 _MOST_CONNECTIONS = 32
 _MOST_WAITING = 100
 """Requests of one connection that wait for the answer to another."""
+_TOO_NESTED = f"a request is nested at most {MOST_NESTED} deep"
 _TRY_AGAIN_S = 5.0
 """Between looks at whether another PgBeam with this `state_dir` has ended."""
 
-log = Logger()
+log = Logger(__name__)
+
+
+def nested(value: object) -> int:
+    """How many tables and lists are within one another at most."""
+    depth, level = 0, [value]
+    while level := [each for each in level if isinstance(each, dict | list)]:
+        depth += 1
+        level = [below for each in level for below in (each.values() if isinstance(each, dict) else each)]
+    return depth
 
 
 class Conversation(LineOnlyReceiver, TimeoutMixin):
@@ -42,12 +55,15 @@ class Conversation(LineOnlyReceiver, TimeoutMixin):
         self._open = open_now
         self._todo: list[bytes] = []
         self._busy = False
+        self._full = False
+        self._asking = False
 
     def connectionMade(self) -> None:
         """Somebody of this account is here."""
         self._open.add(self)
+        self.transport.registerProducer(self, True)
         if len(self._open) > _MOST_CONNECTIONS:
-            self.transport.loseConnection()
+            self._refuse(f"there are {_MOST_CONNECTIONS} connections to the control socket already", "53300")
         self.setTimeout(IDLE_S)  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Any = None) -> None:
@@ -65,23 +81,53 @@ class Conversation(LineOnlyReceiver, TimeoutMixin):
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """Say why before hanging up."""
-        self._say({"ok": False, "error": f"a request is at most {MOST_BYTES} bytes long", "sqlstate": "54000"})
-        self.transport.loseConnection()
+        self._refuse(f"a request is at most {MOST_BYTES} bytes long", "54000")
+
+    def pauseProducing(self) -> None:
+        """Replies are not read: no more of them, and nothing more is asked."""
+        self._full = True
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """They are read again."""
+        self._full = False
+        self.transport.resumeProducing()
+        self._next()
+
+    def stopProducing(self) -> None:
+        """Gone."""
+        self._todo.clear()
 
     def _next(self) -> None:
-        if self._busy or not self._todo:
+        if self._asking:
             return
-        self._busy = True
+        self._asking = True
+        while self._todo and not self._busy and not self._full:
+            self._busy = True
+            self._ask(self._todo.pop(0)).addCallback(self._answered)
+        self._asking = False
+
+    def _ask(self, line: bytes) -> Deferred[dict[str, Any]]:
         try:
-            request: object = json.loads(self._todo.pop(0))
+            request: object = json.loads(line)
         except ValueError:
-            request = None
-        self._control.ask(request).addCallback(self._answered)
+            return succeed(no("a request is JSON in UTF-8", "08P01"))
+        except RecursionError:
+            return succeed(no(_TOO_NESTED, "54000"))
+        if nested(request) > MOST_NESTED:
+            return succeed(no(_TOO_NESTED, "54000"))
+        return self._control.ask(request)
 
     def _answered(self, reply: dict[str, Any]) -> None:
-        self._busy = False
         self._say(reply)
+        self._busy = False
         self._next()
+
+    def _refuse(self, error: str, sqlstate: str) -> None:
+        self._todo.clear()
+        self._say(no(error, sqlstate))
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
 
     def _say(self, reply: dict[str, Any]) -> None:
         self.transport.write(json.dumps(reply, default=str).encode() + b"\n")

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from pgbeam_core.beam import Beam
     from pgbeam_core.net.server import Server
 
-log = Logger()
+log = Logger(__name__)
 
 Elsewhere = Callable[[CancelRequest], "Deferred[object]"]
 """Has a cancel request looked at by the other workers; fires when they have, and never fails."""

@@ -23,7 +23,7 @@ from pgbeam_core.wire.frames import FrameCutter
 from pgbeam_core.wire.startup import StartupMessage
 from pgbeam_core.wire.tags import Auth
 
-log = Logger()
+log = Logger(__name__)
 
 _AUTHENTICATION, _KEY, _STATUS, _READY, _ERROR, _NOTICE, _NEGOTIATE, _NOTIFICATION = b"RKSZENvA"
 

@@ -17,7 +17,7 @@ from pgbeam_core.tui.samples import View, Watched, Window
 from pgbeam_core.tui.tail import Tail
 from pgbeam_core.tui.terminal import CTRL_C, END_OF_TRANSMISSION, Terminal, open_terminal
 
-log = Logger()
+log = Logger(__name__)
 
 LOOK_EVERY_S = 1.0
 MIND_SIZE_EVERY_S = 0.2

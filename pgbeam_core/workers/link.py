@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from pgbeam_core.errors import PgBeamError
 
-log = Logger()
+log = Logger(__name__)
 
 Message = dict[str, Any]
 Answerer = Callable[[str, Message], Any]

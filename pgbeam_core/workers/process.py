@@ -18,7 +18,7 @@ from pgbeam_core.errors import PgBeamError
 from pgbeam_core.settings import Settings
 from pgbeam_core.workers.link import Link, Message, connect
 
-log = Logger()
+log = Logger(__name__)
 
 _LOOK_EVERY_S = 0.01
 _PATIENCE_S = 1.0

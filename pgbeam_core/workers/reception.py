@@ -14,7 +14,7 @@ from zope.interface import implementer
 from pgbeam_core.net import transport
 from pgbeam_core.settings import Endpoint
 
-log = Logger()
+log = Logger(__name__)
 
 AT_ONCE = 64
 """Clients that are accepted before anything else gets its turn."""

@@ -23,7 +23,7 @@ from pgbeam_core.workers.reception import Reception
 from pgbeam_core.workers.relay import RelayedControl
 from pgbeam_core.workers.shares import too_small
 
-log = Logger()
+log = Logger(__name__)
 
 LOOK_S = 2.0
 """Longest wait for what a worker counted."""

@@ -22,7 +22,7 @@ from pgbeam_core.wire.startup import CancelRequest
 from pgbeam_core.workers.link import Link, Message
 from pgbeam_core.workers.shares import shared_out
 
-log = Logger()
+log = Logger(__name__)
 
 PANEL_WIDTH = 160
 """The TUI cuts what does not fit."""

@@ -150,7 +150,7 @@ def test_a_broken_plugin_does_not_stand_in_the_way_of_help(pgbeam, install):
     ],
 )
 def test_a_mistake_shows_no_password(pgbeam, arguments):
-    """A typing error in a URL or in a key ends in an error that may go to a log, a ticket or a screen that others see."""
+    """A slip in a URL or in a key ends in an error that may go to a log, a ticket or a screen that others see."""
     done = pgbeam(*arguments)
     assert done.returncode == 2
     assert done.stderr

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
+from twisted.logger import capturedLogs
 
 from pgbeam_core import Control, PgBeamError, PluginError, ask_running
 from pgbeam_core.control import server
@@ -24,11 +25,11 @@ from pgbeam_core.control import server
 class Talk:
     """A conversation without a socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, makers: server.Conversations | None = None) -> None:
         self.control = Control()
         self.clock = Clock()
         self.transport = StringTransport()
-        self.protocol = server.Conversations(self.control).buildProtocol(None)
+        self.protocol = (makers or server.Conversations(self.control)).buildProtocol(None)
         self.protocol.callLater = self.clock.callLater  # type: ignore[method-assign]
         self.protocol.makeConnection(self.transport)
 
@@ -79,6 +80,51 @@ def test_a_request_that_is_too_long_ends_the_conversation(talk: Talk) -> None:
     talk.protocol.dataReceived(b"x" * (server.MOST_BYTES + 1))
     assert talk.replies[0]["sqlstate"] == "54000"
     assert talk.transport.disconnecting
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[" * 60_000,
+        b'{"ask":' * 9_000,
+        b"[" * 33 + b"]" * 33,
+        b'{"ask": "ping", "x": ' + b"[" * 500 + b"]" * 500 + b"}",
+    ],
+)
+def test_a_request_may_be_nested_so_deep_and_no_deeper(talk: Talk, line: bytes) -> None:
+    """Brackets without end are an error that says so, no failure; the conversation goes on."""
+    with capturedLogs() as events:
+        talk.protocol.dataReceived(line + b"\n")
+    assert talk.replies[0]["sqlstate"] in ("54000", "08P01")
+    assert not events
+    assert talk.say({"ask": "ping", "with": [[[]]]}) == [{"ok": True, "result": "pong"}]
+
+
+def test_many_requests_behind_a_slow_one(talk: Talk) -> None:
+    """As many as may wait are answered when it is, whatever that takes of the stack."""
+    waiting: Deferred[str] = Deferred()
+    talk.control.answer("slow", lambda request: waiting)
+    talk.say({"ask": "slow"}, *[{"ask": "ping"}] * server._MOST_WAITING)
+    waiting.callback("at last")
+    assert [reply["result"] for reply in talk.replies] == ["at last"] + ["pong"] * server._MOST_WAITING
+
+
+def test_who_does_not_read_is_not_answered(talk: Talk) -> None:
+    """Replies that nobody takes do not pile up; once they are read it goes on."""
+    talk.protocol.pauseProducing()
+    assert talk.transport.producerState == "paused"
+    assert talk.say({"ask": "ping"}) == []
+    talk.protocol.resumeProducing()
+    assert talk.replies == [{"ok": True, "result": "pong"}]
+
+
+def test_connections_have_a_bound() -> None:
+    """One too many is told so."""
+    makers = server.Conversations(Control())
+    talks = [Talk(makers) for _ in range(server._MOST_CONNECTIONS + 1)]
+    assert not any(talk.transport.disconnecting for talk in talks[:-1])
+    assert talks[-1].replies[0]["sqlstate"] == "53300"
+    assert talks[-1].transport.disconnecting
 
 
 def test_silence_ends_the_conversation(talk: Talk) -> None:

@@ -99,3 +99,11 @@ def test_the_core_imports_no_plugin():
     built_in = {path.name for path in ROOT.glob("plugins/*/pgbeam_*")}
     for path in CORE.rglob("*.py"):
         assert not built_in & {module.partition(".")[0] for module, _ in imports(path)}, path.relative_to(ROOT)
+
+
+@pytest.mark.parametrize("path", [*sorted(CORE.rglob("*.py")), *PLUGIN_FILES], ids=lambda path: str(path.name))
+def test_a_logger_is_named(path):
+    """Left to itself it takes its caller's name, which is the import system's in compiled modules."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "Logger":
+            assert node.args, f"{path.relative_to(ROOT)}:{node.lineno}: write Logger(__name__)"

@@ -15,7 +15,7 @@ _PAUSE_S = 1.0
 """After a failed refresh the next one of the same key waits that long."""
 _MOST_PAUSES = 10_000
 
-log = Logger()
+log = Logger(__name__)
 
 
 class Refreshes:

@@ -18,7 +18,7 @@ MOST = 10_000
 _LOOK_EVERY_S = 0.5
 _HASH = re.compile(r"[0-9a-f]{16}")
 
-log = Logger()
+log = Logger(__name__)
 
 
 class Rules:

@@ -17,7 +17,7 @@ from pgbeam_cache.settings import CacheSettings
 from pgbeam_cache.shelf import Got, Shelf, Thread
 from pgbeam_core import Answer, Beam
 
-log = Logger()
+log = Logger(__name__)
 
 FOLDER = "cache"
 """Under `state_dir`."""

@@ -23,7 +23,7 @@ _PAUSE_S = 1.0
 """After an error nothing is asked for so long."""
 _LOG_EVERY_S = 60.0
 
-log = Logger()
+log = Logger(__name__)
 
 
 class Backing(Protocol):

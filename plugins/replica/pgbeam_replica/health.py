@@ -6,7 +6,7 @@ from twisted.logger import Logger
 
 from pgbeam_core import Identity, Target
 
-log = Logger()
+log = Logger(__name__)
 
 SUCCESSES_TO_RETURN = 2
 TURNED_AWAY_S = 60.0

@@ -10,7 +10,7 @@ from pgbeam_replica.positions import Position, Positions, Writes, lsn
 from pgbeam_replica.probe import Probe, Rows
 from pgbeam_replica.settings import ReplicaSettings
 
-log = Logger()
+log = Logger(__name__)
 
 ASK_REPLICA = b"SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn()"
 ASK_PRIMARY = b"SELECT pg_current_wal_flush_lsn(), pg_current_wal_insert_lsn()"

@@ -13,6 +13,7 @@ import pytest
 
 from pgbeam_cache.boards import SLOTS, Board, shared, slot
 from pgbeam_cache.remote import Listener
+from pgbeam_cache.settings import CacheSettings
 from tests.plugins.cache.levels import in_redis, on_disk, redis_server, worker_of
 from tests.plugins.cache.worlds import World
 
