@@ -195,7 +195,7 @@ class Statement:
     def _find_shape(self) -> tuple[str, str]:
         from pgbeam_core.sql.shapes import shape_of  # here, because sql builds on this module
 
-        self.named_shape = shape_of(self.text)
+        self.named_shape = shape_of(self.text, understood=self.kind is not Kind.UNKNOWN)
         return self.named_shape
 
     @property
@@ -419,8 +419,10 @@ class Query:
         """Whether a parameter might mean now, today, tomorrow or yesterday when it becomes a date or a time."""
         if self._bind is None:
             return False
-        from pgbeam_core.sql.clock import may_mention_clock, mentions_clock
+        from pgbeam_core.sql.clock import LOOK_BYTES, may_mention_clock, mentions_clock
 
+        if len(self._bind) > LOOK_BYTES:
+            return True
         return may_mention_clock(self._bind) and any(
             value is not None and mentions_clock(value) for value in self.parameters.values
         )

@@ -99,7 +99,7 @@ class Effects:
     def inspected(self, values: dict[str, str], pins: set[str], server: Server) -> None:
         """The server was asked: these parameters are set in the session, and this state pins it."""
         settings = self._session.settings
-        if "" in settings.unknown:  # its name was a value of Bind, and it may be in no catalog
+        if "" in settings.unknown or "" in self.maybe_set:  # a name that no text tells, and it may be in no catalog
             pins = pins | {"setting"}
         kept = {name: value for name, value in settings.now.items() if name in UNSEEN or "." in name}
         settings.now = {**kept, **values}

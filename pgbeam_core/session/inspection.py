@@ -33,15 +33,19 @@ UNION ALL SELECT 'pin', 'temp_table', '' WHERE EXISTS (SELECT FROM pg_catalog.pg
 _NAMED = re.compile(rb"(?:'(?=[\w$.]+')|\bset\s+(?:session\s+)?)([a-z_][\w$]*\.[a-z_][\w$.]*)", re.IGNORECASE)
 _MOST_NAMES = 100
 """Names that are looked at in one text: what is asked of the server must not grow with what a client sends."""
+_READ_BYTES = 64 * 1024
+"""Longer texts are not looked at."""
 
 
 def mentioned(text: bytes) -> frozenset[str]:
     """Names of parameters with a dot that a function or the body of a DO may have set: no catalog shows those.
 
-    In question is what stands behind SET, or is a string by itself.
+    In question is what stands behind SET, or is a string by itself. The name "" is among them when there may be more.
     """
-    names = islice(_NAMED.finditer(text), _MOST_NAMES)
-    return frozenset(name[1].decode("utf-8", "replace").lower() for name in names)
+    if len(text) > _READ_BYTES:
+        return frozenset({""})
+    names = [name[1].decode("utf-8", "replace").lower() for name in islice(_NAMED.finditer(text), _MOST_NAMES)]
+    return frozenset(names if len(names) < _MOST_NAMES else [*names, ""])
 
 
 def question(names: Iterable[str]) -> bytes:

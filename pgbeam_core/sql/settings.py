@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import postgast
 
 from pgbeam_core.query import Kind, SettingChange
@@ -49,12 +51,12 @@ def settings_of_calls(facts: Facts, query: Node) -> None:
 
     Only the targets of a query that has nothing but targets certainly run, and once.
     """
-    certain: list[Node] = []
+    certain: set[int] = set()
     if query.keys() <= _PLAIN_QUERY:
         targets = [target["ResTarget"]["val"] for target in query.get("targetList", ())]
-        certain = [value["FuncCall"] for value in targets if "FuncCall" in value]
+        certain = {id(value["FuncCall"]) for value in targets if "FuncCall" in value}
     for call in reversed(facts.setters):
-        facts.settings.append(_change_by(call, any(call is one for one in certain)))
+        facts.settings.append(_change_by(call, id(call) in certain))
     _notice_temp_path(facts)
 
 
@@ -97,11 +99,19 @@ def constant_text(constant: Node) -> str:
 def quote_identifier(text: str) -> str:
     """As PostgreSQL's quote_identifier: bare when it reads back as itself and is no reserved word."""
     plain = text.isascii() and text.replace("_", "a").isalnum() and text == text.lower() and not text[0].isdigit()
-    if plain:
-        kind = postgast.scan(text).tokens[0].keyword_kind
-        if kind in (postgast.pg_query_pb2.NO_KEYWORD, postgast.pg_query_pb2.UNRESERVED_KEYWORD):
-            return text
+    if plain and text not in _reserved():
+        return text
     return '"' + text.replace('"', '""') + '"'
+
+
+@cache
+def _reserved() -> frozenset[str]:
+    """The keywords that are no names, by PostgreSQL's scanner; to ask it for each name would cost too much."""
+    words = {name.lower().removesuffix("_p") for name in postgast.pg_query_pb2.Token.DESCRIPTOR.values_by_name}
+    text = " ".join(sorted(words))
+    free = (postgast.pg_query_pb2.NO_KEYWORD, postgast.pg_query_pb2.UNRESERVED_KEYWORD)
+    tokens = postgast.scan(text).tokens
+    return frozenset(text[token.start : token.end] for token in tokens if token.keyword_kind not in free)
 
 
 def _change_by(call: Node, certain: bool) -> SettingChange:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Generic, TypeVar
 
 from pgbeam_core.query import Statement
-from pgbeam_core.sql.annotations import MARK, VOCABULARY, Vocabulary, annotate
+from pgbeam_core.sql.annotations import MARK, READ_BYTES, VOCABULARY, Vocabulary, annotate
+from pgbeam_core.sql.bounds import LOOK_BYTES
 from pgbeam_core.sql.classify import classify, unknown
 from pgbeam_core.sql.conclusions import conclude
 from pgbeam_core.sql.templates import Lender, head, is_told_by_head, lends, template
@@ -18,17 +19,36 @@ _DOOR = 20_000
 _FIXED = 2_000
 """Bytes that a statement takes beside its texts, notes of plugins included, as measured with typical ones."""
 
+_NAMED = 300
+"""Bytes that a relation, a function or a setting takes, in the statement and in the notes of plugins."""
+
 V = TypeVar("V")
+
+
+def _nothing(_value: object) -> int:
+    return 0
+
+
+def _weight(statement: Statement) -> int:
+    """Bytes that a statement takes beside its text because of what was found in it."""
+    found = _NAMED * (
+        len(statement.relations) + len(statement.writes) + len(statement.functions) + len(statement.settings)
+    )
+    for part in statement.parts:
+        found += _FIXED + _weight(part)
+    return found
 
 
 class Memo(Generic[V]):
     """What was used lately, by bytes: a young half that is full becomes the old half, and the old half is forgotten.
 
-    So a hit costs one lookup and keeps no order, and what is used again and again is never lost.
+    So a hit costs one lookup and keeps no order, and what is used again and again is never lost. weigh: the bytes of a
+    value beside those of its key and a fixed sum.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, weigh: Callable[[V], int] = _nothing) -> None:
         self._half = max_bytes // 2
+        self._weigh = weigh
         self._size = 0
         self.young: dict[bytes, V] = {}
         self._old: dict[bytes, V] = {}
@@ -47,7 +67,7 @@ class Memo(Generic[V]):
 
     def put(self, key: bytes, value: V) -> None:
         """Remember. A value too large for half the bytes is not remembered."""
-        size = _FIXED + 2 * len(key)
+        size = _FIXED + 2 * len(key) + self._weigh(value)
         if size > self._half:
             return
         if self._size + size > self._half:
@@ -79,7 +99,7 @@ class Statements:
         self._judge = judge
         self._door: set[int] = set()
         """Hashes of siblings that were asked for once."""
-        self._texts: Memo[Statement] = Memo(max_bytes * 3 // 4)
+        self._texts: Memo[Statement] = Memo(max_bytes * 3 // 4, _weight)
         self._templates: Memo[Lender] = Memo(max_bytes // 8)
         self._heads: tuple[Memo[Lender], Memo[Lender]] = (Memo(max_bytes // 16), Memo(max_bytes // 16))
         """By what stands before the number at the end, so that they are found fast; without a semicolon, and with."""
@@ -91,12 +111,20 @@ class Statements:
 
     def statement(self, sql: bytes) -> Statement:
         """The statement of a client's text. Never raises; equal texts give the same object while it is remembered."""
+        if len(sql) > LOOK_BYTES:
+            return self._too_long(sql)
         return self._texts.young.get(sql) or self._remembered(sql)
 
     def function_call(self) -> Statement:
         """What stands for a FunctionCall message, which has no text: it may do anything."""
         found = conclude(unknown(b""))
         found.named_shape = ("0" * 16, "FunctionCall")
+        self._judge(found)
+        return found
+
+    def _too_long(self, sql: bytes) -> Statement:
+        """Nothing reads a text of that length, not even to find it again."""
+        found = conclude(unknown(sql))
         self._judge(found)
         return found
 
@@ -111,7 +139,7 @@ class Statements:
     def _remembered(self, sql: bytes) -> Statement:
         found = self._texts.get(sql)
         if found is None:
-            found = self._annotated(sql) if MARK in sql else self._classified(sql)
+            found = self._read(sql)
             if self._is_worth_it(sql, found):
                 self._texts.put(sql, found)
         return found
@@ -127,6 +155,10 @@ class Statements:
             door.clear()
         door.add(number)
         return False
+
+    def _read(self, sql: bytes) -> Statement:
+        marked = sql.find(MARK, 0, READ_BYTES) >= 0
+        return self._annotated(sql) if marked else self._classified(sql)
 
     def _annotated(self, sql: bytes) -> Statement:
         text, annotations, problems = annotate(sql, self._vocabulary)

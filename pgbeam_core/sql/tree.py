@@ -12,21 +12,18 @@ from postgast.native import lib
 Node = dict[str, Any]
 """Fields of one node by name; absent means zero, false or empty. What may be any node is {"TypeName": fields}."""
 
-MAX_BYTES = 1024 * 1024
-"""Longer texts are not parsed: the tree of one MiB takes about half a second."""
-
 
 class Unparsable(Exception):
     """The grammar rejects the text, or it is beyond what is parsed at all."""
 
 
 def parse(sql: bytes) -> list[Node]:
-    """The raw statements of a text, each {"stmt": {"TypeName": fields}, "stmt_location": bytes, "stmt_len": bytes}.
+    """The raw statements of a text that `bounds` lets pass.
+
+    Each is {"stmt": {"TypeName": fields}, "stmt_location": bytes, "stmt_len": bytes}.
 
     A missing location is 0, a missing length means up to the end. Raises `Unparsable`.
     """
-    if len(sql) > MAX_BYTES:
-        raise Unparsable("longer than is parsed")
     if b"\0" in sql:
         raise Unparsable("holds a zero byte")
     if not sql.isascii():

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from pgbeam_core.sql.clock import mentions_clock
 from pgbeam_core.sql.facts import Facts, is_temporary, name_of, relation_name
 from pgbeam_core.sql.tree import Node
 from pgbeam_core.sql.volatility import BUILTIN_OPERATORS
 
-Scope = frozenset[str]
-"""Names of the WITH queries that hide relations at some place of the tree."""
 
-NO_NAMES: Scope = frozenset()
+class Scope(NamedTuple):
+    """The WITH queries that hide relations at some place of the tree: those of `places` before `end`, and of `outer`.
+
+    All queries of a clause share its names, so that a long clause costs no more than it is long.
+    """
+
+    outer: Scope | None
+    places: Mapping[str, int]
+    end: int
+
+    def hides(self, relation: str) -> bool:
+        """Whether that name means a WITH query here."""
+        scope: Scope | None = self
+        while scope is not None:
+            if scope.places.get(relation, scope.end) < scope.end:
+                return True
+            scope = scope.outer
+        return False
+
+
+NO_NAMES = Scope(None, {}, 0)
 
 _SETTERS = frozenset({"set_config", "setseed"})
 _LOCKING_FUNCTIONS = frozenset(
@@ -71,12 +89,12 @@ class Walk:
         if clause is None:
             return scope
         queries: list[Node] = [item["CommonTableExpr"] for item in clause["ctes"]]
-        whole = scope | {query["ctename"] for query in queries}
-        if clause.get("recursive"):
-            scope = whole
-        for query in queries:
-            self.later(query["ctequery"], scope)
-            scope = scope | {query["ctename"]}
+        places: dict[str, int] = {}
+        for place, query in enumerate(queries):
+            places.setdefault(query["ctename"], place)
+        whole = Scope(scope, places, len(queries))
+        for place, query in enumerate(queries):
+            self.later(query["ctequery"], whole if clause.get("recursive") else Scope(scope, places, place))
         return whole
 
     def into(self, clause: Node) -> None:
@@ -106,7 +124,7 @@ def _modify(walk: Walk, fields: Node, scope: Scope) -> None:
 
 def _relation(walk: Walk, fields: Node, scope: Scope) -> None:
     schema, relation = relation_name(fields)
-    if schema is not None or relation not in scope:
+    if schema is not None or not scope.hides(relation):
         walk.facts.relations.add((schema, relation))
 
 

@@ -1,0 +1,1 @@
+"""Texts that grow, and what they cost."""
