@@ -16,9 +16,10 @@ from pgbeam_core.errors import PluginError, UpstreamUnavailable
 from pgbeam_core.firing import Hooks
 from pgbeam_core.identities import Identities
 from pgbeam_core.leases import Identity, Lease, Opener, Pool
-from pgbeam_core.net import opening
+from pgbeam_core.net import descriptors, opening
 from pgbeam_core.net.cancel import CancelKeys
-from pgbeam_core.net.deadlines import LOGIN_TIMEOUT, Deadlines
+from pgbeam_core.net.deadlines import LOGIN_TIMEOUT, PARTING_S, Deadlines
+from pgbeam_core.net.unauthenticated import Unauthenticated
 from pgbeam_core.news import News
 from pgbeam_core.query import Query, Result, Statement, Target
 from pgbeam_core.session.session import Session
@@ -70,6 +71,14 @@ class Beam:
         self.cancel_keys = CancelKeys(random)
         self.logins = Deadlines(reactor, LOGIN_TIMEOUT)
         """Of the clients that are logging in."""
+        self.answers = Deadlines(reactor, settings.login_timeout_s)
+        """Of the clients whose startup packet or password is waited for."""
+        self.partings = Deadlines(reactor, PARTING_S)
+        """Of the clients that have been sent away."""
+        self.unauthenticated = Unauthenticated(settings.max_unauthenticated)
+        """The clients that have not logged in."""
+        self.most_clients = descriptors.for_clients()
+        """Clients that there are descriptors for."""
         self.project_stats: dict[str, ProjectStats] = {}
         self._statements = Statements(judge=hooks.template)
         self.function_call = self._statements.function_call()

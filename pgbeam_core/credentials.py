@@ -24,6 +24,7 @@ class StoredPassword:
 
     def __init__(self, user: str, password: str | None, random: Callable[[int], bytes]) -> None:
         self.asked = False
+        self.unanswered = False
         self._user = user
         self._password = password
         self._random = random

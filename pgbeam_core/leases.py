@@ -32,6 +32,9 @@ class Identity(NamedTuple):
 class Relay(Protocol):
     """Answers a server's authentication requests: a client whose login is relayed, or stored credentials."""
 
+    unanswered: bool
+    """A client has been asked, and has not answered yet."""
+
     def challenge(self, frame: bytes) -> None:
         """An Authentication message other than AuthenticationOk. The answer goes to `server.respond`."""
 

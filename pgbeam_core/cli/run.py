@@ -10,6 +10,7 @@ from pgbeam_core import logs, plugins, settings
 from pgbeam_core.cli import banner, options, reactor
 from pgbeam_core.commands import Command
 from pgbeam_core.errors import PgBeamError
+from pgbeam_core.net import descriptors
 from pgbeam_core.settings import Settings
 
 UPSTREAM_PROJECT = "default"
@@ -52,6 +53,7 @@ def run(args: Namespace) -> int:
         return validated(merged)
 
     first = validated(merged)
+    descriptors.raise_limit()
     log = _start_logging(first, tui=args.tui)
 
     def took(current: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -23,6 +24,7 @@ from pgbeam_core.firing import PluginRaised
 from pgbeam_core.identities import named
 from pgbeam_core.leases import Lease, Pool
 from pgbeam_core.net.login import RelayedLogin
+from pgbeam_core.net.unauthenticated import neighbourhood
 from pgbeam_core.query import Refusal
 from pgbeam_core.session.conversation import Conversation
 from pgbeam_core.session.outcome import refusal_frame
@@ -49,6 +51,8 @@ Elsewhere = Callable[[CancelRequest], "Deferred[object]"]
 
 _PASSWORD = ord("p")
 _TERMINATE = ord("X")
+_TOO_MANY = Refusal("53300", "sorry, too many clients already")
+_TIMED_OUT = backend.error_response("FATAL", "57014", "canceling authentication due to timeout")
 _IN_THE_MIDDLE = "This could be either a client-software bug or evidence of an attempted man-in-the-middle attack."
 
 
@@ -75,6 +79,7 @@ class ClientProtocol:
         self._key: tuple[int, bytes] | None = None
         self._long_key = False
         self._reason: str | None = None
+        self._address = ""
 
     # Starting up.
 
@@ -84,12 +89,35 @@ class ClientProtocol:
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
-        self._beam.logins.begin(self._too_slow)
-        self._beam.clients.add(self)
+        beam = self._beam
+        beam.logins.begin(self._too_slow)
+        beam.answers.begin(self._no_answer)
+        beam.clients.add(self)
         transport.registerProducer(self, True)
+        self._address = neighbourhood(self._peer())
+        if len(beam.clients) > beam.most_clients:
+            self._no_room()
+        if self._reason is None:
+            beam.unauthenticated.add(self, self._address)
+
+    def _no_room(self) -> None:
+        """Descriptors are short: somebody who has not logged in goes, if only the one who has just come."""
+        if len(self._beam.unauthenticated):
+            self._beam.unauthenticated.shed()
+        else:
+            self.hang_up(_TOO_MANY.message, refusal_frame(_TOO_MANY, "FATAL"))
 
     def _too_slow(self) -> None:
-        self.hang_up("login timed out")
+        """The login as a whole takes too long."""
+        self.hang_up("login timed out", b"" if self._session is None else _TIMED_OUT)
+
+    def _no_answer(self) -> None:
+        """The client does not say what it is asked for: its startup packet, or a password."""
+        self.hang_up("client did not answer within login_timeout_s", b"" if self._session is None else _TIMED_OUT)
+
+    def _never_read(self) -> None:
+        """It was sent away, and does not take the last words."""
+        self.transport.abortConnection()
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -139,6 +167,7 @@ class ClientProtocol:
             done.addCallback(lambda _: self.hang_up("cancel request"))
 
     def _started(self, packet: StartupMessage) -> None:
+        self._beam.answers.met(self._no_answer)
         offer = negotiate(packet)
         if offer is not None:
             self.write(offer)
@@ -153,7 +182,9 @@ class ClientProtocol:
             self._refuse(Refusal("08004", 'project not found for hostname ""'))
             return
         try:
-            self._session = session = Session(project, self._peer(), packet.parameters, hostname=None, ask=self._ask)
+            asking = _Asking(beam)
+            session = Session(project, self._peer(), packet.parameters, hostname=None, ask=asking.ask)
+            self._session = asking.session = session
         except PgBeamError as error:
             self._refuse(Refusal(error.sqlstate, error.message, hint=error.hint))
             return
@@ -170,11 +201,6 @@ class ClientProtocol:
         else:
             self._let_in(answer)
 
-    def _ask(self, name: str, value: str | None) -> str | Refusal | None:
-        found = self._beam.hooks.variable(self._session, name, value)
-        answer: str | Refusal | None = None if found is None else found[1]
-        return answer
-
     def _peer(self) -> str:
         peer: Any = self.transport.getPeer()
         return str(getattr(peer, "host", "unix"))
@@ -183,14 +209,14 @@ class ClientProtocol:
 
     def _let_in(self, refusal: Refusal | None) -> None:
         self._pending = None
-        session = self._session
-        assert session is not None
         if self._reason is not None:
             return
+        session = self._session
+        assert session is not None
         if refusal is not None:
             self._refuse(refusal)
             return
-        self._relay = RelayedLogin(self.write)
+        self._relay = RelayedLogin(self.write, partial(self._beam.answers.begin, self._no_answer))
         self._take = self._authenticating
         early, self._early = self._early, []
         pool = self._beam.pool(session.project.primary)
@@ -232,6 +258,7 @@ class ClientProtocol:
             if frame[0] == _TERMINATE:
                 self.hang_up("client left during login")
                 return
+            self._beam.answers.met(self._no_answer)
             if frame[0] != _PASSWORD or not self._relay.respond(frame):
                 raise ProtocolViolation(f"expected password response, got message type {frame[0]}")
 
@@ -264,6 +291,8 @@ class ClientProtocol:
         session = self._session
         assert session is not None
         self._beam.logins.met(self._too_slow)
+        self._beam.unauthenticated.discard(self, self._address)
+        self._relay = None
         self._conversation = conversation = Conversation(session, self, self._beam)
         server: Any = lease.server
         session.identity = server.identity
@@ -320,6 +349,7 @@ class ClientProtocol:
             transport.write(farewell)
         transport.unregisterProducer()
         transport.loseConnection()
+        self._beam.partings.begin(self._never_read)
         self._over(reason)
 
     def dismiss(self, farewell: bytes) -> None:
@@ -351,15 +381,21 @@ class ClientProtocol:
         """The socket is closed, by whichever side."""
         if self._reason is None:
             self._reason = "client closed the connection"
+            self.transport.unregisterProducer()
             self._over(self._reason)
-        self._beam.clients.discard(self)
-        if not self._beam.clients:
-            self._beam.logins.stop()
+        beam = self._beam
+        beam.partings.met(self._never_read)
+        beam.clients.discard(self)
+        if not beam.clients:
+            for deadlines in (beam.logins, beam.answers, beam.partings):
+                deadlines.stop()
         if self._gone is not None:
             self._gone()
 
     def _over(self, reason: str) -> None:
         self._beam.logins.met(self._too_slow)
+        self._beam.answers.met(self._no_answer)
+        self._beam.unauthenticated.discard(self, self._address)
         if self._key is not None:
             self._beam.cancel_keys.withdraw(*self._key)
         if self._conversation is not None:
@@ -369,6 +405,25 @@ class ClientProtocol:
             self._pending.cancel()
         if self._session is not None:
             self._beam.closed(self._session, reason)
+        # Nothing it has said is of use any more, and nothing is to wait for a collector of garbage.
+        self._take = _ignore
+        self._reader, self._answers = StartupReader(), FrameCutter(max_length=MAX_AUTH_LENGTH)
+        self._early.clear()
+        self._conversation = self._relay = self._pending = self._session = None
+
+
+class _Asking:
+    """Asks the plugins about a variable of a session. Not a method of the client's, which a session may outlive."""
+
+    def __init__(self, beam: Beam) -> None:
+        self._hooks = beam.hooks
+        self.session: Session | None = None
+
+    def ask(self, name: str, value: str | None) -> str | Refusal | None:
+        """See `variables.Ask`."""
+        found = self._hooks.variable(self.session, name, value)
+        answer: str | Refusal | None = None if found is None else found[1]
+        return answer
 
 
 def _ignore(_data: bytes) -> None:

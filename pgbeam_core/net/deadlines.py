@@ -9,6 +9,10 @@ LOGIN_TIMEOUT = 60.0
 """Seconds from connecting to being logged in: PostgreSQL's default authentication_timeout."""
 
 
+PARTING_S = 60.0
+"""Seconds that a client which is sent away gets to take what was written to it."""
+
+
 class Deadlines:
     """Calls back whoever is still there when its time is up. All have the same time, so they fall due in order."""
 
@@ -20,6 +24,7 @@ class Deadlines:
 
     def begin(self, too_late: Callable[[], None]) -> None:
         """From now on; `too_late` is called unless `met` comes first."""
+        self._due.pop(too_late, None)  # whoever begins anew is the last to be due
         self._due[too_late] = self._reactor.seconds() + self._seconds
         if self._timer is None:
             self._timer = self._reactor.callLater(self._seconds, self._look)

@@ -13,11 +13,14 @@ from pgbeam_core.wire.tags import Auth
 class RelayedLogin:
     """Stands between one client and one server while they agree on who the client is."""
 
-    def __init__(self, write: Callable[[bytes], None]) -> None:
+    def __init__(self, write: Callable[[bytes], None], waits: Callable[[], None]) -> None:
+        """`waits` is told each time that the client owes an answer."""
         self._write = write
+        self._waits = waits
         self._server: Server | None = None
         self.asked = False
-        """The server waits for the client's answer."""
+        """The server has asked for an answer of the client's."""
+        self.unanswered = False
         self.over = False
         """The client has been told that it is in; what it sends from now on is for later."""
 
@@ -36,8 +39,11 @@ class RelayedLogin:
 
     def challenge(self, frame: bytes) -> None:
         """Pass the server's request on to the client."""
-        self.asked = True
-        if auth_code(frame) is Auth.SASL:
+        code = auth_code(frame)
+        if code is not Auth.SASL_FINAL:
+            self.asked = self.unanswered = True
+            self._waits()
+        if code is Auth.SASL:
             # Channel binding ties the exchange to one TLS connection; there are two here, or none.
             offered = AuthenticationSASL.from_bytes(frame).mechanisms
             frame = AuthenticationSASL(tuple(name for name in offered if not name.endswith(b"-PLUS"))).to_bytes()
@@ -47,5 +53,6 @@ class RelayedLogin:
         """Pass the client's answer on. False when nobody has asked for one."""
         if self._server is None:
             return False
+        self.unanswered = False
         self._server.respond(frame)
         return True

@@ -29,7 +29,7 @@ from pgbeam_core.session.sending import Sender
 from pgbeam_core.session.session import Session
 from pgbeam_core.session.turns import Owner, Turn
 from pgbeam_core.session.variables import VariableError
-from pgbeam_core.session.world import Client, Phase, World
+from pgbeam_core.session.world import Client, Nobody, Phase, World
 from pgbeam_core.wire import backend
 
 _INBOX_HIGH = 256 * 1024
@@ -68,7 +68,7 @@ class Conversation:
         self.client_is_full = False
         self.server_is_full = False
         self._stats = world.stats(session)
-        self._inbox = Inbox()
+        self._inbox = Inbox(world.settings.max_message_bytes)
         self._batch: list[bytes] = []
         self._batch_size = 0
         self.endings = Endings(self)
@@ -289,7 +289,8 @@ class Conversation:
         try:
             self.advance()
         except ProtocolViolation as error:
-            self.client.hang_up(error.message, backend.error_response("FATAL", error.sqlstate, error.message))
+            farewell = backend.error_response("FATAL", error.sqlstate, error.message, None, error.hint)
+            self.client.hang_up(error.message, farewell)
             return
         self._mind_the_inbox()
 
@@ -475,6 +476,19 @@ class Conversation:
                 self.report(query, outcome.refused(query, "server", left, now))
         self.effects.lost([] if self.turn is None else self.turn.queries)
         self.leasing.leave(reason, idle=idle)
+        self._inbox.clear()
+        self.drop_batch()
+        if self.session.lease is None:
+            self.forget()
+
+    def forget(self) -> None:
+        """Nothing is under way for a client that has left: what it sent is let go, without waiting for a collector."""
+        self.turn = None
+        self.client = Nobody()
+        self.sender.forget()
+        self.endings.forget()
+        self.book.clear()
+        self._plain.forget()
 
     def drop_batch(self) -> None:
         """What was held back of a pipeline will not be sent."""

@@ -208,7 +208,7 @@ class Effects:
         self._book.of_sql.clear()
         for name in [name for name in statements if name]:
             del statements[name]
-        server.statements.named.clear()
+        server.statements.forget()
         server.statements.lent.clear()
 
 

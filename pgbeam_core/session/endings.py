@@ -249,6 +249,11 @@ class Endings:
         lease, conversation.session.lease = conversation.session.lease, None
         if lease is not None:
             lease.release()
+        conversation.forget()
+
+    def forget(self) -> None:
+        """The client has left, and nothing of it is under way."""
+        self._retry = None
 
     def server_gone(self, server: Server, reason: str) -> None:
         """A server of this session is gone. Without state on it the session goes on."""

@@ -41,6 +41,12 @@ class Book:
         self.of_sql: set[bytes] = set()
         """Names that SQL's PREPARE has taken on the server that the client is pinned to."""
 
+    def clear(self) -> None:
+        """The client has left."""
+        self.statements.clear()
+        self.portals.clear()
+        self.of_sql.clear()
+
 
 class Step:
     """One message of a request, with what it is about."""

@@ -223,6 +223,7 @@ class Leasing:
         self._conversation.session.lease = None
         self._inspecting = 0
         lease.server.detach(self._conversation)
+        lease.server.statements.rest()
         lease.release()
 
     def lost(self, server: Server) -> bool:

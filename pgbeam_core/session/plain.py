@@ -100,6 +100,11 @@ class Plain:
             return passed[1]
         return self._conversation.world.statement(text)
 
+    def forget(self) -> None:
+        """The client has left."""
+        self._parsed = (b"", None)
+        self._passed = None
+
     def take(self, data: bytes) -> bool:
         """Start on what the client has sent, if it is one plain statement, whole; nothing else may be under way."""
         have = len(data)

@@ -17,6 +17,11 @@ Key = tuple[bytes, bytes]
 
 SERVER_PREFIX = b"pgbeam_"
 
+MOST_BYTES = 4 * 1024 * 1024
+"""Bytes of text that are remembered for one server between two clients."""
+LARGE_TEXT = 64 * 1024
+"""A text of more bytes is not remembered as the unnamed statement."""
+
 
 class Prepared:
     """A statement that a client has prepared."""
@@ -43,11 +48,13 @@ class ServerStatements:
     when there is none.
     """
 
-    __slots__ = ("_made", "epochs", "lent", "limit", "named", "stale", "unnamed")
+    __slots__ = ("_made", "epochs", "lent", "limit", "named", "size", "stale", "unnamed")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.named: OrderedDict[Key, bytes] = OrderedDict()
+        self.size = 0
+        """Bytes of the texts that have a name."""
         self.unnamed: Key | None = None
         self.stale: list[bytes] = []
         """Names that stand for nothing any more, to be closed."""
@@ -62,27 +69,51 @@ class ServerStatements:
         self._made += 1
         return SERVER_PREFIX + b"%d" % self._made
 
+    def hold(self, key: Key, name: bytes, epoch: int) -> None:
+        """The server has prepared it under that name; the one that it had is stale."""
+        stale = self.named.pop(key, None)
+        if stale is not None:
+            self.stale.append(stale)
+        else:
+            self.size += len(key[0])
+        self.named[key] = name
+        self.epochs[key] = epoch
+
     def surplus(self, needed: set[Key]) -> list[bytes]:
         """Forget statements over the limit, oldest first, none of the needed ones; give their names, to be closed."""
         names: list[bytes] = []
         excess = len(self.named) - self.limit
         if excess > 0:
-            for key in list(islice((key for key in self.named if key not in needed), excess)):
-                names.append(self.named.pop(key))
-                self.epochs.pop(key, None)
+            surplus = list(islice((key for key in self.named if key not in needed), excess))
+            names = [self._drop(key) for key in surplus]
         return names
+
+    def rest(self) -> None:
+        """A client is done with the server: large texts, which few will want again, are not kept for the next one."""
+        unnamed = self.unnamed
+        if unnamed is not None and len(unnamed[0]) > LARGE_TEXT:
+            self.unnamed = None
+        while self.size > MOST_BYTES:
+            self.stale.append(self._drop(next(iter(self.named))))
+
+    def _drop(self, key: Key) -> bytes:
+        self.size -= len(key[0])
+        self.epochs.pop(key, None)
+        return self.named.pop(key)
 
     def forget(self) -> list[bytes]:
         """Forget all that have a name; give the names, to be closed."""
         names = list(self.named.values())
         self.named.clear()
         self.epochs.clear()
+        self.size = 0
         return names
 
     def clear(self) -> None:
         """The server has dropped them all (DISCARD ALL, DEALLOCATE ALL)."""
         self.named.clear()
         self.epochs.clear()
+        self.size = 0
         self.stale.clear()
         self.lent.clear()
         self.unnamed = None

@@ -7,18 +7,24 @@ from struct import Struct
 from pgbeam_core.errors import ProtocolViolation
 
 _HEADER = Struct("!BI")
-MAX_LENGTH = 0x3FFFFFFF
+MAX_LENGTH = 0x3FFFFFFE
 """PostgreSQL's own bound for a message of a client: just under 1 GiB."""
 MOST_AT_ONCE = 4096
 """Messages that are given in one piece: finding their ends takes about a millisecond."""
+SMALL_LENGTH = 10_000
+"""The bound for messages of types that never need more, PostgreSQL's too."""
+_LARGE = frozenset(b"QFPBd")
+_TYPES = _LARGE | frozenset(b"XCDEHScf")
+"""What a client that has logged in may send."""
 
 
 class Inbox:
-    """What a client has sent and nobody has taken yet."""
+    """What a client has sent and nobody has taken yet. Whole messages are at most `max_length` bytes long."""
 
-    __slots__ = ("_at", "_data", "_more", "_more_size")
+    __slots__ = ("_at", "_data", "_max_length", "_more", "_more_size")
 
-    def __init__(self) -> None:
+    def __init__(self, max_length: int = MAX_LENGTH) -> None:
+        self._max_length = max_length
         self._data = b""
         self._at = 0
         self._more: list[bytes] = []
@@ -43,20 +49,26 @@ class Inbox:
             self._more_size += len(data)
 
     def take(self) -> bytes | None:
-        """The next whole message, header included; None while it is not complete."""
+        """The next whole message, header included; None while it is not complete.
+
+        Raises ProtocolViolation for a type that there is not, at its first byte, and for a length that cannot be.
+        """
         at = self._at
         have = len(self._data) - at
         if have < 5:
             if have + self._more_size < 5:
+                if have + self._more_size:
+                    _known(self._data[at] if have else self._more[0][0])
                 return None
             self._join()
             at = 0
         tag, length = _HEADER.unpack_from(self._data, at)
-        if not 4 <= length <= MAX_LENGTH:
-            raise ProtocolViolation(f"invalid message length {length} of message type {tag}")
+        if not 4 <= length <= SMALL_LENGTH:
+            self._judge(tag, length)
         end = at + 1 + length
         if end > len(self._data):
             if 1 + length > len(self):
+                _known(tag)
                 return None
             self._join()
             at, end = 0, 1 + length
@@ -83,6 +95,24 @@ class Inbox:
         self._at = end
         return data[start:end]
 
+    def _judge(self, tag: int, length: int) -> None:
+        """A length that is not an everyday one: may it be?"""
+        _known(tag)
+        if length < 4 or length > MAX_LENGTH or (length > SMALL_LENGTH and tag not in _LARGE):
+            raise ProtocolViolation("invalid message length")
+        if length > self._max_length:
+            raise ProtocolViolation(
+                f"message of {length} bytes is too large",
+                sqlstate="54000",
+                hint=f"max_message_bytes is {self._max_length}.",
+            )
+
+    def clear(self) -> None:
+        """Nobody will take it."""
+        self._data = b""
+        self._at = self._more_size = 0
+        self._more = []
+
     def put_back(self, message: bytes) -> None:
         """Have the message taken last be the next one again."""
         self._at -= len(message)
@@ -98,3 +128,8 @@ class Inbox:
         self._at = 0
         self._more.clear()
         self._more_size = 0
+
+
+def _known(tag: int) -> None:
+    if tag not in _TYPES:
+        raise ProtocolViolation(f"invalid frontend message type {tag}")

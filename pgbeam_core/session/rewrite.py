@@ -161,11 +161,7 @@ class Rewriter:
                     book.statements.pop(b"", None)
                 return
             if name:
-                stale = held.named.pop(key, None)
-                if stale is not None:
-                    held.stale.append(stale)
-                held.named[key] = name
-                held.epochs[key] = epoch
+                held.hold(key, name, epoch)
             else:
                 held.unnamed = None if shared else key
             if remember is not None:

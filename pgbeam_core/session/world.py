@@ -53,6 +53,22 @@ class Client(Protocol):
         """Send the farewell and close."""
 
 
+class Nobody:
+    """In the place of a client that has left."""
+
+    def write(self, data: bytes) -> None:
+        """Nobody reads it."""
+
+    def pause(self) -> None:
+        """Nothing comes."""
+
+    def resume(self) -> None:
+        """Nothing comes."""
+
+    def hang_up(self, reason: str, farewell: bytes = b"") -> None:
+        """That has happened."""
+
+
 class World(Protocol):
     """What all conversations of a PgBeam share."""
 

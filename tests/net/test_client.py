@@ -3,6 +3,8 @@
 # mypy: disallow-untyped-calls=False
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +16,7 @@ from twisted.python.failure import Failure
 
 from pgbeam_core import Refusal, hookimpl
 from pgbeam_core.net.client import ClientProtocol
-from pgbeam_core.net.deadlines import LOGIN_TIMEOUT
+from pgbeam_core.net.deadlines import LOGIN_TIMEOUT, PARTING_S
 from pgbeam_core.net.listening import ClientFactory
 from pgbeam_core.testing import FakePostgres, Rehearsal, startup, table
 from pgbeam_core.wire import backend, frontend
@@ -22,6 +24,8 @@ from pgbeam_core.wire.startup import CancelRequest, GSSENCRequest, SSLRequest, S
 from tests.session.stage import messages, query, tags
 
 HELLO = startup("app", "shop")
+ANSWER_S = 15.0
+"""login_timeout_s."""
 
 
 class Door:
@@ -183,10 +187,93 @@ def test_a_client_of_the_last_century_is_told_in_its_own_words(caller: Caller) -
 
 def test_a_client_that_says_nothing_is_cut(caller: Caller, rehearsal: Rehearsal) -> None:
     """After the login timeout."""
-    rehearsal.clock.advance(LOGIN_TIMEOUT - 1)
+    rehearsal.clock.advance(ANSWER_S - 1)
     assert not caller.closed
     rehearsal.clock.advance(1)
     assert caller.closed
+    assert caller.take() == b""
+
+
+@pytest.mark.parametrize("said", [HELLO[:1], SSLRequest().to_bytes()])
+def test_a_startup_packet_must_come_in_time(caller: Caller, rehearsal: Rehearsal, said: bytes) -> None:
+    """A byte now and then, or a question about encryption, gains a client no time."""
+    rehearsal.clock.advance(ANSWER_S - 1)
+    caller.send(said)
+    rehearsal.clock.advance(1)
+    assert caller.closed
+
+
+def test_a_password_must_come_in_time(caller: Caller, rehearsal: Rehearsal) -> None:
+    """After login_timeout_s the client is told so as PostgreSQL tells it, and its server is free."""
+    rehearsal.primary.passwords["app"] = "sesame"
+    rehearsal.clock.advance(ANSWER_S - 1)
+    caller.send(HELLO)
+    rehearsal.clock.advance(ANSWER_S - 1)
+    assert not caller.closed
+    rehearsal.clock.advance(1)
+    assert fields(caller.take())["C"] == "57014"
+    assert caller.closed
+    rehearsal.pump()
+    assert rehearsal.primary.connections == set()
+
+
+def test_a_client_that_does_not_take_its_last_words_is_cut(caller: Caller, rehearsal: Rehearsal) -> None:
+    """A socket that is to be closed when all is written may never be: nobody holds a descriptor that way."""
+    caller.send(b"\x00\x00\x00\x08\x00\x02\x00\x00")
+    assert not caller.transport.disconnected
+    rehearsal.clock.advance(PARTING_S)
+    assert caller.transport.disconnected
+
+
+def test_there_are_only_so_many_that_have_not_logged_in(rehearsal: Rehearsal) -> None:
+    """The oldest is told 53300 and makes room for the next; who is in, or just coming in, is not touched."""
+    inside = Caller(rehearsal)
+    inside.send(HELLO)
+    rehearsal.beam.unauthenticated.most = 3
+    callers = [Caller(rehearsal) for _ in range(5)]
+    assert [caller.closed for caller in callers] == [True, True, False, False, False]
+    assert fields(callers[0].take())["C"] == "53300"
+    assert tags(callers[-1].send(HELLO)) == "RSKZ"
+    assert tags(inside.send(query("SELECT 1"))) == "TDCZ"
+    assert len(rehearsal.beam.unauthenticated) == 2
+    for caller in callers:
+        caller.vanish()
+    assert len(rehearsal.beam.unauthenticated) == 0
+
+
+def test_where_descriptors_are_short_who_has_not_logged_in_goes_first(rehearsal: Rehearsal) -> None:
+    """And once all are in, one more is told that there are too many."""
+    rehearsal.beam.most_clients = 2
+    waiting, second, third = Caller(rehearsal), Caller(rehearsal), Caller(rehearsal)
+    assert waiting.closed
+    waiting.vanish()
+    for caller in (second, third):
+        assert tags(caller.send(HELLO)) == "RSKZ"
+    last = Caller(rehearsal)
+    assert fields(last.take())["M"] == "sorry, too many clients already"
+    assert last.closed
+
+
+def test_a_client_that_has_left_holds_nothing(rehearsal: Rehearsal) -> None:
+    """What it had sent and prepared is gone at once, though Python's collector of garbage never comes."""
+    gc.collect()
+    gc.disable()
+    try:
+        caller = Caller(rehearsal)
+        caller.send(HELLO)
+        caller.send(frontend.Parse(b"s", b"SELECT 1").to_bytes() + frontend.SYNC)
+        conversation: Any = caller.protocol._conversation
+        caller.send(b"Q" + (1 << 29).to_bytes(4) + bytes(100_000))
+        assert len(conversation._inbox) > 100_000
+        protocol = weakref.ref(caller.protocol)
+        assert conversation.book.statements
+        caller.vanish()
+        assert len(conversation._inbox) == 0
+        assert not conversation.book.statements
+        del conversation, caller
+        assert protocol() is None
+    finally:
+        gc.enable()
 
 
 def test_a_logged_in_client_may_be_silent(caller: Caller, rehearsal: Rehearsal) -> None:

@@ -208,7 +208,7 @@ class Stage:
         self.clock = Clock()
         self.epoch = 0
         self.left: list[str] = []
-        self.settings = SimpleNamespace(prepare_once=prepare_once)
+        self.settings = SimpleNamespace(prepare_once=prepare_once, max_message_bytes=1 << 30)
         manager = pluggy.PluginManager("pgbeam")
         manager.add_hookspecs(hookspecs)
         for name, plugin in reversed(list((plugins or {}).items())):

@@ -12,7 +12,11 @@ from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.session.requests import MAX_LENGTH, Inbox
 from pgbeam_core.wire.frames import frame
 
-FRAMES = st.lists(st.builds(frame, st.integers(0, 255), st.binary(max_size=30)), max_size=12)
+TYPES = b"QFPBDECHSXdcf"
+FRAMES = st.lists(st.builds(frame, st.sampled_from(TYPES), st.binary(max_size=30)), max_size=12)
+RESTS = st.one_of(
+    st.just(b""), st.builds(lambda tag, more: bytes([tag]) + more, st.sampled_from(TYPES), st.binary(max_size=3))
+)
 
 
 def drain(inbox: Inbox) -> list[bytes]:
@@ -23,7 +27,7 @@ def drain(inbox: Inbox) -> list[bytes]:
     return taken
 
 
-@given(FRAMES, st.binary(max_size=4), st.lists(st.integers(1, 25), min_size=1, max_size=30), st.booleans())
+@given(FRAMES, RESTS, st.lists(st.integers(1, 25), min_size=1, max_size=30), st.booleans())
 def test_messages_do_not_depend_on_chunks(frames: list[bytes], rest: bytes, sizes: list[int], eager: bool) -> None:
     """The same messages come out however they arrived and whenever they are taken; what is unfinished stays."""
     inbox, stream, taken = Inbox(), b"".join(frames) + rest, []
@@ -47,6 +51,39 @@ def test_an_impossible_length_breaks_the_protocol(length: int) -> None:
     inbox.add(b"Q" + length.to_bytes(4))
     with pytest.raises(ProtocolViolation):
         inbox.take()
+
+
+@pytest.mark.parametrize("tag", [0, ord("!"), ord("R"), ord("p"), ord("q"), ord("x"), 255])
+@pytest.mark.parametrize("more", [b"", b"\x3f\xff", b"\x3f\xff\xff\xf0", b"\x3f\xff\xff\xf0abc"])
+def test_an_unknown_type_is_refused_at_its_first_byte(tag: int, more: bytes) -> None:
+    """Nobody makes PgBeam hold a gigabyte of something that there is not."""
+    inbox = Inbox()
+    inbox.add(bytes([tag]) + more)
+    with pytest.raises(ProtocolViolation, match=rf"invalid frontend message type {tag}$"):
+        inbox.take()
+
+
+@pytest.mark.parametrize("tag", b"XCDEHScf")
+def test_small_messages_are_small(tag: int) -> None:
+    """A Sync of 10,001 bytes is none, as in PostgreSQL; one byte less passes."""
+    inbox = Inbox()
+    inbox.add(frame(tag, bytes(9_996)))
+    assert inbox.take() is not None
+    inbox.add(bytes([tag]) + (10_001).to_bytes(4))
+    with pytest.raises(ProtocolViolation, match=r"invalid message length$"):
+        inbox.take()
+
+
+@pytest.mark.parametrize("tag", b"QFPBd")
+def test_a_message_may_be_as_long_as_the_settings_say(tag: int) -> None:
+    """54000 for one byte more, at its header, and the hint names the setting."""
+    inbox = Inbox(100_000)
+    inbox.add(frame(tag, bytes(99_996)))
+    assert inbox.take() is not None
+    inbox.add(bytes([tag]) + (100_001).to_bytes(4))
+    with pytest.raises(ProtocolViolation, match="message of 100001 bytes is too large") as caught:
+        inbox.take()
+    assert (caught.value.sqlstate, caught.value.hint) == ("54000", "max_message_bytes is 100000.")
 
 
 def test_a_message_of_50_megabytes_costs_one_copy() -> None:
