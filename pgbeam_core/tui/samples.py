@@ -76,7 +76,7 @@ class View:
     """The last lines."""
 
 
-CORE = ("projects", "pins", "plugin_errors", "loop")
+CORE = ("projects", "pins", "plugin_errors", "loop", "supervisor")
 """What `stats` holds besides what plugins count."""
 
 

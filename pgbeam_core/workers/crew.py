@@ -22,6 +22,11 @@ class Crew:
         return [worker for _, worker in sorted(self.members.items()) if worker.is_ready and worker.link.is_open]
 
     @property
+    def answering(self) -> list[WorkerProcess]:
+        """Those of them that answer in time, as far as is known."""
+        return [worker for worker in self.ready if not worker.silent]
+
+    @property
     def is_open(self) -> bool:
         """Whether anybody takes clients."""
         return any(worker.takes_clients for worker in self.members.values())

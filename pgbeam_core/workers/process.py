@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.settings import Settings
 from pgbeam_core.workers.link import Link, Message, connect
+from pgbeam_core.workers.pulse import Pulse
 
 log = Logger(__name__)
 
@@ -25,6 +26,9 @@ _PATIENCE_S = 1.0
 """A process whose end of the link is closed has this long to end by itself."""
 STALLED_S = 1.0
 """A worker that does not take a client for so long is given others only if all are like that."""
+
+SILENT = 2
+"""Beats that a worker may miss; see `pulses`."""
 
 
 class Process(Protocol):
@@ -80,6 +84,7 @@ class WorkerProcess:
         self._given: deque[tuple[float, socket.socket]] = deque()
         """Clients that it has not taken yet, and since when."""
         self.link = Link(self._told, self._lost)
+        self.pulse = Pulse(lambda: self.link.ask("beat"))
         self._process: Process | None = None
 
     def start(self, orders: Message, spawn: Start) -> None:
@@ -108,8 +113,14 @@ class WorkerProcess:
 
     @property
     def stalled(self) -> bool:
-        """It has not taken a client for a while."""
-        return bool(self._given) and self._reactor.seconds() - self._given[0][0] > STALLED_S
+        """It has not taken a client for a while, or does not answer."""
+        waits = bool(self._given) and self._reactor.seconds() - self._given[0][0] > STALLED_S
+        return waits or self.silent
+
+    @property
+    def silent(self) -> bool:
+        """It owes an answer for longer than anything that it does may take."""
+        return self.pulse.missed >= SILENT
 
     def hand(self, client: socket.socket) -> None:
         """Give it a client. The socket stays open here until the worker has it."""

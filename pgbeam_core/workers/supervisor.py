@@ -19,6 +19,7 @@ from pgbeam_core.workers.backoff import Backoff
 from pgbeam_core.workers.crew import Crew
 from pgbeam_core.workers.link import Message
 from pgbeam_core.workers.process import Start, WorkerProcess, in_words, start
+from pgbeam_core.workers.pulses import Pulses
 from pgbeam_core.workers.reception import Reception
 from pgbeam_core.workers.relay import RelayedControl
 from pgbeam_core.workers.shares import too_small
@@ -47,7 +48,8 @@ class Supervisor:
         self._serving = False
         self._leaving = False
         self._empty: list[Deferred[None]] = []
-        self._control = RelayedControl(self._crew)
+        self._control = RelayedControl(self._crew, reactor)
+        self._pulses = Pulses(self._crew, reactor)
         self._control.answer("stats", lambda _: self._look().addCallback(lambda _: self._summed()))
         self._control.answer("workers", lambda _: [self._account(worker) for worker in self._crew.ready])
         self._socket = ControlSocket(reactor, self._control, settings.state_dir)
@@ -77,6 +79,7 @@ class Supervisor:
         self._let_in()
         self._socket.start()
         self._watchdog.start()
+        self._pulses.start()
         log.info("{count} workers are ready", count=len(starting))
 
     @inlineCallbacks
@@ -88,6 +91,7 @@ class Supervisor:
     def stop(self) -> Any:
         """The workers stop at once; those that do not are killed."""
         self._watchdog.stop()
+        self._pulses.stop()
         yield self._socket.stop()
         timer = self.reactor.callLater(STOP_S, self._kill)
         yield self._leave("stop")
@@ -133,7 +137,7 @@ class Supervisor:
     def _summed(self) -> dict[str, Any]:
         found = sums.stats([each["stats"] for each in self._seen], self.latencies())
         loops = [self._watchdog.stats(), found["loop"]] if "loop" in found else [self._watchdog.stats()]
-        return {**found, "loop": sums.total(loops)}
+        return {**found, "loop": sums.total(loops), "supervisor": dict(self._pulses.counts)}
 
     def _account(self, worker: WorkerProcess) -> dict[str, Any]:
         return account(worker.number, worker.pid, worker.clients, self.reactor.seconds() - worker.born)
@@ -249,7 +253,8 @@ class Supervisor:
     def _cancel(self, asker: WorkerProcess, message: Message) -> Deferred[bool]:
         """A cancel request for a client that the asker does not have: whoever has it cancels it."""
         key = {"pid": message["pid"], "secret": message["secret"]}
-        asked = DeferredList([other.link.ask("cancel", **key) for other in self._others(asker)], consumeErrors=True)
+        others = [other.link.ask("cancel", **key).addTimeout(LOOK_S, self.reactor) for other in self._others(asker)]
+        asked = DeferredList(others, consumeErrors=True)
         return asked.addCallback(lambda replies: any(came and found for came, found in replies))
 
     def _tell_settings(self, worker: WorkerProcess) -> Deferred[Any]:

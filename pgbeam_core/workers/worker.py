@@ -46,6 +46,7 @@ class Worker:
         self._done = False
         self._do: dict[str, Callable[[Message], Any]] = {
             "client": self._take,
+            "beat": lambda _: None,
             "reload": self._reload,
             "drain": lambda _: self.drain(),
             "stop": lambda _: self._stop(),

@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 
 from pgbeam_core.workers.link import Link, Message, connect
 
@@ -20,9 +21,12 @@ class FakeWorker:
         self.heard: list[Message] = []
         self.clients: list[socket.socket] = []
         self.stops = True
+        self.silent = False
+        """It hears, and does not answer."""
         self.answers: dict[str, Any] = {}
         self.link = Link(self._heard, lambda: None)
         self._starts, self._takes = starts, takes
+        self._owed: Deferred[None]
         connect(reactor, end.dup(), self.link)
 
     def _heard(self, what: str, message: Message) -> Any:
@@ -35,6 +39,9 @@ class FakeWorker:
                 self.link.tell("took")
         elif what in ("stop", "drain") and self.stops:
             self.die(0)
+        elif what == "beat" and self.silent:
+            self._owed = Deferred()
+            return self._owed
         elif what == "merge":
             return {"ok": True, "result": sum(message["results"])}
         return self.answers.get(what)
@@ -42,6 +49,11 @@ class FakeWorker:
     def said(self, what: str) -> list[Message]:
         """The messages about that."""
         return [message for message in self.heard if message["what"] == what]
+
+    def speak(self) -> None:
+        """Answer from now on, and what was asked in the meantime."""
+        self.silent = False
+        self._owed.callback(None)
 
     def die(self, code: int) -> None:
         """End."""

@@ -14,6 +14,7 @@ from twisted.internet.task import deferLater
 
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.settings import Endpoint, Settings, apply_project
+from pgbeam_core.workers import pulses
 from pgbeam_core.workers import supervisor as supervisors
 from pgbeam_core.workers.supervisor import Supervisor
 
@@ -110,6 +111,69 @@ async def test_a_worker_that_does_not_take_clients_is_passed_over(
     await stage.until(lambda: stage.counts == [1, 5])
     for client in clients:
         client.close()
+
+
+@pytest.fixture
+def quick_beats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers are asked more often than usual whether they are there."""
+    monkeypatch.setattr(pulses, "BEAT_S", 0.01)
+
+
+@pytest.mark.usefixtures("quick_beats")
+@pytest_twisted.ensureDeferred
+async def test_a_worker_that_does_not_answer_gets_no_clients(stage: Stage) -> None:
+    """One that is stopped, or held, is passed over until it answers again; that is counted."""
+    await stage.supervisor.start()
+    stage.workers[0].silent = True
+    await stage.until(lambda: len(stage.supervisor._crew.answering) == 1)
+    clients = [stage.come() for _ in range(4)]
+    await stage.until(lambda: stage.counts == [0, 4])
+    assert stage.supervisor._pulses.counts == {"workers_silent": 1, "workers_killed": 0}
+    for client in clients:
+        client.close()
+
+
+@pytest.mark.usefixtures("quick_beats")
+@pytest_twisted.ensureDeferred
+async def test_a_worker_that_answers_again_gets_clients_again(stage: Stage) -> None:
+    """Nothing is held against one that was only busy."""
+    await stage.supervisor.start()
+    stage.workers[0].silent = True
+    await stage.until(lambda: len(stage.supervisor._crew.answering) == 1)
+    stage.workers[0].speak()
+    await stage.until(lambda: len(stage.supervisor._crew.answering) == 2)
+    with stage.come(), stage.come():
+        await stage.until(lambda: stage.counts == [1, 1])
+
+
+@pytest.mark.usefixtures("quick_beats")
+@pytest_twisted.ensureDeferred
+async def test_a_worker_that_never_answers_is_replaced(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its clients wait in vain: it is killed, and those that it had not taken go to others."""
+    monkeypatch.setattr(pulses, "MOST_MISSED", 5)
+    stage.how = {0: {"takes": False}}
+    await stage.supervisor.start()
+    with stage.come() as one, stage.come() as two:
+        await stage.until(lambda: stage.counts == [1, 1])
+        stage.workers[0].silent = True
+        await stage.until(lambda: len(stage.workers) == 3)
+        assert stage.workers[0].code == -9
+        await stage.until(lambda: sum(stage.counts[1:]) == 2)
+        assert one.fileno() != two.fileno()
+    assert stage.supervisor._pulses.counts == {"workers_silent": 1, "workers_killed": 1}
+
+
+@pytest.mark.usefixtures("quick_beats")
+@pytest_twisted.ensureDeferred
+async def test_a_worker_that_is_never_ready_is_replaced(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that hangs does not leave PgBeam with one worker less for ever."""
+    await stage.supervisor.start()
+    monkeypatch.setattr(pulses, "MOST_STARTING", 5)
+    stage.how = {2: {"starts": False}}
+    stage.workers[0].die(1)
+    await stage.until(lambda: len(stage.workers) == 4)
+    assert stage.workers[2].code == -9
+    await stage.until(lambda: len(stage.supervisor._crew.ready) == 2)
 
 
 @pytest_twisted.ensureDeferred

@@ -67,6 +67,22 @@ def test_a_killed_worker_costs_its_own_clients_only(two: Two, crowd: Crowd) -> N
     assert "ended with SIGKILL; 5 clients were cut off" in mine.log
 
 
+def test_a_stopped_worker_gets_no_clients(two: Two, crowd: Crowd) -> None:
+    """kill -STOP on one of two workers: who comes after that is served by the other; on it goes with kill -CONT."""
+    mine = two()
+    first = crowd(mine, 2)
+    victim = psutil.Process(worker_of(mine, first[0]))
+    victim.suspend()
+    try:
+        until(lambda: "does not answer: new clients go to others" in mine.log)
+        assert [ask(client, "SELECT 'in'") for client in crowd(mine, 6)] == ["in"] * 6
+        assert control(mine, "stats")["supervisor"] == {"workers_silent": 1, "workers_killed": 0}
+    finally:
+        victim.resume()
+    until(lambda: "answers again" in mine.log)
+    assert [ask(client, "SELECT 'on'") for client in first] == ["on"] * 2
+
+
 def test_clients_come_in_while_workers_die(two: Two, crowd: Crowd) -> None:
     """With all workers gone, clients wait at the door and are served by those that come next."""
     mine = two()
