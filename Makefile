@@ -9,6 +9,8 @@ PYTEST ?= $(BIN)/pytest -n auto --dist worksteal
 ARGS ?=
 # How long `make soak` keeps at it, for each pool mode and number of servers.
 SOAK_SECONDS ?= 300
+# How long `make fuzz` keeps at each of its tests.
+FUZZ_SECONDS ?= 900
 SOAK_TESTS := attacks postgres/test_chaos.py postgres/test_two_clients.py plugins/cache/test_consistency.py plugins/cache/test_twins.py
 
 # PgBeam with its hot modules compiled. First on the path, it is what runs, in the tests and in what they start.
@@ -17,7 +19,7 @@ COMPILED_TESTS := attacks session sql core wire net plugins cli/test_commands.py
 	$(addprefix postgres/,differential drivers test_cancel.py test_faults.py test_hidden_settings.py test_sharing.py test_two_clients.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test compiled test-compiled bench soak lint format install clean
+.PHONY: help run test compiled test-compiled bench soak fuzz lint format install clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -40,6 +42,9 @@ bench: $(VENV)/.dev ## measure PgBeam, compiled, beside a direct connection and 
 
 soak: $(VENV)/.dev ## clients and servers that come, go and die for a long time: no foreign reply, no old row, no leak
 	SOAK_SECONDS=$(SOAK_SECONDS) $(PYTEST) $(addprefix tests/,$(SOAK_TESTS)) $(ARGS)
+
+fuzz: $(VENV)/.dev ## mutated conversations, from clients and from servers; FUZZ_SEED=N begins with case N
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(PYTEST) -m "" tests/fuzz $(ARGS)
 
 lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff check .

@@ -8,12 +8,17 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from pgbeam_core import query
 from pgbeam_core.cli.release import compiled
 from pgbeam_core.embedded.postgres import free_port as find_free_port
 from tests.postgres.quickly import NEWEST
+
+# How long a test takes is a matter of what else the machine has to do.
+hypothesis.settings.register_profile("pgbeam", deadline=None)
+hypothesis.settings.load_profile("pgbeam")
 
 
 def pytest_configure(config: pytest.Config) -> None:

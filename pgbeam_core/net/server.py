@@ -146,8 +146,9 @@ class Server:
         except ProtocolViolation as error:
             if self.alive:
                 self.quarantine(error.message)
-                return
-            self._end(UpstreamUnavailable(f"server broke the protocol: {error.message}"))
+            elif self._cutter is not None:
+                self._end(UpstreamUnavailable(f"server broke the protocol: {error.message}"))
+            # else it was closed on account of what it said before
 
     def _fall_behind(self) -> None:
         """So much has come at once that others have their turn before the rest."""

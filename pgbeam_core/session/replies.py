@@ -210,7 +210,14 @@ class ReplyQueue:
                 self._needed = end - position
                 break
             self._left -= 1
-            start = self._frame(data, tag, start, position, end)
+            turn = self.turns[0] if self.turns else None
+            try:
+                start = self._frame(data, tag, start, position, end)
+            except ProtocolViolation:
+                # What came whole before it, an error perhaps, is not in doubt, as long as its turn is still the head.
+                if turn is not None and start < position and self.turns and self.turns[0] is turn:
+                    turn.deliver(data[start:position])
+                raise
             position = end
         if start < position:
             self.turns[0].deliver(data[start:position])
@@ -339,12 +346,15 @@ class ReplyQueue:
                 raise OutOfTurn("server was ready before its reply was complete")
         if not turn.ended:
             raise OutOfTurn("server was ready before it was asked")
+        status = data[end - 1 : end]
+        if end - position != 6 or status not in b"ITE":
+            raise OutOfTurn("server was ready in a state that there is not")
         if start < position:
             turn.deliver(data[start:position])
         self._left -= _OF_A_TURN
         self.turns.popleft()
         self.held = False
-        self.status = data[end - 1 : end]
+        self.status = status
         turn.owner.turn_over(turn, data[position:end])
 
     def _raw(self, turn: Turn, tag: int, data: bytes, position: int, end: int) -> None:

@@ -103,7 +103,7 @@ def _reply(frames: tuple[bytes, ...]) -> Reply:
     return Reply(
         rows=tuple(_texts(frame) for frame in of(b"D")),
         tags=tuple(frame[5:-1].decode() for frame in of(b"C")),
-        error=(errors[0]["C"], errors[0]["M"]) if errors else None,
+        error=(errors[0].get("C", ""), errors[0].get("M", "")) if errors else None,
         notices=tuple(backend.error_fields(frame)["M"] for frame in of(b"N")),
         frames=frames,
     )

@@ -355,9 +355,19 @@ def notice_response(
 
 
 def error_fields(data: bytes) -> dict[str, str]:
-    """The fields of an ErrorResponse or NoticeResponse frame by their one-letter codes."""
-    kind = NoticeResponse if data[:1] == b"N" else ErrorResponse
-    return dict(kind.from_bytes(data).fields)
+    """The fields of an ErrorResponse or NoticeResponse frame by their one-letter codes.
+
+    Of one that is not well formed, those that can be read: it is looked at when its server is lost, too, and must not
+    be the reason for another failure.
+    """
+    if data[:1] not in (b"E", b"N"):
+        raise ProtocolViolation(f"{data[:1]!r} is neither an error nor a notice")
+    fields: dict[str, str] = {}
+    for field in data[5:].split(b"\0"):
+        if not field:
+            break
+        fields[chr(field[0])] = text(field[1:])
+    return fields
 
 
 def ready_for_query(status: bytes) -> bytes:

@@ -85,3 +85,11 @@ def test_the_authentication_code_is_told_without_decoding() -> None:
     assert auth_code(backend.AUTHENTICATION_OK) is Auth.OK
     with pytest.raises(ProtocolViolation, match="authentication method 99 not supported"):
         auth_code(frame(ord("R"), b"\x00\x00\x00\x63"))
+
+
+@pytest.mark.parametrize(
+    "frame", [b"E\0\0\0\x04", b"E\0\0\0\x09CXX", b"E\0\0\0\x10SERROR\0CXX0", b"N\0\0\0\x0aM\xff\0\0"]
+)
+def test_the_fields_of_a_broken_error_are_those_that_can_be_read(frame: bytes) -> None:
+    """A server that breaks off in the middle of an error is a lost server, and nothing worse."""
+    assert set(backend.error_fields(frame)) <= {"S", "C", "M"}
