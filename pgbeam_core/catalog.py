@@ -11,60 +11,16 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from pgbeam_core.query import Name, Statement
+from pgbeam_core.functions import Functions
+from pgbeam_core.query import Kind, Name, Statement
 from pgbeam_core.sql.classify import classify
-from pgbeam_core.sql.volatility import Volatility
 
 Row = tuple[str | None, ...]
 
-_USERS = "!~ '^(pg_|information_schema$)'"
-
-QUESTION = f"""\
-SELECT WHERE pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true) IS NULL;
-SELECT 'function', nspname, proname, provolatile FROM pg_proc JOIN pg_namespace n ON n.oid = pronamespace
- WHERE nspname {_USERS};
-SELECT 'function', nspname, oprname, provolatile FROM pg_operator JOIN pg_namespace n ON n.oid = oprnamespace
- JOIN pg_proc p ON p.oid = oprcode WHERE nspname {_USERS};
-SELECT DISTINCT 'behind', v.relname, t.relname FROM pg_class v JOIN pg_namespace n ON n.oid = v.relnamespace
- JOIN pg_rewrite r ON r.ev_class = v.oid JOIN pg_depend d ON d.objid = r.oid JOIN pg_class t ON t.oid = d.refobjid
- WHERE v.relkind = 'v' AND nspname {_USERS} AND t.oid <> v.oid
- AND d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass;
-SELECT 'behind', p.relname, c.relname FROM pg_inherits JOIN pg_class p ON p.oid = inhparent
- JOIN pg_class c ON c.oid = inhrelid WHERE p.relkind <> 'I';
-SELECT 'defined', relname, pg_get_viewdef(v.oid) FROM pg_class v JOIN pg_namespace n ON n.oid = relnamespace
- WHERE relkind = 'v' AND nspname {_USERS};
-SELECT 'policy', relname, pg_get_expr(polqual, polrelid) FROM pg_policy JOIN pg_class t ON t.oid = polrelid
- WHERE relrowsecurity AND polqual IS NOT NULL;
-SELECT DISTINCT 'looks', t.relname, o.relname FROM pg_policy p JOIN pg_class t ON t.oid = polrelid
- JOIN pg_depend d ON d.objid = p.oid JOIN pg_class o ON o.oid = d.refobjid
- WHERE t.relrowsecurity AND o.oid <> t.oid
- AND d.classid = 'pg_policy'::regclass AND d.refclassid = 'pg_class'::regclass;
-SELECT DISTINCT 'cascade', t.relname, c.relname FROM pg_constraint JOIN pg_class t ON t.oid = confrelid
- JOIN pg_class c ON c.oid = conrelid WHERE contype = 'f' AND (confdeltype ~ '[cnd]' OR confupdtype ~ '[cnd]');
-SELECT DISTINCT 'anything', relname FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid
- JOIN pg_proc p ON p.oid = tgfoid JOIN pg_namespace n ON n.oid = pronamespace
- WHERE NOT tgisinternal AND tgenabled <> 'D' AND nspname <> 'pg_catalog';
-SELECT DISTINCT 'anything', relname FROM pg_rewrite JOIN pg_class c ON c.oid = ev_class
- JOIN pg_namespace n ON n.oid = relnamespace WHERE ev_type <> '1' AND nspname {_USERS};
-SELECT 'sequence', relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
- WHERE relkind = 'S' AND nspname {_USERS};
-SELECT 'version', 'relations', sum(hashtext(concat_ws(' ', c.oid, c.xmin, a.attnum, a.xmin))::bigint)
- FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace LEFT JOIN pg_attribute a ON attrelid = c.oid AND attnum > 0
- WHERE relkind IN ('r', 'v', 'm', 'f', 'p') AND nspname {_USERS};
-SELECT 'version', 'policies', sum(hashtext(concat_ws(' ', oid, xmin))::bigint) FROM pg_policy;
-SELECT 'version', 'schemas', sum(hashtext(concat_ws(' ', oid, xmin))::bigint) FROM pg_namespace WHERE nspname {_USERS};
-SELECT 'version', 'members', sum(hashtext(concat_ws(' ', roleid, member, xmin))::bigint) FROM pg_auth_members;
-SELECT 'version', 'roles', sum(hashtext(concat_ws(' ', oid, rolname, rolsuper, rolbypassrls, rolinherit))::bigint)
- FROM pg_roles
-""".encode()
-"""Gives the rows that a Catalog is made of. Reads of catalogs only, one transaction, with no effect but their locks.
-
-The first statement holds to the end of that transaction: whatever operators and functions a client has put in front of
-PostgreSQL's, also for those that pg_get_viewdef uses, they are not used. It must be sent as one simple Query.
-"""
-
-_WORST = "isv"
 _WHO = re.compile(rb"\b(?:CURRENT_USER|SESSION_USER|CURRENT_ROLE)\b")
+_SETTINGS = frozenset({(None, "current_setting"), ("pg_catalog", "current_setting")})
+_DEFINES = frozenset({Kind.DDL, Kind.SELECT})
+"""What makes tables where it writes relations: SELECT by its INTO."""
 _serials = itertools.count(1)
 
 Edges = dict[str, set[str]]
@@ -85,50 +41,69 @@ class Reading(NamedTuple):
 class Catalog:
     """One database's catalog, as `QUESTION` found it. Two of equal content have different serials.
 
-    Equal `rows` mean that no relation, column, right, policy or membership of a role was changed in between.
+    Equal `rows` mean that no definition, right, policy, role or membership of a role was changed in between.
     """
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self.serial = next(_serials)
         """Told apart from every other Catalog of this process by this number."""
         self.rows = tuple(sorted(tuple(value or "" for value in row) for row in rows))
-        functions: dict[Name, str] = {}
+        self.functions = Functions(self.rows)
+        """Those that PostgreSQL did not bring along."""
         self._behind: Edges = {}
         self._cascades: Edges = {}
         self._looks: Edges = {}
+        self._runs: dict[str, Edges] = {"read": {}, "write": {}}
+        """By relation, the functions of users that are called when it is read, or written."""
         self._definitions: dict[str, list[bytes]] = {}
         self._anything: set[str] = set()
         self._sequences: set[str] = set()
+        self._foreign: set[str] = set()
+        self._types: set[str] = set()
+        self._dated: set[str] = set()
+        self.has_event_triggers = False
+        """Definitions run code of users."""
         for what, *values in self.rows:
-            if what == "function":
-                name = (values[0], values[1])
-                functions[name] = max(functions.get(name, "i"), values[2], key=_WORST.index)
-            elif what == "anything":
-                self._anything.add(values[0])
-            elif what == "sequence":
-                self._sequences.add(values[0])
-            elif what == "version":
-                continue  # it tells catalogs apart, and says nothing
-            elif what == "defined":
-                self._definitions.setdefault(values[0], []).append(values[1].encode())
-            elif what == "policy":
-                text = b"SELECT " + _WHO.sub(b"''", values[1].encode())  # who asks is part of every key
-                self._definitions.setdefault(values[0], []).append(text)
-            else:
-                edges = {"behind": self._behind, "cascade": self._cascades, "looks": self._looks}[what]
-                edges.setdefault(values[0], set()).add(values[1])
-        self.volatility = Volatility(functions)
-        """Of the functions and operators that PostgreSQL did not bring along."""
+            self._take(what, values)
         self._changing: dict[str, bool] = {}
+        wild = any(self.functions.may_write(name) for edges in self._runs["read"].values() for (name) in edges)
+        self.functions.suspicious = self.functions.suspicious or wild
+
+    def _take(self, what: str, values: list[str]) -> None:
+        if what in ("anything", "sequence", "foreign", "dated"):
+            names = {"anything": self._anything, "sequence": self._sequences, "foreign": self._foreign}
+            names.get(what, self._dated).add(values[0])
+        elif what == "event":
+            self.has_event_triggers = True
+        elif what == "defined":
+            self._definitions.setdefault(values[0], []).append(values[1].encode())
+        elif what == "policy":
+            text = b"SELECT " + _WHO.sub(b"''", values[1].encode())  # who asks is part of every key
+            self._definitions.setdefault(values[0], []).append(text)
+        elif what == "runs":
+            self._runs[values[0]].setdefault(values[1], set()).add(values[2])
+        elif what == "type":
+            self._types.add(values[0])
+            if len(values) > 1 and values[1]:
+                self._runs["write"].setdefault(values[1], set()).add("")
+        elif what in ("behind", "cascade", "looks"):
+            edges = {"behind": self._behind, "cascade": self._cascades, "looks": self._looks}[what]
+            edges.setdefault(values[0], set()).add(values[1])
+
+    # Reading.
 
     def is_pure(self, statement: Statement) -> bool:
         """Equal rows and settings give an equal result, functions of the users' own included."""
-        return statement.stable and all(self.volatility.is_immutable(name) for name in statement.functions)
+        return statement.stable and self._depends_on_rows_only(statement, statement.functions)
 
-    def calls_unknown(self, statement: Statement) -> bool:
-        """It calls functions that may write: not PostgreSQL's own, and not declared immutable."""
-        return not all(
-            self.volatility.is_builtin(name) or self.volatility.is_immutable(name) for name in statement.functions
+    def _depends_on_rows_only(self, statement: Statement, functions: Iterable[Name]) -> bool:
+        known = self.functions
+        return (
+            not known.suspicious
+            and statement.dated <= self._dated
+            and statement.types.isdisjoint(self._types)
+            and all(known.is_pure(name) for name in functions)
+            and all(known.is_pure((None, name)) for name in statement.fields & known.fields)
         )
 
     def reading(self, relations: Iterable[Name]) -> Reading:
@@ -136,13 +111,66 @@ class Catalog:
         names = _closure({name for _, name in relations}, self._behind, self._looks)
         return Reading(tuple(sorted(names)), any(self._is_changing(name) for name in names))
 
+    # Writing, and all else that code of users may do.
+
     def writing(self, tables: Iterable[str]) -> tuple[str, ...] | None:
-        """What a write to relations of these names may change; None for anything, because a trigger or rule runs.
+        """What a write to relations of these names may change; None for anything, because code of users runs.
 
         Views lead to their tables, parents to their partitions and children, keys to the tables they cascade to.
         """
         names = _closure(set(tables), self._behind, self._cascades)
-        return None if names & self._anything else tuple(sorted(names))
+        if self.functions.suspicious or names & self._anything:
+            return None
+        called = self._called(names, written=True)
+        return None if any(self.functions.may_write(name) for name in called) else tuple(sorted(names))
+
+    def runs_code(self, statement: Statement) -> bool:
+        """Whether SELECT, INSERT, UPDATE, DELETE, MERGE or COPY runs code of users, which may do anything.
+
+        By its text (functions, operators, types, fields that are calls in disguise), or by what it reads and writes:
+        views, policies, defaults, checks, indexes, triggers, rules, foreign tables.
+        """
+        known = self.functions
+        if known.suspicious or self._defines_with_code(statement) or not statement.types.isdisjoint(self._types):
+            return True
+        if any(known.is_code(name) for name in self._named(statement)):
+            return True
+        read, written = self._touched(statement)
+        if (read | written) & self._foreign or written & self._anything:
+            return True
+        return bool(self._called(read, written=False) or self._called(written, written=True))
+
+    def may_write(self, statement: Statement) -> bool:
+        """Whether it runs code of users that may change relations which neither the text nor a cascade names."""
+        known = self.functions
+        if known.suspicious or self._defines_with_code(statement) or not statement.types.isdisjoint(self._types):
+            return True
+        if any(known.may_write(name) for _, name in self._named(statement) if known.is_code((_, name))):
+            return True
+        read, written = self._touched(statement)
+        called = self._called(read, written=False) | self._called(written, written=True)
+        return bool(written & self._anything) or any(known.may_write(name) for name in called)
+
+    def _defines_with_code(self, statement: Statement) -> bool:
+        return self.has_event_triggers and bool(statement.writes) and statement.kind in _DEFINES
+
+    def _named(self, statement: Statement) -> list[Name]:
+        return [*statement.functions, *((None, name) for name in statement.fields & self.functions.fields)]
+
+    def _touched(self, statement: Statement) -> tuple[set[str], set[str]]:
+        """The relations that it reads and those that it writes, all behind them included."""
+        read = _closure({name for _, name in statement.relations}, self._behind, self._looks)
+        return read, _closure({name for _, name in statement.writes}, self._behind, self._cascades, self._looks)
+
+    def _called(self, relations: set[str], *, written: bool) -> set[str]:
+        """What runs when these are read; what is written is read too."""
+        found: set[str] = set()
+        for edges in (self._runs["read"], self._runs["write"]) if written else (self._runs["read"],):
+            for name in edges.keys() & relations:
+                found |= edges[name]
+        return found
+
+    # Views and policies.
 
     def _is_changing(self, name: str) -> bool:
         if name in self._sequences:
@@ -159,11 +187,9 @@ class Catalog:
         """A definition nobody understands counts as changing, and so does one that looks at application_name."""
         statement = classify(definition.rstrip(b"; \n"))
         system = any(schema == "information_schema" or name.startswith("pg_") for schema, name in statement.relations)
-        settings = frozenset({(None, "current_setting"), ("pg_catalog", "current_setting")})
-        functions = statement.functions - settings
         if system or not statement.reads or not statement.stable or b"application_name" in definition:
             return True
-        return not all(self.volatility.is_immutable(function) for function in functions)
+        return not self._depends_on_rows_only(statement, statement.functions - _SETTINGS)
 
 
 def _closure(names: set[str], *edges: Mapping[str, set[str]]) -> set[str]:
