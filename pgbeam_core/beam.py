@@ -11,6 +11,7 @@ from twisted.internet.task import LoopingCall
 
 from pgbeam_core.asides import Rerun
 from pgbeam_core.asking import Question
+from pgbeam_core.catalog import Catalog
 from pgbeam_core.control.registry import Control
 from pgbeam_core.errors import PluginError, UpstreamUnavailable
 from pgbeam_core.firing import Hooks
@@ -84,6 +85,8 @@ class Beam:
         self.function_call = self._statements.function_call()
         """What plugins are shown for a FunctionCall message."""
         self._pools: dict[Target, Pool] = {}
+        self.reads_may_write = False
+        """There is a database with code of users that no text shows, and that may write when somebody reads."""
         self._surveys: dict[tuple[str | int, ...], Survey] = {}
         self._leftover: dict[Target, Project] = {}
         """Targets that the settings know no more, and clients still use."""
@@ -108,6 +111,9 @@ class Beam:
     def _defined_elsewhere(self, _value: object = None) -> None:
         self.definitions += 1
         self.epoch += 1
+
+    def _surveyed(self, catalog: Catalog) -> None:
+        self.reads_may_write = self.reads_may_write or catalog.reads_may_write
 
     def _age(self) -> None:
         self.epoch += 1
@@ -233,7 +239,13 @@ class Beam:
         if found is None:
             if len(self._surveys) >= _MOST_SURVEYS:
                 self._surveys.clear()
-            found = Survey(lambda: self.pool(project.primary), self.reactor, lambda: self.definitions)
+            found = Survey(
+                lambda: self.pool(project.primary),
+                self.reactor,
+                lambda: self.definitions,
+                self._defined_elsewhere,
+                self._surveyed,
+            )
             self._surveys[place] = found
         return found
 

@@ -66,8 +66,6 @@ class Catalog:
         for what, *values in self.rows:
             self._take(what, values)
         self._changing: dict[str, bool] = {}
-        wild = any(self.functions.may_write(name) for edges in self._runs["read"].values() for (name) in edges)
-        self.functions.suspicious = self.functions.suspicious or wild
 
     def _take(self, what: str, values: list[str]) -> None:
         if what in ("anything", "sequence", "foreign", "dated"):
@@ -89,6 +87,13 @@ class Catalog:
         elif what in ("behind", "cascade", "looks"):
             edges = {"behind": self._behind, "cascade": self._cascades, "looks": self._looks}[what]
             edges.setdefault(values[0], set()).add(values[1])
+
+    @property
+    def reads_may_write(self) -> bool:
+        """Whether a read may write though its text calls no function of users."""
+        known = self.functions
+        called = set().union(known.fields, *self._runs["read"].values())
+        return known.suspicious or bool(self._types) or any(known.may_write(name) for name in called)
 
     # Reading.
 
@@ -145,7 +150,7 @@ class Catalog:
         known = self.functions
         if known.suspicious or self._defines_with_code(statement) or not statement.types.isdisjoint(self._types):
             return True
-        if any(known.may_write(name) for _, name in self._named(statement) if known.is_code((_, name))):
+        if any(known.is_code(name) and known.may_write(name[1]) for name in self._named(statement)):
             return True
         read, written = self._touched(statement)
         called = self._called(read, written=False) | self._called(written, written=True)

@@ -13,6 +13,9 @@ from __future__ import annotations
 _OWN = "oid >= 16384"
 """What initdb has not made. Schemas do not tell: superusers may make functions in pg_catalog."""
 
+_LASTING = "relpersistence <> 't'"
+"""Temporary relations come and go all the time, and nothing that is read from them is remembered."""
+
 _LEAVING = ", ".join(
     f"'{name}'"
     for name in (
@@ -38,8 +41,8 @@ _CALLED = f"""{_CODE}, called AS MATERIALIZED (TABLE code
  UNION ALL SELECT oid, proname FROM pg_proc WHERE oid < 16384 AND proname IN ({_LEAVING}))"""
 
 _IN_TREE = """\
-LATERAL (SELECT DISTINCT m[1]::oid AS oid FROM regexp_matches(tree, ':(?:funcid|opfuncid|aggfnoid|winfnoid) (\\d+)', 'g')
- AS m) AS f JOIN called USING (oid)"""
+LATERAL (SELECT DISTINCT m[1]::oid AS oid
+ FROM regexp_matches(tree, ':(?:funcid|opfuncid|aggfnoid|winfnoid) (\\d+)', 'g') AS m) AS f JOIN called USING (oid)"""
 
 _MAY_WRITE = (
     r"\m(insert|update|delete|merge|truncate|copy|call|execute|do|create|alter|drop|grant|revoke|refresh|reindex|cluster"
@@ -110,7 +113,7 @@ SELECT DISTINCT 'anything', relname FROM pg_rewrite r JOIN pg_class c ON c.oid =
 SELECT 'event', evtname FROM pg_event_trigger WHERE evtenabled <> 'D' AND evtevent <> 'login';
 SELECT 'foreign', relname FROM pg_class WHERE relkind = 'f';
 SELECT 'dated', attname FROM pg_attribute JOIN pg_class c ON c.oid = attrelid JOIN pg_type t ON t.oid = atttypid
- WHERE attnum > 0 AND NOT attisdropped AND c.{_OWN} AND relkind IN ('r', 'v', 'm', 'f', 'p')
+ WHERE attnum > 0 AND NOT attisdropped AND c.{_OWN} AND relkind IN ('r', 'v', 'm', 'f', 'p') AND {_LASTING}
  GROUP BY attname HAVING bool_and(typcategory = 'D')"""
 """Rows about what runs code when it is read or written, and about columns that hold nothing but dates and times."""
 
@@ -121,7 +124,7 @@ SELECT DISTINCT 'behind', v.relname, t.relname FROM pg_class v
  AND d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass;
 SELECT 'behind', p.relname, c.relname FROM pg_inherits JOIN pg_class p ON p.oid = inhparent
  JOIN pg_class c ON c.oid = inhrelid WHERE p.relkind <> 'I';
-SELECT 'defined', relname, pg_get_viewdef(oid) FROM pg_class WHERE relkind = 'v' AND {_OWN};
+SELECT 'defined', relname, pg_get_viewdef(oid) FROM pg_class WHERE relkind = 'v' AND {_OWN} AND {_LASTING};
 SELECT 'policy', relname, pg_get_expr(polqual, polrelid) FROM pg_policy JOIN pg_class t ON t.oid = polrelid
  WHERE relrowsecurity AND polqual IS NOT NULL;
 SELECT DISTINCT 'looks', t.relname, o.relname FROM pg_policy p JOIN pg_class t ON t.oid = polrelid
@@ -130,14 +133,12 @@ SELECT DISTINCT 'looks', t.relname, o.relname FROM pg_policy p JOIN pg_class t O
  AND d.classid = 'pg_policy'::regclass AND d.refclassid = 'pg_class'::regclass;
 SELECT DISTINCT 'cascade', t.relname, c.relname FROM pg_constraint JOIN pg_class t ON t.oid = confrelid
  JOIN pg_class c ON c.oid = conrelid WHERE contype = 'f' AND (confdeltype ~ '[cnd]' OR confupdtype ~ '[cnd]');
-SELECT 'sequence', relname FROM pg_class WHERE relkind = 'S' AND {_OWN}"""
+SELECT 'sequence', relname FROM pg_class WHERE relkind = 'S' AND {_OWN} AND {_LASTING}"""
 """Rows about what stands behind relations."""
 
 
 def _version(of: str, table: str, columns: str = "oid, xmin", where: str = _OWN) -> str:
-    return (
-        f"\nSELECT 'version', '{of}', sum(hashtext(concat_ws(' ', {columns}))::bigint) FROM {table} WHERE {where}"
-    )
+    return f"\nSELECT 'version', '{of}', sum(hashtext(concat_ws(' ', {columns}))::bigint) FROM {table} WHERE {where}"
 
 
 VERSIONS = ";".join(
@@ -146,16 +147,18 @@ VERSIONS = ";".join(
             "relations",
             "pg_class c LEFT JOIN pg_attribute a ON attrelid = c.oid AND attnum > 0",
             "c.oid, c.xmin, a.attnum, a.xmin",
-            f"relkind IN ('r', 'v', 'm', 'f', 'p') AND c.{_OWN}",
+            f"relkind IN ('r', 'v', 'm', 'f', 'p') AND c.{_OWN} AND {_LASTING}",
         ),
         _version("policies", "pg_policy"),
-        _version("schemas", "pg_namespace", where="oid >= 16384 OR nspname = 'public'"),
+        _version("schemas", "pg_namespace", where="nspname !~ '^pg_'"),
         _version("functions", "pg_proc"),
-        _version("types", "pg_type"),
+        _version("types", "pg_type", where=f"{_OWN} AND typrelid = 0 AND typelem = 0"),
         _version("labels", "pg_enum"),
         _version("operators", "pg_operator"),
         _version("casts", "pg_cast"),
-        _version("rules", "pg_rewrite"),
+        _version(
+            "rules", "pg_rewrite r JOIN pg_class c ON c.oid = ev_class", "r.oid, r.xmin", f"r.{_OWN} AND {_LASTING}"
+        ),
         _version("defaults", "pg_db_role_setting", "setdatabase, setrole, xmin", "true"),
         _version("dictionaries", "pg_ts_dict"),
         _version("configurations", "pg_ts_config_map", "mapcfg, maptokentype, mapseqno, mapdict, xmin", "true"),
@@ -165,13 +168,7 @@ VERSIONS = ";".join(
 )
 """Rows that differ when something has changed which no other row shows: definitions, rights, memberships, roles."""
 
-QUESTION = ";".join(
-    [
-        "SELECT WHERE pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true) IS NULL",
-        FUNCTIONS,
-        DEFINITIONS,
-        RELATIONS,
-        VERSIONS,
-    ]
-).encode()
+_PATH = "SELECT WHERE pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true) IS NULL"
+
+QUESTION = f"{_PATH};{FUNCTIONS};{DEFINITIONS};{RELATIONS};{VERSIONS}".encode()
 """Gives the rows that a Catalog is made of. Reads of catalogs only, one transaction, with no effect but their locks."""

@@ -179,6 +179,12 @@ class Statement:
     """It calls functions that PostgreSQL does not bring along: these may write what the text does not name."""
     is_sibling: bool = False
     """Another text was analysed, which differs in plain literals only."""
+    fields: frozenset[str] = frozenset()
+    """Names that stand behind a point: columns of a relation, or functions that are called with its row."""
+    types: frozenset[str] = frozenset()
+    """Types that it names, without their schema."""
+    dated: frozenset[str] = frozenset()
+    """Columns that it casts to a date or time: as text they might hold the word now."""
     named_shape: tuple[str, str] | None = field(default=None, repr=False)
     """(query_hash, shape), once somebody has asked for them."""
 
@@ -232,6 +238,9 @@ class Statement:
             self.pure,
             self.calls_unknown,
             True,
+            self.fields,
+            self.types,
+            self.dated,
         )
 
     @property

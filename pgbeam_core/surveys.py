@@ -9,10 +9,12 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pgbeam_core.catalog import QUESTION, Catalog, Row
+from pgbeam_core.catalog import Catalog, Row
+from pgbeam_core.catalog_question import QUESTION
 from pgbeam_core.errors import PgBeamError, UpstreamUnavailable
 from pgbeam_core.leases import Lease, Pool, Server
 from pgbeam_core.session.outcome import error_of
+from pgbeam_core.session.settings import difference
 from pgbeam_core.session.turns import Turn
 from pgbeam_core.session.unattended import Unattended
 from pgbeam_core.wire import backend, frontend
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from pgbeam_core.session.session import Session
 
 MAX_AGE = 60.0
-"""Seconds after which a catalog in use is asked for again: what changed it may not have come through PgBeam."""
+"""Seconds that a catalog is believed: what has changed it may not have come through PgBeam. Half of that, if it is used
+then, it is asked for again."""
 PATIENCE = 10.0
 """Seconds that a survey may take, the wait for a server included."""
 PAUSE = 5.0
@@ -30,21 +33,31 @@ PAUSE = 5.0
 MOST_BYTES = 32 * 1024 * 1024
 """A catalog that says more than this is not taken: it would have to be read in one go."""
 
+_OWN_SETTINGS = {"statement_timeout": "9000", "lock_timeout": "1000"}
+"""For the question: it waits for nobody who has a view or a table locked for long."""
+
 log = Logger(__name__)
 
 
 class Inquiry(Unattended):
     """Asks QUESTION on a server; owns the turn. `answer` fails with PgBeamError or UpstreamUnavailable."""
 
-    def __init__(self, server: Server, release: Callable[[], None]) -> None:
+    def __init__(self, server: Server, release: Callable[[], None], *, pooled: bool = True) -> None:
+        """`pooled`: the server is nobody's: the timeouts that its last client has set need not be this question's."""
         self.answer: Deferred[list[Row]] = Deferred(lambda _: None)
         self._server = server
         self._release = release
+        self._pooled = pooled
         self._data: list[bytes] = []
         self._size = 0
 
     def ask(self) -> Deferred[list[Row]]:
         """Send it."""
+        if self._pooled:
+            sql = difference(self._server.settings, _OWN_SETTINGS)
+            if sql is not None:
+                self._server.aside(frontend.Query(sql).to_bytes(), "its settings could not be made PgBeam's own")
+            self._server.settings = dict(_OWN_SETTINGS)
         self._server.statements.unnamed = None  # a Query drops it
         self._server.send(Turn(self, simple=True), frontend.Query(QUESTION).to_bytes())
         return self.answer
@@ -78,13 +91,25 @@ class Inquiry(Unattended):
 class Survey:
     """What is known of the catalog of one database. `epoch` counts the definitions that PgBeam has seen change."""
 
-    def __init__(self, pool: Callable[[], Pool], reactor: Any, epoch: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        pool: Callable[[], Pool],
+        reactor: Any,
+        epoch: Callable[[], int],
+        noticed: Callable[[], object] = bool,
+        told: Callable[[Catalog], object] = bool,
+    ) -> None:
+        """`noticed` is called when something has changed that PgBeam has not seen change, `told` with each catalog."""
+        self.latest: Catalog | None = None
+        """The catalog as it was known last, outdated or not."""
         self.unreachable = False
         """There was no server to ask when it was last tried."""
         self._pool = pool
         self._reactor = reactor
-        self._epoch = epoch
-        self._catalog: Catalog | None = None
+        self.epoch = epoch
+        self._noticed = noticed
+        self._told_to = told
+        self._max_age = MAX_AGE
         self._of_epoch = -1
         self._at = 0.0
         self._not_before = 0.0
@@ -92,18 +117,22 @@ class Survey:
         self._waiting: list[Deferred[Catalog | None]] = []
 
     def peek(self) -> Catalog | None:
-        """The catalog, if it is known and no definition was seen to change since. Asks nobody."""
-        return self._catalog if self._of_epoch == self._epoch() else None
+        """The catalog, if it is known, not too old, and no definition was seen to change since. Asks nobody."""
+        known = self._of_epoch == self.epoch() and self._reactor.seconds() - self._at <= self._max_age
+        return self.latest if known else None
 
-    def catalog(self, session: Session) -> Catalog | None:
+    def catalog(self, session: Session, max_age: float = MAX_AGE) -> Catalog | None:
         """The same; sees to it that there will be one, on a server leased for this session's identity."""
-        if self._of_epoch != self._epoch() or self._reactor.seconds() - self._at > MAX_AGE:
+        self._max_age = max_age
+        age = self._reactor.seconds() - self._at
+        known = self._of_epoch == self.epoch()
+        if not known or 2 * age > max_age:
             self._ask(session)
-        return self.peek()
+        return self.latest if known and age <= max_age else None
 
     def wait(self, session: Session, seconds: float) -> Deferred[Catalog | None]:
         """The catalog when it is there; None if it cannot be had in that time. Cancelling gives up."""
-        found = self.catalog(session)
+        found = self.catalog(session, self._max_age)
         if found is not None or self._asking is None:
             return succeed(found)
         waiting: Deferred[Catalog | None] = Deferred(self._forget)
@@ -119,7 +148,7 @@ class Survey:
         now = self._reactor.seconds()
         if self._asking is not None or now < self._not_before:
             return
-        epoch = self._epoch()
+        epoch = self.epoch()
         asking = self._on_a_server(session)
         if asking is None:
             return
@@ -133,19 +162,23 @@ class Survey:
         if session.keeps_server and held is not None:
             server = held.server
             free = server.alive and server.status == b"I" and not server.owed and not session.in_transaction
-            return Inquiry(server, lambda: None).ask() if free else None
+            return Inquiry(server, lambda: None, pooled=False).ask() if free else None
         leased = self._pool().lease(session.identity, {})
         waiting: Deferred[Lease] = succeed(leased) if isinstance(leased, Lease) else leased
         return waiting.addCallback(lambda lease: Inquiry(lease.server, lease.release).ask())
 
     def _told(self, rows: list[Row], epoch: int, session: Session) -> None:
-        found = Catalog(rows)
-        if self._catalog is None or self._catalog.rows != found.rows:
-            self._catalog = found
+        found, before = Catalog(rows), self.latest
+        if before is None or before.rows != found.rows:
+            self.latest = found
+            self._told_to(found)
+            if before is not None and epoch == self._of_epoch == self.epoch():
+                self._noticed()
+                epoch = self.epoch()
         self._asking, self.unreachable = None, False
         self._of_epoch, self._at = epoch, self._reactor.seconds()
-        if epoch == self._epoch():
-            self._tell(self._catalog)
+        if epoch == self.epoch():
+            self._tell(self.latest)
         elif self._waiting:
             self._ask(session)
             if self._asking is None:

@@ -77,7 +77,7 @@ def _statement(text: bytes, facts: Facts) -> Statement:
         text,
         facts.kind,
         reads=facts.reads,
-        stable=facts.kind is Kind.SELECT and not facts.changing,
+        stable=facts.kind is Kind.SELECT and not facts.changing and facts.dated.isdisjoint(facts.aliases),
         relations=frozenset(facts.relations),
         writes=frozenset(facts.writes),
         writes_unknown=facts.writes_unknown,
@@ -86,6 +86,9 @@ def _statement(text: bytes, facts: Facts) -> Statement:
         drops=frozenset(facts.drops),
         settings=tuple(facts.settings),
         subject=facts.subject,
+        fields=frozenset(facts.fields),
+        types=frozenset(facts.types),
+        dated=frozenset(facts.dated),
     )
 
 
@@ -104,6 +107,9 @@ def _union(sql: bytes, parts: tuple[Statement, ...]) -> Statement:
         makes=_all(part.makes for part in parts),
         drops=_all(part.drops for part in parts),
         settings=tuple(change for part in parts for change in part.settings),
+        fields=_all(part.fields for part in parts),
+        types=_all(part.types for part in parts),
+        dated=_all(part.dated for part in parts),
     )
 
 

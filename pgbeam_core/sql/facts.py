@@ -21,6 +21,14 @@ class Facts:
     drops: set[str] = field(default_factory=set)
     settings: list[SettingChange] = field(default_factory=list)
     subject: str | None = None
+    fields: set[str] = field(default_factory=set)
+    """Names behind a point, of columns or of functions with one argument."""
+    types: set[str] = field(default_factory=set)
+    """Names of types, without their schema."""
+    dated: set[str] = field(default_factory=set)
+    """Columns that become dates or times."""
+    aliases: set[str] = field(default_factory=set)
+    """Names that the text gives to columns."""
     changing: bool = False
     """Something other than a function call depends on time, session or chance."""
     locks: bool = False
@@ -39,6 +47,9 @@ class Facts:
         self.writes |= inner.writes
         self.writes_unknown |= inner.writes_unknown
         self.functions |= inner.functions
+        self.fields |= inner.fields
+        self.types |= inner.types
+        self.dated |= inner.dated
         self.makes |= inner.makes
         self.settings += [SettingChange("set", change.name, None, change.local, False) for change in inner.settings]
 

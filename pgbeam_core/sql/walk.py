@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from pgbeam_core.sql import dates
 from pgbeam_core.sql.clock import mentions_clock
 from pgbeam_core.sql.facts import Facts, is_temporary, name_of, relation_name
 from pgbeam_core.sql.tree import Node
@@ -36,15 +37,6 @@ NO_NAMES = Scope(None, {}, 0)
 _SETTERS = frozenset({"set_config", "setseed"})
 _LOCKING_FUNCTIONS = frozenset(
     {"pg_advisory_lock", "pg_advisory_lock_shared", "pg_try_advisory_lock", "pg_try_advisory_lock_shared"}
-)
-_CLOCK_TYPES = frozenset(
-    {"date", "time", "timetz", "timestamp", "timestamptz", "daterange", "tsrange", "tstzrange"}
-    | {"datemultirange", "tsmultirange", "tstzmultirange"}
-)
-# What these mean depends on the catalog and on search_path; a time with a zone name depends on today's daylight saving.
-_CHANGING_TYPES = frozenset(
-    {"regclass", "regcollation", "regconfig", "regdictionary", "regnamespace", "regoper", "regoperator"}
-    | {"regproc", "regprocedure", "regrole", "regtype", "regdatabase", "timetz"}
 )
 
 
@@ -94,6 +86,7 @@ class Walk:
             places.setdefault(query["ctename"], place)
         whole = Scope(scope, places, len(queries))
         for place, query in enumerate(queries):
+            self.facts.aliases |= {name_of([column])[1] for column in query.get("aliascolnames", ())}
             self.later(query["ctequery"], whole if clause.get("recursive") else Scope(scope, places, place))
         return whole
 
@@ -136,6 +129,8 @@ def _call(walk: Walk, fields: Node, scope: Scope) -> None:
             walk.facts.makes.add("advisory_lock")
         elif name[1] in _SETTERS:
             walk.facts.setters.append(fields)
+    if name[1] in dates.CLOCK_TYPES:  # a cast, written as a call
+        dates.note_cast(walk.facts, name[1], fields.get("args", []))
     walk.fields(fields, scope, "funcname")
 
 
@@ -150,27 +145,47 @@ def _constant(walk: Walk, fields: Node, scope: Scope) -> None:
 
 
 def _cast(walk: Walk, fields: Node, scope: Scope) -> None:
-    target = name_of(fields["typeName"]["names"])[1]
-    if target in _CHANGING_TYPES or (target in _CLOCK_TYPES and _may_spell_clock(fields["arg"])):
+    dates.note_cast(walk.facts, dates.note_type(walk.facts, fields["typeName"]), fields["arg"])
+    walk.fields(fields, scope, "typeName")
+
+
+def _type(walk: Walk, fields: Node, scope: Scope) -> None:
+    """Where no cast is written: columns of XMLTABLE and their like. What they hold is read from texts."""
+    if dates.note_type(walk.facts, fields) in dates.CLOCK_TYPES:
         walk.facts.changing = True
-    walk.later(fields["arg"], scope)
 
 
-def _may_spell_clock(value: Node) -> bool:
-    """Whether an expression might put a word together, as in ('to' || 'day')::date."""
-    operation = value.get("A_Expr")
-    return operation is not None and name_of(operation["name"])[1] not in ("+", "-")
+def _column(walk: Walk, fields: Node, scope: Scope) -> None:
+    dates.note_column(walk.facts, fields)
+
+
+def _indirection(walk: Walk, fields: Node, scope: Scope) -> None:
+    """(x).y, x[1]: a field, or a function that is called with x."""
+    for step in fields.get("indirection", ()):
+        if "String" in step:
+            walk.facts.fields.add(step["String"].get("sval", ""))
+    walk.later(fields, scope)
+
+
+def _target(walk: Walk, fields: Node, scope: Scope) -> None:
+    if "name" in fields:
+        walk.facts.aliases.add(fields["name"])
+    walk.fields(fields, scope)
+
+
+def _alias(walk: Walk, fields: Node, scope: Scope) -> None:
+    walk.facts.aliases |= {name_of([column])[1] for column in fields.get("colnames", ())}
 
 
 def _operation(walk: Walk, fields: Node, scope: Scope) -> None:
     """An operator that PostgreSQL does not bring along is a function by another name."""
-    for key in ("name", "operName"):
+    for key in ("name", "operName", "useOp"):
         if key in fields:
             schema, operator = name_of(fields[key])
             own = schema not in (None, "pg_catalog") or operator not in BUILTIN_OPERATORS
             if own and not operator.endswith(("BETWEEN", "SYMMETRIC")):
                 walk.facts.functions.add((schema, operator))
-    walk.fields(fields, scope, "name", "operName")
+    walk.fields(fields, scope, "name", "operName", "useOp")
 
 
 _VISITS: dict[str, Callable[[Walk, Node, Scope], None]] = {
@@ -187,4 +202,11 @@ _VISITS: dict[str, Callable[[Walk, Node, Scope], None]] = {
     "TypeCast": _cast,
     "A_Expr": _operation,
     "SubLink": _operation,
+    "SortBy": _operation,
+    "ColumnRef": _column,
+    "A_Indirection": _indirection,
+    "ResTarget": _target,
+    "Alias": _alias,
+    "alias": _alias,
+    "typeName": _type,
 }

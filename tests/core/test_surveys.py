@@ -22,6 +22,8 @@ class Desk:
         self.leases: list[Deferred[Any]] = []
         self.turns: list[Any] = []
         self.released = 0
+        self.settings = {"statement_timeout": "9000", "lock_timeout": "1000"}
+        self.asides: list[bytes] = []
         self.survey = Survey(lambda: self, self.clock, lambda: self.epoch)  # type: ignore[arg-type, return-value]
 
     def lease(self, identity: Identity, settings: object) -> Deferred[Any]:
@@ -37,7 +39,10 @@ class Desk:
 
     def server(self) -> Any:
         """An idle server."""
-        found = SimpleNamespace(alive=True, status=b"I", owed=0, statements=SimpleNamespace(unnamed=b"x"))
+        found = SimpleNamespace(
+            alive=True, status=b"I", owed=0, statements=SimpleNamespace(unnamed=b"x"), settings=dict(self.settings)
+        )
+        found.aside = lambda request, otherwise: self.asides.append(request)
         found.send = lambda turn, data: self.turns.append(turn)
         return found
 
@@ -96,7 +101,7 @@ def test_it_is_asked_for_again_when_it_is_old_and_used_until_then() -> None:
     desk.give()
     desk.reply(("anything", "noisy"))
     before = desk.survey.peek()
-    desk.clock.advance(MAX_AGE + 1)
+    desk.clock.advance(MAX_AGE / 2 + 1)
     assert len(desk.leases) == 1
     assert desk.survey.catalog(desk.session()) is before
     desk.give()
@@ -153,3 +158,47 @@ def test_a_busy_server_is_left_alone() -> None:
     told: list[Any] = []
     desk.survey.wait(desk.session(server), 1.0).addCallback(told.append)
     assert told == [None]
+
+
+def test_one_that_is_too_old_is_waited_for() -> None:
+    """What was changed past PgBeam holds after that time, also for whoever has not asked for long."""
+    desk = Desk()
+    desk.survey.catalog(desk.session(), 20.0)
+    desk.give()
+    desk.reply()
+    desk.clock.advance(21)
+    assert desk.survey.catalog(desk.session(), 20.0) is desk.survey.peek() is None
+    waits: list[Any] = []
+    desk.survey.wait(desk.session(), 1.0).addCallback(waits.append)
+    desk.give()
+    desk.reply()
+    assert waits == [desk.survey.latest]
+
+
+def test_what_was_changed_elsewhere_is_noticed() -> None:
+    """Everybody who goes by definitions is told, once, and the new catalog holds."""
+    desk = Desk()
+    noticed: list[int] = []
+
+    def notice() -> None:
+        desk.epoch += 1
+        noticed.append(desk.epoch)
+
+    desk.survey = Survey(lambda: desk, desk.clock, lambda: desk.epoch, notice)  # type: ignore[arg-type, return-value]
+    for roles in ("1", "1", "2", "2"):
+        desk.survey.catalog(desk.session())
+        desk.give()
+        desk.reply(("version", "roles", roles))
+        assert desk.survey.peek() is not None
+        desk.clock.advance(MAX_AGE)
+    assert noticed == [1]
+
+
+def test_its_timeouts_are_its_own() -> None:
+    """A client's short statement_timeout does not make the question fail, nor does a lock hold it up."""
+    desk = Desk()
+    desk.settings = {"statement_timeout": "1"}
+    desk.survey.catalog(desk.session())
+    desk.give()
+    assert b"'statement_timeout', '9000'" in desk.asides[0]
+    assert b"'lock_timeout', '1000'" in desk.asides[0]

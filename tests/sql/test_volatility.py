@@ -72,26 +72,3 @@ def test_changing_and_unknown_functions_may_not(name: str) -> None:
     """Time, chance, session, catalog, side effects, and whatever nobody has heard of."""
     assert not Volatility().is_immutable((None, name))
     assert not Volatility().is_immutable(("pg_catalog", name))
-
-
-def test_a_catalog_adds_the_database_s_own_functions() -> None:
-    """User-defined functions count as PostgreSQL has them recorded."""
-    volatility = Volatility().with_catalog({("public", "tax"): "i", ("public", "stock"): "s", ("public", "<=>"): "i"})
-    assert volatility.is_immutable((None, "tax"))
-    assert volatility.is_immutable(("public", "tax"))
-    assert volatility.is_immutable((None, "<=>"))
-    assert not volatility.is_immutable(("other", "tax"))
-    assert not volatility.is_immutable((None, "stock"))
-    assert volatility.is_immutable((None, "lower"))
-
-
-def test_a_catalog_casts_out_names_that_might_mean_something_else() -> None:
-    """An unqualified call of a name that some schema gives to a volatile function is not trusted any more."""
-    volatility = Volatility().with_catalog(
-        {("evil", "lower"): "v", ("fine", "now"): "i", ("a", "f"): "i", ("b", "f"): "v"}
-    )
-    assert not volatility.is_immutable((None, "lower"))
-    assert volatility.is_immutable(("pg_catalog", "lower"))
-    assert not volatility.is_immutable((None, "now"))
-    assert volatility.is_immutable(("fine", "now"))
-    assert not volatility.is_immutable((None, "f"))

@@ -80,9 +80,11 @@ class Cache:
         """The remembered reply, or one that another client is waiting for; None to go on to the server."""
         statement = query.statement
         note = noted(statement)
-        if note.acts:
-            self.visit(session).sent(note)
         settings = self.settings
+        if note.acts:
+            visit = self.visit(session)
+            visit.sent(note)
+            visit.survey.catalog(session, settings.rights_check_s)  # what it writes is widened by it
         agreed = self._agreed(session, query, note, settings)
         if isinstance(agreed, str):
             self._sample(query, note)
@@ -91,7 +93,7 @@ class Cache:
         visit = self.visit(session)
         key = keys.key(visit.scope.of(target.role), digest(statement, note), query)
         wish = Wish(query, visit, note, key, agreed)
-        catalog = None if note.plain else visit.survey.catalog(session)
+        catalog = None if note.plain else visit.survey.catalog(session, settings.rights_check_s)
         if catalog is not None or note.plain:
             return self._seen(wish, catalog, settings)
         if note.own_functions:
@@ -168,8 +170,7 @@ class Cache:
             return False
         if not entry.foreign:
             return visit.own.unchanged(tables, entry.taken)
-        # Its own writes to tables show on the board; what its functions wrote shows nowhere.
-        return not visit.called if by_others else visit.own.unchanged(tables, 0)
+        return by_others or visit.own.unchanged(tables, 0)  # its own writes show on the board too
 
     def _is_behind(self, wish: Wish) -> bool:
         """Whether a replica may have given other sessions what is from before a write of this one."""
@@ -257,7 +258,7 @@ class Cache:
                 shape.replied(request, result.kept)
             if wish is not None:
                 self._landed(wish, result)
-        if note.acts or note.forgets:
+        if note.acts or note.forgets or note.sets_role or self.beam.reads_may_write:
             booked(self.visit(session), statement, note, result, run=result.source != NAME)
 
     def _landed(self, wish: Wish, result: Result) -> None:

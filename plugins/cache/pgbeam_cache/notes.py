@@ -17,8 +17,11 @@ _WRITES = frozenset(
     {Kind.INSERT, Kind.UPDATE, Kind.DELETE, Kind.MERGE, Kind.COPY, Kind.DDL, Kind.CALL, Kind.DO, Kind.LOCK}
 )
 _ENDS = frozenset({Kind.COMMIT, Kind.TWO_PHASE})
+_COMMITS = _ENDS | {Kind.CALL, Kind.DO, Kind.UNKNOWN}
+"""What may have committed something when it fails."""
 _DEFINES = frozenset({Kind.DDL, Kind.UNKNOWN})
 _RUNS = frozenset({Kind.CALL, Kind.DO, Kind.EXECUTE, Kind.UNKNOWN})
+_ROLES = frozenset({"role", "session_authorization", "all", ""})
 _CATALOGS = frozenset({"pg_catalog", "information_schema", "pg_toast"})
 _CALLS = frozenset({"function"})
 """What a statement "makes" when it calls functions of the users' own: they may do anything, or nothing."""
@@ -33,8 +36,8 @@ class Effect:
     """What the success of a statement does to remembered replies.
 
     tables: names of changed relations, without their schema. everything: it may have changed any. everywhere: in any
-    database, or the rights of a role, which all databases have in common. unseen: it ran functions or prepared
-    statements, and what these do is not known. anyway: a part of it commits, whatever becomes of the rest.
+    database, or the rights of a role, which all databases have in common. unseen: it ran code of users, and what that
+    left in the session is not known. anyway: a part of it may commit, whatever becomes of the rest.
     """
 
     tables: tuple[str, ...] = ()
@@ -66,6 +69,7 @@ class Note:
         "own_functions",
         "plain",
         "reason",
+        "sets_role",
         "tables",
     )
 
@@ -74,7 +78,8 @@ class Note:
         """Why its reply is never remembered, catalog or not; None if it may be."""
         self.own_functions = self.reason is None and not statement.pure
         """It calls functions that PostgreSQL does not bring along: only a catalog tells whether they change."""
-        self.plain = not statement.relations and not statement.functions
+        self.plain = not (statement.relations or statement.functions or statement.dated)
+        self.plain = self.plain and not (statement.fields or statement.types)
         """No catalog can tell more about it."""
         self.annotation: Annotation | None = statement.annotation("cache") if statement.annotations else None
         self.tables = tuple(sorted({name for _, name in statement.relations})) if self.reason is None else ()
@@ -90,6 +95,8 @@ class Note:
         """Its execution has to be followed."""
         self.forgets = "all" in statement.drops
         """DISCARD ALL."""
+        self.sets_role = any(change.name in _ROLES for change in statement.settings)
+        """It sets or resets a role, or may."""
 
     def seen(self, statement: Statement, catalog: Catalog | None) -> Seen:
         """What it reads, and whether it may be remembered, as that catalog has it; without one, as the text has it."""
@@ -153,16 +160,23 @@ def _reason_of_kind(statement: Statement) -> str:
 
 
 def effect_of(statement: Statement, catalog: Catalog | None = None) -> Effect | None:
-    """What its success does to remembered replies; None for nothing. A catalog tells which functions are harmless."""
-    unknown = statement.calls_unknown if catalog is None else catalog.calls_unknown(statement)
+    """What it does to remembered replies; None for nothing. A catalog tells what code of users may do.
+
+    Without one, functions of users may do anything.
+    """
     parts = statement.parts or (statement,)
-    unseen = (bool(statement.functions) and unknown) or any(part.kind in _RUNS for part in parts)
-    if not (statement.writes or statement.writes_unknown or unseen):
+    runs = any(part.kind in _RUNS for part in parts)
+    if catalog is None:
+        writes = unseen = bool(statement.functions) and statement.calls_unknown
+    else:
+        writes = any(catalog.may_write(part) for part in parts)
+        unseen = writes or any(catalog.runs_code(part) for part in parts)
+    if not (statement.writes or statement.writes_unknown or unseen or runs):
         return None
     return Effect(
         tables=tuple({name for _, name in statement.writes}),
-        everything=statement.writes_unknown,
+        everything=statement.writes_unknown or writes,
         everywhere=any(part.writes_unknown and part.kind in _DEFINES for part in parts),
-        unseen=unseen,
-        anyway=any(part.kind in _ENDS for part in statement.parts),
+        unseen=unseen or runs,
+        anyway=any(part.kind in _COMMITS for part in parts),
     )

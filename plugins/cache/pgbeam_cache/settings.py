@@ -58,6 +58,14 @@ class CacheSettings:
             "restart": True,
         },
     )
+    rights_check_s: float = field(
+        default=60.0,
+        metadata={
+            "help": "how long definitions, roles and rights are taken to be as they were, if PgBeam saw none change",
+            "min": 1,
+            "max": 3600,
+        },
+    )
     park_after_s: float = field(
         default=300.0,
         metadata={"help": "forget what was read for a project without clients for this long; 0: never", "min": 0},

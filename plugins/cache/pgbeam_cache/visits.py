@@ -18,8 +18,8 @@ class Visit:
     """One session: whom it may share with, what it wrote, and what it has under way."""
 
     __slots__ = (
-        *("_doubtful", "_now", "_pending", "_scope", "_under_way"),
-        *("called", "leading", "own", "session", "survey", "writes", "wrote_at"),
+        *("_doubtful", "_now", "_pending", "_role_of", "_scope", "_under_way"),
+        *("leading", "own", "session", "survey", "writes", "wrote_at"),
     )
 
     def __init__(self, session: Session, writes: Writes, survey: Survey, now: Callable[[], float]) -> None:
@@ -29,9 +29,7 @@ class Visit:
         self.writes = writes
         """The writes to its database."""
         self.own = Places()
-        """Its own among them, and calls of functions that may have written."""
-        self.called = False
-        """It has called functions that may have written nobody knows what."""
+        """Its own among them."""
         self.wrote_at: float | None = None
         """When it last wrote, in seconds of `now`."""
         self.leading: Flight | None = None
@@ -43,6 +41,8 @@ class Visit:
         self._scope: Scope | None = None
         self._doubtful = False
         """Something has run that may have left nobody knows what on its server."""
+        self._role_of = survey.epoch()
+        """The state of all definitions when it set its role."""
         self._now = now
 
     @property
@@ -63,6 +63,8 @@ class Visit:
             if session.lease is not None:
                 return True  # it keeps its server, or this is just being asked what was left on it
             self._doubtful = False
+        if (pins or session.keeps_server) and self._role_of != self.survey.epoch() and "role" in session.settings.now:
+            return True  # by its name it may be another one than the role in effect
         return bool(session.settings.unknown) or bool(pins and not pins.isdisjoint(_POLLUTING))
 
     def unchanged(self, tables: tuple[str, ...], since: int, *, by_others: bool) -> bool:
@@ -104,6 +106,10 @@ class Visit:
         tables, everything = self._apply(effect)
         self.writes.in_doubt(tables, everything=everything, everywhere=effect.everywhere)
 
+    def set_role(self) -> None:
+        """It has set its role, or may have."""
+        self._role_of = self.survey.epoch()
+
     def discarded(self) -> None:
         """DISCARD ALL."""
         self._doubtful = False
@@ -111,9 +117,8 @@ class Visit:
     def _apply(self, effect: Effect) -> tuple[tuple[str, ...], bool]:
         tables, everything = self._widened(effect)
         place = self.writes.changed(tables, everything=everything, everywhere=effect.everywhere)
-        self.called = self.called or effect.unseen
         self.wrote_at = self._now()
-        self.own.wrote(place, tables, everything=everything or effect.unseen)
+        self.own.wrote(place, tables, everything=everything)
         return tables, everything
 
     def _widened(self, effect: Effect) -> tuple[tuple[str, ...], bool]:
@@ -122,6 +127,7 @@ class Visit:
             return effect.tables, effect.everything
         catalog = self.survey.peek()
         tables = None if catalog is None else catalog.writing(effect.tables)
+        self._doubtful = self._doubtful or tables is None
         return effect.tables if tables is None else tables, tables is None
 
 

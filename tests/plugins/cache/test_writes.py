@@ -36,9 +36,12 @@ def test_a_committed_write_drops_what_read_its_tables(world: World, sql: str) ->
     assert world.stats["invalidations"] == 1
 
 
-@pytest.mark.parametrize("sql", ["UPDATE users SET name = 'x'", "SELECT my_function()", "CREATE INDEX ON orders (id)"])
+@pytest.mark.parametrize("sql", ["UPDATE users SET name = 'x'", "SELECT harmless()", "CREATE INDEX ON orders (id)"])
 def test_other_statements_drop_nothing(world: World, sql: str) -> None:
-    """A write to another table leaves the entry; what a function writes is not known."""
+    """A write to another table leaves the entry, and so does a function that cannot write."""
+    world.beam.surveys.tell(
+        ("function", "public", "harmless", "v"), ("code", "public", "harmless", "v", "plpgsql", "", "", "")
+    )
     world.run(world.session(), SQL)
     world.write(world.session(), sql)
     assert world.run(world.session(), SQL) == "hit"
@@ -161,14 +164,33 @@ def test_the_writer_does_not_follow_a_query_from_before_its_write() -> None:
     assert world.execute(world.query(writer, SQL)) is None
 
 
-def test_a_session_that_called_a_function_reads_nothing_from_before(world: World) -> None:
-    """What the function wrote is its own write too; other sessions are not concerned."""
+def test_nobody_reads_what_is_from_before_the_call_of_a_function(world: World) -> None:
+    """What a function of users' own wrote is seen nowhere, so it may have been anything."""
     session = world.session()
     world.run(session, SQL)
     world.write(session, "SELECT add_order(1)")
-    assert world.run(world.session(), SQL) == "hit"
-    assert world.run(session, SQL) == "miss"
+    assert world.run(world.session(), SQL) == "miss"
     assert world.run(session, SQL) == "hit"
+
+
+@pytest.mark.parametrize("sql", ["DO $$ BEGIN END $$", "CALL settle()", "INSERT INTO t SELECT 1 FORM x"])
+def test_what_commits_inside_may_have_written_before_it_failed(world: World, sql: str) -> None:
+    """An error of a block or procedure takes back only what came after its last COMMIT."""
+    world.run(world.session(), SQL)
+    query = world.query(world.session(), sql)
+    assert world.execute(query) is None
+    world.finish(query, error=("22012", "division by zero"))
+    assert world.run(world.session(), SQL) == "miss"
+
+
+@pytest.mark.parametrize("sqlstate", ["57P01", "08006", "40003", "XX000"])
+def test_a_server_that_ends_in_the_middle_may_have_committed(world: World, sqlstate: str) -> None:
+    """It may have been shut down while it waited for a replica, after its own commit."""
+    world.run(world.session(), SQL)
+    query = world.query(world.session(), "UPDATE products SET price = 1")
+    assert world.execute(query) is None
+    world.finish(query, error=(sqlstate, "terminating connection due to administrator command"))
+    assert world.run(world.session(), SQL) == "miss"
 
 
 def test_postgresqls_own_functions_write_nothing(world: World) -> None:

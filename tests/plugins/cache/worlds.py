@@ -32,6 +32,7 @@ class FakeSurvey:
 
     def __init__(self, *rows: tuple[str, ...]) -> None:
         self.now: Catalog | None = Catalog(rows)
+        self.definitions = 0
         self.unreachable = False
         self.waiting: list[Deferred[Catalog | None]] = []
 
@@ -39,7 +40,16 @@ class FakeSurvey:
         """It."""
         return self.now
 
-    def catalog(self, session: Session) -> Catalog | None:
+    @property
+    def latest(self) -> Catalog | None:
+        """The same."""
+        return self.now
+
+    def epoch(self) -> int:
+        """How often definitions were seen to change."""
+        return self.definitions
+
+    def catalog(self, session: Session, max_age: float) -> Catalog | None:
         """The same."""
         return self.now
 
@@ -70,6 +80,7 @@ class FakeBeam:
         self.cache_settings = settings
         self.control = Control()
         self.surveys = FakeSurvey()
+        self.reads_may_write = False
         self.available = True
         self.reruns: list[Deferred[Result]] = []
 
