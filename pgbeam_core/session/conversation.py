@@ -24,7 +24,7 @@ from pgbeam_core.session.leasing import Leasing
 from pgbeam_core.session.pace import PART_BYTES, Pace
 from pgbeam_core.session.plain import Plain
 from pgbeam_core.session.questions import Questions
-from pgbeam_core.session.requests import Inbox
+from pgbeam_core.session.requests import EXTENDED, Inbox
 from pgbeam_core.session.sending import Sender
 from pgbeam_core.session.session import Session
 from pgbeam_core.session.turns import Owner, Turn
@@ -39,7 +39,6 @@ _MOST_SAID = 1000
 """Executions whose notices are kept for the end of a reply; those of longer requests come in between."""
 
 _QUERY, _FUNCTION_CALL, _SYNC, _FLUSH, _TERMINATE = b"QFSHX"
-_EXTENDED = frozenset(b"PBDEC")
 _COPY = frozenset(b"dcf")
 _NEVER_SKIPPED = frozenset((_SYNC, _TERMINATE))
 _COPY_DATA = ord("d")
@@ -145,12 +144,27 @@ class Conversation:
                     continue
                 if self.phase is not Phase.IDLE and (self.phase is not Phase.OPEN or self._too_far_ahead()):
                     return
+                if self._take_run():
+                    continue
                 frame = self._inbox.take()
                 if frame is None:
                     return
                 self._message(frame)
         finally:
             self._advancing = False
+
+    def _take_run(self) -> bool:
+        """Put by what comes before a Sync or Flush. True if there was enough of it to be acted on."""
+        if self.skipping or (self.turn is not None and self.turn.spoilt):
+            return False
+        batch, pace = self._batch, self.pace
+        before = len(batch)
+        self._batch_size += self._inbox.take_run(batch, pace.part - before)
+        pace.taken += len(batch) - before
+        if len(batch) < pace.part and self._batch_size <= PART_BYTES:
+            return False
+        self._flush_batch()
+        return True
 
     def _too_far_ahead(self) -> bool:
         return self.turn is not None and self.pace.too_far(self.turn)
@@ -167,7 +181,7 @@ class Conversation:
             self.client.write(self.ready())
         elif tag == _QUERY:
             self._simple(frame)
-        elif tag in _EXTENDED or tag == _SYNC or tag == _FLUSH:
+        elif tag in EXTENDED or tag == _SYNC or tag == _FLUSH:
             self._batch.append(frame)
             self._batch_size += len(frame)
             if tag == _SYNC or tag == _FLUSH or len(self._batch) >= self.pace.part or self._batch_size > PART_BYTES:
@@ -254,16 +268,17 @@ class Conversation:
 
     def _queries(self, plan: Plan) -> list[Query]:
         alone = plan.answerable and not self.session.in_transaction and self.phase is Phase.IDLE
+        session, now = self.session, self.world.now()
+        several = len(plan.executions) > 1 or not self.ended or self.phase is Phase.OPEN
+        in_transaction = several or session.in_transaction
         queries = []
         for step in plan.executions:
-            assert step.prepared is not None
+            prepared = step.prepared
+            assert prepared is not None
             bind = plan.binding_of(step)
-            query = self.query(step.prepared.statement, simple=False, answerable=alone and bind is not None)
-            query.bound(bind, step.prepared.key[1], described=plan.needs_description)
+            query = Query(session, prepared.statement, False, in_transaction, alone and bind is not None, now)
+            query.bound(bind, prepared.key[1], described=plan.needs_description)
             queries.append(query)
-        if len(queries) > 1 or not self.ended or self.phase is Phase.OPEN:
-            for query in queries:
-                query.in_transaction = True
         return queries
 
     def query(self, statement: Statement, *, simple: bool, answerable: bool) -> Query:

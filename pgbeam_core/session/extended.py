@@ -12,7 +12,7 @@ from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.query import Answer, Statement
 from pgbeam_core.session import local
 from pgbeam_core.session.prepared import Prepared
-from pgbeam_core.wire import backend, frontend
+from pgbeam_core.wire import backend, names
 
 Lookup = Callable[[bytes], Statement]
 
@@ -59,6 +59,7 @@ class Step:
         "max_rows",
         "name",
         "portal",
+        "portal_name",
         "prepared",
         "starts",
         "tag",
@@ -72,6 +73,8 @@ class Step:
         self.kind = 0
         self.prepared: Prepared | None = None
         self.portal: Portal | None = None
+        self.portal_name = b""
+        """Of a Bind; `name` is that of its statement."""
         self.max_rows = 0
         self.local = False
         """About a statement that PgBeam answers itself."""
@@ -127,7 +130,7 @@ class Plan:
         return self.new_portals[name] if name in self.new_portals else book.portals.get(name)
 
     def _parse(self, step: Step, book: Book, lookup: Lookup) -> None:
-        name, text, types_at = frontend.parse_names(step.frame)
+        name, text, types_at = names.parse_names(step.frame)
         step.name = name
         there = self._statement(name, book) if name else None
         step.twice = there is not None
@@ -137,8 +140,8 @@ class Plan:
             self.new_statements[name] = step.prepared
 
     def _bind(self, step: Step, book: Book, _lookup: Lookup) -> None:
-        portal, name, _ = frontend.bind_names(step.frame)
-        step.name = name
+        portal, name, _ = names.bind_names(step.frame)
+        step.name, step.portal_name = name, portal
         step.prepared = self._statement(name, book)
         if step.prepared is not None:
             step.portal = self.new_portals[portal] = Portal(step.prepared, step.frame, self.request)
@@ -148,7 +151,7 @@ class Plan:
 
     def _describe(self, step: Step, book: Book, _lookup: Lookup) -> None:
         self.needs_description = True
-        step.kind, step.name = frontend.describe_target(step.frame)
+        step.kind, step.name = names.describe_target(step.frame)
         if step.kind == STATEMENT:
             step.prepared = self._statement(step.name, book)
         else:
@@ -157,7 +160,7 @@ class Plan:
         step.local = step.prepared is not None and local.is_local(step.prepared.statement)
 
     def _execute(self, step: Step, book: Book, _lookup: Lookup) -> None:
-        step.name, step.max_rows = frontend.execute_target(step.frame)
+        step.name, step.max_rows = names.execute_target(step.frame)
         step.portal = self._portal(step.name, book)
         if step.portal is None:
             return
@@ -169,7 +172,7 @@ class Plan:
         step.portal.started = True
 
     def _close(self, step: Step, book: Book, _lookup: Lookup) -> None:
-        step.kind, step.name = frontend.describe_target(step.frame)
+        step.kind, step.name = names.describe_target(step.frame)
         if step.kind == STATEMENT:
             step.prepared = self._statement(step.name, book)
             self.new_statements[step.name] = None

@@ -18,6 +18,21 @@ def rows_of(tag: bytes) -> int:
     return int(last) if last.isdigit() else 0
 
 
+_MOST_TAGS = 1000
+_tags: dict[bytes, tuple[str, int]] = {}
+"""What command tags say, for those seen of late: clients get the same ones again and again."""
+
+
+def read_tag(tag: bytes) -> tuple[str, int]:
+    """A command tag as text, and the count at its end."""
+    known = _tags.get(tag)
+    if known is None:
+        if len(_tags) >= _MOST_TAGS:
+            _tags.clear()
+        known = _tags[tag] = tag.decode("utf-8", "replace"), rows_of(tag)
+    return known
+
+
 def error_of(frame: bytes) -> tuple[str, str]:
     """(SQLSTATE, message) of an ErrorResponse."""
     fields = backend.error_fields(frame)
@@ -96,10 +111,11 @@ def _server_result(
     *,
     committed: bool,
 ) -> Result:
+    text, rows = read_tag(tag)
     return Result(
         "server",
-        tag.decode("utf-8", "replace"),
-        rows_of(tag),
+        text,
+        rows,
         failed,
         now - query.arrived,
         now - turn.sent_at,
@@ -112,10 +128,11 @@ def _server_result(
 def plain_result(turn: Turn, now: float) -> Result:
     """The Result of a plain statement that went well."""
     tag, query = turn.tags[-1], turn.queries[0]
+    text, rows = read_tag(tag)
     return Result(
         "server",
-        tag.decode("utf-8", "replace"),
-        rows_of(tag),
+        text,
+        rows,
         None,
         now - query.arrived,
         now - turn.sent_at,

@@ -29,12 +29,13 @@ what it has to tell plugins when the server is lost."""
 class Pace:
     """Decides when one conversation takes its client's next message."""
 
-    __slots__ = ("_begun", "_call", "_conversation", "_taken", "ahead", "most_owed", "part", "slice")
+    __slots__ = ("_begun", "_call", "_conversation", "ahead", "most_owed", "part", "slice", "taken")
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
         self._begun = 0.0
-        self._taken = 0
+        self.taken = 0
+        """Messages of this slice."""
         self._call: Any = None
         self.part = PART
         self.most_owed = MOST_OWED
@@ -49,7 +50,7 @@ class Pace:
 
     def begin(self) -> None:
         """A slice begins."""
-        self._taken = 0
+        self.taken = 0
         self._begun = self._conversation.world.now()
 
     def over(self, *, acted: bool) -> bool:
@@ -57,7 +58,7 @@ class Pace:
 
         acted: the last message was not merely put by.
         """
-        taken = self._taken = self._taken + 1
+        taken = self.taken = self.taken + 1
         if taken <= self.slice:
             if taken & 15 and not acted:
                 return False

@@ -19,7 +19,7 @@ from pgbeam_core.session import outcome
 from pgbeam_core.session.extended import Plan
 from pgbeam_core.session.prepared import Prepared
 from pgbeam_core.session.turns import BIND, BOUND, DESCRIBE, DESCRIBED, EXECUTE, Owed, Turn, say
-from pgbeam_core.wire import backend, frontend
+from pgbeam_core.wire import backend, frontend, names
 from pgbeam_core.wire.frames import split
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class Plain:
         if known == parse and prepared is not None and prepared.description is None:
             return prepared
         try:
-            name, text, types_at = frontend.parse_names(parse)
+            name, text, types_at = names.parse_names(parse)
         except ProtocolViolation:
             return None
         statement = self._conversation.world.statement(text)

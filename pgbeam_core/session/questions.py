@@ -39,10 +39,11 @@ class Questions:
     def ask_all(self, queries: list[Query], go: Go) -> None:
         """A pipeline of several executions: each may be refused, none answered."""
         conversation = self._conversation
+        session, execute, target = conversation.session, self._hooks.execute, conversation.leasing.target()
         for query in queries:
-            query.target = conversation.leasing.target()
+            query.target = target
             try:
-                found = self._hooks.execute(conversation.session, query, query.target)
+                found = execute(session, query, target)
                 while found is not None and not isinstance(found[1], Refusal):
                     if hasattr(found[1], "cancel"):
                         found[1].addErrback(lambda _: None)

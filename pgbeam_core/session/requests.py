@@ -9,6 +9,8 @@ from pgbeam_core.errors import ProtocolViolation
 _HEADER = Struct("!BI")
 MAX_LENGTH = 0x3FFFFFFE
 """PostgreSQL's own bound for a message of a client: just under 1 GiB."""
+EXTENDED = frozenset(b"PBDEC")
+"""The messages that a Sync or Flush ends."""
 MOST_AT_ONCE = 4096
 """Messages that are given in one piece: finding their ends takes about a millisecond."""
 SMALL_LENGTH = 10_000
@@ -74,6 +76,26 @@ class Inbox:
             at, end = 0, 1 + length
         self._at = end
         return self._data[at:end]
+
+    def take_run(self, into: list[bytes], most: int) -> int:
+        """Whole messages of the extended protocol that come next, but for Sync and Flush; at most so many.
+
+        They are added to the list. Gives their bytes.
+        """
+        data, at, have = self._data, self._at, len(self._data)
+        unpack = _HEADER.unpack_from
+        for _ in range(most):
+            if have - at < 5:
+                break
+            tag, length = unpack(data, at)
+            end: int = at + 1 + length
+            if end > have or length < 4 or tag not in EXTENDED:
+                break
+            into.append(data[at:end])
+            at = end
+        taken = at - self._at
+        self._at = at
+        return taken
 
     def take_all(self, tag: int) -> bytes:
         """Whole messages of that type that come next, in one piece; nothing if another comes first."""

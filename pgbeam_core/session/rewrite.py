@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.query import Statement
 from pgbeam_core.session import extended, local, turns
-from pgbeam_core.session.extended import Book, Plan, Step
+from pgbeam_core.session.extended import Book, Plan, Portal, Step
 from pgbeam_core.session.prepared import Key, Prepared, ServerStatements
 from pgbeam_core.session.turns import Owed, say
 from pgbeam_core.session.variables import VariableError
-from pgbeam_core.wire import backend, frontend
+from pgbeam_core.wire import backend, frontend, names
 
 PROVOKE = frontend.Bind(b"", b"pgbeam: refused", (), (), ()).to_bytes()
 """A message that any server refuses: it puts the server where an error of PgBeam's own puts the client."""
@@ -60,6 +60,8 @@ class Rewriter:
         self._coming: dict[Key, bytes] = {}
         self._coming_unnamed: Key | None = None
         self._has_coming_unnamed = False
+        self._binding: _Binding | None = None
+        """The last Bind, for the next: batches bind one statement again and again."""
         self.parses_said = False
         """The client has been told that its statements are parsed."""
         self.out: list[bytes] = []
@@ -128,7 +130,7 @@ class Rewriter:
     def _parse_twice(self, step: Step) -> None:
         """The client has a statement of that name: the server is made to say so, or what else is wrong."""
         name = self._server_name(step) or self._named(step.prepared)
-        self._send(frontend.rename_parse(step.frame, name), Owed(b"1", named=(name, step.name)))
+        self._send(names.rename_parse(step.frame, name), Owed(b"1", named=(name, step.name)))
 
     def _named(self, prepared: Prepared | None) -> bytes:
         """Have the server parse a statement under a name, though it has it unnamed."""
@@ -230,16 +232,14 @@ class Rewriter:
 
     def _bind(self, step: Step) -> None:
         name = self._server_name(step)
-        named = None if name == step.name else (name, step.name)
-        frame = step.frame if name == step.name else frontend.rename_bind(step.frame, name)
-        portal_name = frontend.bind_names(step.frame)[0]
-        portals, portal = self._book.portals, step.portal
-
-        def bound(ok: bool) -> None:
-            if ok and portal is not None:
-                portals[portal_name] = portal
-
-        self._send(frame, Owed(b"2", effect=bound, named=named))
+        frame = step.frame if name == step.name else names.rename_bind(step.frame, name)
+        portal_name = step.portal_name
+        binding = self._binding
+        if binding is None or binding.portal_name != portal_name or binding.named != (name, step.name):
+            binding = self._binding = _Binding(self._book.portals, portal_name, (name, step.name))
+        # Of portals of one name the last is the one that stays; if any of them fails, none does.
+        binding.portal = step.portal
+        self._send(frame, binding.owed)
 
     def _describe(self, step: Step) -> None:
         if step.kind == extended.PORTAL:
@@ -316,7 +316,7 @@ class Rewriter:
         self.script.append(say(backend.PARSE_COMPLETE, self._remembering(step.prepared)))
 
     def _local_bind(self, step: Step) -> None:
-        portal_name = frontend.bind_names(step.frame)[0]
+        portal_name = step.portal_name
         portals, portal = self._book.portals, step.portal
         assert portal is not None
         self.script.append(say(backend.BIND_COMPLETE, lambda _ok: portals.__setitem__(portal_name, portal)))
@@ -334,6 +334,24 @@ class Rewriter:
 
     def _local_close(self, step: Step) -> None:
         self.script.append(say(backend.CLOSE_COMPLETE, self._closing(step.name)))
+
+
+class _Binding:
+    """A portal that is bound, perhaps again and again, and what is owed for that each time."""
+
+    __slots__ = ("named", "owed", "portal", "portal_name", "portals")
+
+    def __init__(self, portals: dict[bytes, Portal], portal_name: bytes, named: tuple[bytes, bytes]) -> None:
+        self.portals = portals
+        self.portal_name = portal_name
+        self.named = named
+        self.portal: Portal | None = None
+        self.owed = Owed(b"2", effect=self.bound, named=None if named[0] == named[1] else named)
+
+    def bound(self, ok: bool) -> None:
+        """A Bind has ended."""
+        if ok and self.portal is not None:
+            self.portals[self.portal_name] = self.portal
 
 
 def _unknown(_writer: Rewriter, step: Step) -> None:

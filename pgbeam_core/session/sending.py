@@ -240,8 +240,10 @@ class Sender:
     def _write(self, plan: Plan) -> tuple[list[bytes], list[Owed]]:
         for step in plan.executions:
             assert step.prepared is not None
-            self._lend(step.prepared.statement)
-            self._conversation.leave_databases(step.prepared.statement)
+            statement = step.prepared.statement
+            if not statement.plain:  # a plain one neither speaks of statements nor of databases
+                self._lend(statement)
+                self._conversation.leave_databases(statement)
         self.plan = plan
         if self._writer is None:
             self._writer = self._rewriter(self._server.statements, alone=False)

@@ -9,7 +9,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 from pgbeam_core.net.identifying import QUESTION
 from pgbeam_core.testing.frames import done, error, table
-from pgbeam_core.wire import backend, frontend
+from pgbeam_core.wire import backend, frontend, names
 from pgbeam_core.wire.authentication import AuthenticationCleartextPassword
 from pgbeam_core.wire.frames import FrameCutter, split
 from pgbeam_core.wire.startup import GSSENCRequest, SSLRequest, StartupMessage, StartupReader
@@ -171,9 +171,9 @@ class _Backend(Protocol):
         elif tag == "B":
             self._bind(frontend.Bind.from_bytes(frame))
         elif tag == "D":
-            self._describe(*frontend.describe_target(frame))
+            self._describe(*names.describe_target(frame))
         elif tag == "E":
-            reply = self._run(self._portals[frontend.execute_target(frame)[0]])
+            reply = self._run(self._portals[names.execute_target(frame)[0]])
             self._say(b"".join(reply[start:end] for kind, start, end in split(reply) if kind != ord("T")))
         elif tag == "C":
             self._write(backend.CLOSE_COMPLETE)

@@ -1,4 +1,4 @@
-"""Messages that clients send after startup, and quick helpers for the fields that are looked at per query."""
+"""Messages that clients send after startup."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.wire.frames import HEADER
 from pgbeam_core.wire.message import (
-    INSUFFICIENT,
     INT16,
     INT32,
-    INVALID_FORMAT,
-    INVALID_STRING,
     UINT16,
     UINT32,
     Fields,
@@ -311,58 +307,3 @@ class SASLResponse(Message):
 @dataclass(slots=True, frozen=True)
 class GSSResponse(SASLResponse):
     """Data of a GSSAPI or SSPI exchange."""
-
-
-def parse_names(frame: bytes) -> tuple[bytes, bytes, int]:
-    """Of a Parse: statement name, SQL text, and the offset of the count of parameter types."""
-    try:
-        name_end = frame.index(0, 5)
-        text_end = frame.index(0, name_end + 1)
-    except ValueError:
-        raise ProtocolViolation(INVALID_STRING) from None
-    return frame[5:name_end], frame[name_end + 1 : text_end], text_end + 1
-
-
-def bind_names(frame: bytes) -> tuple[bytes, bytes, int]:
-    """Of a Bind: portal name, statement name, and the offset of the count of parameter formats."""
-    return parse_names(frame)
-
-
-def rename_bind(frame: bytes, new_statement: bytes) -> bytes:
-    """The same Bind, of another statement. The name must hold no zero byte."""
-    portal, _, after = parse_names(frame)
-    rest = frame[after:]
-    header = HEADER.pack(Frontend.BIND, 6 + len(portal) + len(new_statement) + len(rest))
-    return b"".join((header, portal, b"\0", new_statement, b"\0", rest))
-
-
-def rename_parse(frame: bytes, new_name: bytes) -> bytes:
-    """The same Parse under another statement name. The name must hold no zero byte."""
-    name_end = frame.find(0, 5)
-    if name_end < 0:
-        raise ProtocolViolation(INVALID_STRING)
-    rest = frame[name_end:]
-    return b"".join((HEADER.pack(Frontend.PARSE, 4 + len(new_name) + len(rest)), new_name, rest))
-
-
-def describe_target(frame: bytes) -> tuple[int, bytes]:
-    """Of a Describe or Close: STATEMENT or PORTAL, and its name."""
-    end = frame.find(0, 6)
-    if end < 0:
-        raise ProtocolViolation(INVALID_STRING)
-    if end != len(frame) - 1:
-        raise ProtocolViolation(INVALID_FORMAT)
-    kind = frame[5]
-    _check_kind("CLOSE" if frame[0] == Frontend.CLOSE else "DESCRIBE", kind)
-    return kind, frame[6:end]
-
-
-def execute_target(frame: bytes) -> tuple[bytes, int]:
-    """Of an Execute: portal name and the most rows asked for; 0 or less is all."""
-    end = frame.find(0, 5)
-    if end < 0:
-        raise ProtocolViolation(INVALID_STRING)
-    if end + 5 != len(frame):
-        raise ProtocolViolation(INSUFFICIENT if end + 5 > len(frame) else INVALID_FORMAT)
-    max_rows: int = INT32.unpack_from(frame, end + 1)[0]
-    return frame[5:end], max_rows

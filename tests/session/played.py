@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgbeam_core.wire import backend, frontend
+from pgbeam_core.wire import backend, frontend, names
 from pgbeam_core.wire.frames import FrameCutter
 from tests.session.stage import ONE, THREE, TWO, done, error
 
@@ -87,7 +87,7 @@ class Played:
         return TWO
 
     def _describe(self, frame: bytes) -> bytes:
-        kind, name = frontend.describe_target(frame)
+        kind, name = names.describe_target(frame)
         if kind == frontend.PORTAL:
             if name not in self._portals:
                 return self._fail("34000", f'portal "{name.decode()}" does not exist')
@@ -98,14 +98,14 @@ class Played:
         return backend.ParameterDescription(()).to_bytes() + columns
 
     def _execute(self, frame: bytes) -> bytes:
-        name, _ = frontend.execute_target(frame)
+        name, _ = names.execute_target(frame)
         if name not in self._portals:
             return self._fail("34000", f'portal "{name.decode()}" does not exist')
         sql, self._portals[name] = self._portals[name], b"SELECT a FROM empty"
         return self._run(sql, described=False)
 
     def _close(self, frame: bytes) -> bytes:
-        kind, name = frontend.describe_target(frame)
+        kind, name = names.describe_target(frame)
         (self._portals.pop if kind == frontend.PORTAL else self._statements.pop)(name, None)
         return THREE
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.wire import frontend
+from pgbeam_core.wire import frontend, names
 from pgbeam_core.wire.frames import frame
 
-names = st.binary(max_size=12).map(lambda name: name.replace(b"\0", b""))
+words = st.binary(max_size=12).map(lambda name: name.replace(b"\0", b""))
 BAD = [
     (frontend.Query, b"SELECT 1", "invalid string in message"),
     (frontend.Query, b"a\0b\0", "invalid message format"),
@@ -67,51 +67,51 @@ def test_a_password_is_not_in_the_repr() -> None:
     assert "sesame" not in repr(frontend.PasswordMessage(b"sesame"))
 
 
-@given(names, names, st.lists(st.integers(0, 2**32 - 1), max_size=3))
+@given(words, words, st.lists(st.integers(0, 2**32 - 1), max_size=3))
 def test_parse_names_finds_what_from_bytes_finds(name: bytes, sql: bytes, types: list[int]) -> None:
     """The quick look agrees with the whole decoding."""
     data = frontend.Parse(name, sql, tuple(types)).to_bytes()
-    found, text, offset = frontend.parse_names(data)
+    found, text, offset = names.parse_names(data)
     assert (found, text) == (name, sql)
     assert data[offset : offset + 2] == len(types).to_bytes(2, "big")
 
 
-@given(names, names, names)
+@given(words, words, words)
 def test_renaming_changes_the_statement_and_nothing_else(name: bytes, other: bytes, new: bytes) -> None:
     """The server sees the client's own message under another name."""
     bind = frontend.Bind(other, name, (b"1", None), (1,), (0, 1))
     renamed = frontend.Bind(other, new, (b"1", None), (1,), (0, 1))
-    assert frontend.rename_bind(bind.to_bytes(), new) == renamed.to_bytes()
-    assert frontend.bind_names(bind.to_bytes())[:2] == (other, name)
+    assert names.rename_bind(bind.to_bytes(), new) == renamed.to_bytes()
+    assert names.bind_names(bind.to_bytes())[:2] == (other, name)
     parse = frontend.Parse(name, other, (23,))
-    assert frontend.rename_parse(parse.to_bytes(), new) == frontend.Parse(new, other, (23,)).to_bytes()
+    assert names.rename_parse(parse.to_bytes(), new) == frontend.Parse(new, other, (23,)).to_bytes()
 
 
-@given(st.sampled_from([frontend.STATEMENT, frontend.PORTAL]), names)
+@given(st.sampled_from([frontend.STATEMENT, frontend.PORTAL]), words)
 def test_describe_target_serves_describe_and_close(kind: int, name: bytes) -> None:
     """Both messages have the same body."""
     for message in (frontend.Describe(kind, name), frontend.Close(kind, name)):
-        assert frontend.describe_target(message.to_bytes()) == (kind, name)
+        assert names.describe_target(message.to_bytes()) == (kind, name)
 
 
 @pytest.mark.parametrize(("tag", "verb"), [(b"D", "DESCRIBE"), (b"C", "CLOSE")])
 def test_describe_target_refuses_what_postgresql_refuses(tag: bytes, verb: str) -> None:
     """An unknown kind is named with its message."""
     with pytest.raises(ProtocolViolation, match=f"invalid {verb} message subtype 88"):
-        frontend.describe_target(frame(tag[0], b"X\0"))
+        names.describe_target(frame(tag[0], b"X\0"))
 
 
-@given(names, st.integers(-(2**31), 2**31 - 1))
+@given(words, st.integers(-(2**31), 2**31 - 1))
 def test_execute_target_finds_what_from_bytes_finds(portal: bytes, rows: int) -> None:
     """The quick look agrees with the whole decoding."""
-    assert frontend.execute_target(frontend.Execute(portal, rows).to_bytes()) == (portal, rows)
+    assert names.execute_target(frontend.Execute(portal, rows).to_bytes()) == (portal, rows)
 
 
 @pytest.mark.parametrize("body", [b"\0\x00\x00\x00", b"\0\x00\x00\x00\x00\x00"])
 def test_execute_target_refuses_a_wrong_size(body: bytes) -> None:
     """A portal name that swallows the row limit, or bytes after it, are no Execute."""
     with pytest.raises(ProtocolViolation):
-        frontend.execute_target(frame(ord("E"), body))
+        names.execute_target(frame(ord("E"), body))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.wire import authentication, backend, frontend
+from pgbeam_core.wire import authentication, backend, frontend, names
 from pgbeam_core.wire.frames import frame
 from pgbeam_core.wire.message import Message
 from pgbeam_core.wire.options import options_to_settings
@@ -19,12 +19,12 @@ from tests.wire.samples import BACKEND, FRONTEND, PACKETS
 
 KINDS = sorted({type(message) for message in FRONTEND + BACKEND}, key=str)
 PEEKS = [
-    frontend.parse_names,
-    frontend.bind_names,
-    frontend.describe_target,
-    frontend.execute_target,
-    lambda data: frontend.rename_bind(data, b"x"),
-    lambda data: frontend.rename_parse(data, b"x"),
+    names.parse_names,
+    names.bind_names,
+    names.describe_target,
+    names.execute_target,
+    lambda data: names.rename_bind(data, b"x"),
+    lambda data: names.rename_parse(data, b"x"),
     backend.error_fields,
     authentication.auth_code,
 ]

@@ -1,0 +1,66 @@
+"""The names in messages of the extended protocol, which are looked at for every execution."""
+
+from __future__ import annotations
+
+from pgbeam_core.errors import ProtocolViolation
+from pgbeam_core.wire.frames import HEADER
+from pgbeam_core.wire.message import INSUFFICIENT, INT32, INVALID_FORMAT, INVALID_STRING
+
+_PARSE, _BIND, _CLOSE = b"PBC"
+_KINDS = frozenset(b"SP")
+
+
+def parse_names(frame: bytes) -> tuple[bytes, bytes, int]:
+    """Of a Parse: statement name, SQL text, and the offset of the count of parameter types."""
+    name_end = frame.find(0, 5)
+    text_end = frame.find(0, name_end + 1) if name_end >= 0 else -1
+    if text_end < 0:
+        raise ProtocolViolation(INVALID_STRING)
+    return frame[5:name_end], frame[name_end + 1 : text_end], text_end + 1
+
+
+def bind_names(frame: bytes) -> tuple[bytes, bytes, int]:
+    """Of a Bind: portal name, statement name, and the offset of the count of parameter formats."""
+    return parse_names(frame)
+
+
+def rename_bind(frame: bytes, new_statement: bytes) -> bytes:
+    """The same Bind, of another statement. The name must hold no zero byte."""
+    portal, _, after = parse_names(frame)
+    rest = frame[after:]
+    header = HEADER.pack(_BIND, 6 + len(portal) + len(new_statement) + len(rest))
+    return b"".join((header, portal, b"\0", new_statement, b"\0", rest))
+
+
+def rename_parse(frame: bytes, new_name: bytes) -> bytes:
+    """The same Parse under another statement name. The name must hold no zero byte."""
+    name_end = frame.find(0, 5)
+    if name_end < 0:
+        raise ProtocolViolation(INVALID_STRING)
+    rest = frame[name_end:]
+    return b"".join((HEADER.pack(_PARSE, 4 + len(new_name) + len(rest)), new_name, rest))
+
+
+def describe_target(frame: bytes) -> tuple[int, bytes]:
+    """Of a Describe or Close: STATEMENT or PORTAL, and its name."""
+    end = frame.find(0, 6)
+    if end < 0:
+        raise ProtocolViolation(INVALID_STRING)
+    if end != len(frame) - 1:
+        raise ProtocolViolation(INVALID_FORMAT)
+    kind = frame[5]
+    if kind not in _KINDS:
+        verb = "CLOSE" if frame[0] == _CLOSE else "DESCRIBE"
+        raise ProtocolViolation(f"invalid {verb} message subtype {kind}")
+    return kind, frame[6:end]
+
+
+def execute_target(frame: bytes) -> tuple[bytes, int]:
+    """Of an Execute: portal name and the most rows asked for; 0 or less is all."""
+    end = frame.find(0, 5)
+    if end < 0:
+        raise ProtocolViolation(INVALID_STRING)
+    if end + 5 != len(frame):
+        raise ProtocolViolation(INSUFFICIENT if end + 5 > len(frame) else INVALID_FORMAT)
+    max_rows: int = INT32.unpack_from(frame, end + 1)[0]
+    return frame[5:end], max_rows
