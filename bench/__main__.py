@@ -120,7 +120,7 @@ def _compiled() -> Path | None:
 
 def _works(args: Namespace, idle: int) -> list[Work]:
     if args.quick:
-        works = all_works(select_clients=(1, 64), cached_clients=(64,), idle_clients=idle)
+        works = all_works(select_clients=(1, 64), cached_clients=(64,), batch_rows=(1_000, 20_000), idle_clients=idle)
     else:
         works = all_works(idle_clients=idle)
     return [work for work in works if work.group in args.rows and args.only in work.name]

@@ -22,6 +22,10 @@ class Sample:
     """Memory of the proxy per idle client."""
     clients: int | None = None
     """Idle clients that were connected."""
+    beside_ms: float | None = None
+    """The usual wait of a second client for its `select 1`."""
+    longest_ms: float | None = None
+    """Its longest."""
 
     @property
     def spread(self) -> float | None:
@@ -53,6 +57,8 @@ class Result:
     """Way to its runs, in order of the rounds."""
     failures: dict[str, str] = field(default_factory=dict)
     """Way to why it has no figures."""
+    units: int = 1
+    """Units in one run, where that is the same for all."""
 
     def middle(self, way: str) -> Sample | None:
         """The median of each figure; None without runs."""

@@ -24,12 +24,15 @@ class Report:
     """Ways that were left out, with the reason."""
 
     def markdown(self) -> str:
-        """Tables of rates, of CPU time and latency, of memory, and of goals; then the notes."""
+        """Tables of rates, of CPU time and latency, of waits, of memory, and of goals; then the notes."""
         timed = [result for result in self.results if result.group != "idle"]
         idle = [result for result in self.results if result.group == "idle"]
+        batches = [result for result in self.results if result.group == "batch"]
         parts = [", ".join(f"{name}: {value}" for name, value in self.facts.items())]
         if timed:
             parts += ["### Rates", _rates(timed), "### CPU time and latency", _costs(timed)]
+        if batches:
+            parts += ["### Another client beside batches", _beside(batches)]
         if idle:
             parts += ["### Memory", _memory(idle)]
         if goals := _goals(self.results):
@@ -88,6 +91,18 @@ def _cost(sample: Sample, shape: str) -> list[str]:
     parts = (sample.proxy_us, sample.postgres_us, sample.client_us)
     times = [_number(part, shape) for part in (*parts, sum(part for part in parts if part is not None))]
     return [*times, _number(sample.p50_ms, ".2f"), _number(sample.p99_ms, ".2f"), _number(sample.spread, ".1f")]
+
+
+def _beside(results: Sequence[Result]) -> str:
+    header = ["meanwhile", "by way of", "batch, ms", "usual wait, ms", "longest wait, ms"]
+    rows = []
+    for result in results:
+        for way, name in NAMES.items():
+            if found := result.middle(way):
+                took_ms = None if found.rate is None else result.units * 1000 / found.rate
+                waits = [_number(found.beside_ms, ".2f"), _number(found.longest_ms, ".1f")]
+                rows.append([result.work, name, _number(took_ms, ",.0f"), *waits])
+    return table(header, rows)
 
 
 def _memory(results: Sequence[Result]) -> str:

@@ -13,7 +13,7 @@ from bench.works import Work
 
 def perform(stage: Stage, work: Work, rounds: int) -> Result:
     """All rounds of one work. A way that fails once is left out from then on, with the reason."""
-    result = Result(work.name, work.group, work.unit, work.goals)
+    result = Result(work.name, work.group, work.unit, work.goals, units=getattr(work, "rows", 1))
     ready = [way for way in work.ways if way in stage.places and _attempt(stage, work, way, result, measure=False)]
     for number in range(rounds):
         # Whoever is first has a quieter machine, so that changes.

@@ -8,13 +8,17 @@ from typing import Protocol
 from bench.figures import Goal, Sample
 from bench.places import Place
 from bench.stage import Stage
+from bench.work_batch import BatchWork
 from bench.work_copy import CopyWork
 from bench.work_idle import IdleWork
 from bench.work_pgbench import KEYS, PROTOCOLS, PgbenchWork
 
-GROUPS = ("select", "cached", "tpcb", "connect", "copy", "idle")
+GROUPS = ("select", "cached", "tpcb", "connect", "batch", "copy", "idle")
 THREE = ("direct", "pgbouncer", "pgbeam")
+DRIVERS = ("psycopg", "asyncpg", "raw")
 IDLE_BYTES = 25_000
+_MANY_ROWS = 20_000
+"""Rows of a batch from which on its length counts, and not how long it takes to begin."""
 
 _SELECT_GOALS: dict[int, tuple[Goal, ...]] = {
     1: (Goal(0.85, "pgbouncer"),),
@@ -58,6 +62,7 @@ def all_works(
     *,
     select_clients: Sequence[int] = (1, 16, 64, 256),
     cached_clients: Sequence[int] = (16, 64),
+    batch_rows: Sequence[int] = (1, 1_000, 20_000, 100_000),
     idle_clients: int = 10_000,
 ) -> list[Work]:
     """The rows of all groups, in the order of the tables."""
@@ -80,6 +85,7 @@ def all_works(
             warm_up=50,
         ),
     ]
+    works += [_batch(rows, driver) for driver in DRIVERS for rows in batch_rows]
     works += [CopyWork(direction, THREE, (Goal(0.95, "pgbouncer"),)) for direction in ("out", "in")]
     works.append(IdleWork(idle_clients, THREE[1:], (Goal(IDLE_BYTES, None, "bytes_each"),)))
     return works
@@ -91,6 +97,11 @@ def _select(clients: int, protocol: str) -> PgbenchWork:
         goals = (Goal(1.3, "direct"),) if clients == 64 else ()
     warm_up = 500 if clients == 1 else 2_000
     return PgbenchWork("select", "select-only", clients, protocol, THREE, "select by key", goals, warm_up=warm_up)
+
+
+def _batch(rows: int, driver: str) -> BatchWork:
+    goals = (Goal(0.67, "direct"),) if rows >= _MANY_ROWS else ()
+    return BatchWork(driver, rows, THREE, goals)
 
 
 def _cached(clients: int, protocol: str) -> PgbenchWork:

@@ -15,6 +15,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pgbeam_core.cli.reactor import settle_down
 from pgbeam_core.errors import PgBeamError, SettingsError
 from pgbeam_core.settings import Endpoint, Settings, apply_project, reloaded
 
@@ -115,6 +116,7 @@ class Life:
             self._settings = self._in_front(self._settings)
         self._service = self._make_service(self._settings)
         await self._service.start()
+        settle_down()
         self._serving = True
         listen = tuple(Endpoint(*address) for address in self._service.addresses)  # a port 0 has become one
         self._ready(replace(self._settings, listen=listen), self._service, self._embedded is not None)

@@ -6,8 +6,9 @@ import asyncio
 import gc
 from typing import Any
 
-_COLLECT = (50_000, 20, 100)
-"""When Python looks for cycles: nothing that a query makes is one, and looking at all that is remembered takes long."""
+_COLLECT = (20_000, 5, 1000)
+"""When Python looks for cycles: seldom, as nothing that a query makes is one, and at few objects at a time, as the loop
+waits for it: 20,000 take a millisecond, 100,000 some. A look at all that is remembered takes long."""
 
 
 def install_reactor(*, uvloop: bool) -> Any:
@@ -19,6 +20,12 @@ def install_reactor(*, uvloop: bool) -> Any:
     from twisted.internet import reactor
 
     return reactor
+
+
+def settle_down() -> None:
+    """The start is over: what it has made stays, and is not looked at again when Python looks for cycles."""
+    gc.collect()
+    gc.freeze()
 
 
 def _uvloop() -> asyncio.AbstractEventLoop:

@@ -12,6 +12,7 @@ from rich.text import Text
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
 
+from pgbeam_core.cli.reactor import settle_down
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.logs import Log
 from pgbeam_core.net import transport
@@ -73,6 +74,7 @@ class Worker:
             self.link.tell("failed", message=error.message)
             yield self._stop()
             return
+        settle_down()
         self.link.tell("ready", merges=service.beam.control.merges)
 
     def drain(self) -> Deferred[Any]:

@@ -45,6 +45,19 @@ def test_the_tables_say_rates_costs_and_goals() -> None:
     assert "- pgpool-II: not installed\n- PgBouncer at select by key: not supported" in text
 
 
+def batch() -> Result:
+    """Rows inserted at once, and who asked meanwhile."""
+    samples = {"pgbeam": [Sample(rate=100_000.0, beside_ms=0.5, longest_ms=7.25)]}
+    return Result("batch of 20,000, raw", "batch", "row", (), samples, units=20_000)
+
+
+def test_a_batch_is_told_with_the_waits_beside_it() -> None:
+    """How long it took, and how long another client had to wait meanwhile."""
+    text = Report([batch()], FACTS, {}).markdown()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    assert ["batch of 20,000, raw", "PgBeam", "200", "0.50", "7.2"] in rows
+
+
 def test_every_sample_is_in_the_json() -> None:
     """Whoever mistrusts medians can look at the runs."""
     read = json.loads(Report([select()], FACTS, {}).json())
