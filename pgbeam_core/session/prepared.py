@@ -7,7 +7,6 @@ own, so any server can stand in for any other: a pair that it lacks is prepared 
 from __future__ import annotations
 
 from collections import OrderedDict
-from itertools import islice
 from struct import pack
 
 from pgbeam_core.query import Statement
@@ -81,12 +80,14 @@ class ServerStatements:
 
     def surplus(self, needed: set[Key]) -> list[bytes]:
         """Forget statements over the limit, oldest first, none of the needed ones; give their names, to be closed."""
-        names: list[bytes] = []
+        surplus: list[Key] = []
         excess = len(self.named) - self.limit
-        if excess > 0:
-            surplus = list(islice((key for key in self.named if key not in needed), excess))
-            names = [self._drop(key) for key in surplus]
-        return names
+        for key in self.named:
+            if len(surplus) >= excess:  # the rest need not be looked at
+                break
+            if key not in needed:
+                surplus.append(key)
+        return [self._drop(key) for key in surplus]
 
     def rest(self) -> None:
         """A client is done with the server: large texts, which few will want again, are not kept for the next one."""
