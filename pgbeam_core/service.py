@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 import pluggy
@@ -17,6 +18,7 @@ from pgbeam_core.control.server import ControlSocket
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.firing import Hooks
 from pgbeam_core.net import transport
+from pgbeam_core.net.client import ClientProtocol
 from pgbeam_core.net.listening import ClientFactory
 from pgbeam_core.settings import Settings
 from pgbeam_core.watchdog import Watchdog
@@ -25,6 +27,7 @@ from pgbeam_core.wire import backend
 log = Logger(__name__)
 
 _SHUTDOWN = backend.error_response("FATAL", "57P01", "terminating connection due to administrator command")
+_MOST_SUSPECTS = 2000
 _DRAIN_STEP = 0.05
 """Seconds between looks at whether a drain is done."""
 
@@ -37,7 +40,7 @@ class PgBeamService:
         self.hooks = Hooks(plugins, refusing)
         self.reactor = reactor
         self.beam = Beam(settings, self.hooks, reactor)
-        self.watchdog = Watchdog(reactor)
+        self.watchdog = Watchdog(reactor, served=self._served)
         self.beam.control.answer("stats", lambda _: self.stats())
         self._ports: list[IListeningPort] = []
         self._started: list[str] = []
@@ -150,6 +153,9 @@ class PgBeamService:
         """(plugin, what rich can print) for the TUI."""
         return self.hooks.panel()
 
+    def _served(self, since: float) -> str:
+        return longest_served(self.beam.clients, since, self.beam.now())
+
     def _account(self) -> dict[str, Any]:
         return account(1, os.getpid(), len(self.beam.clients), self.beam.now() - self._began)
 
@@ -162,6 +168,17 @@ def say_what_has_no_effect(settings: Settings) -> None:
     """Once, at start."""
     if settings.metrics_listen is not None:
         log.warn("metrics_listen has no effect yet")
+
+
+def longest_served(clients: Collection[ClientProtocol], since: float, now: float) -> str:
+    """The client from whose turn to the next one most time has passed, in words; not looked for among too many."""
+    if len(clients) > _MOST_SUSPECTS:
+        return ""
+    served = [each for client in clients if (each := client.served) is not None and each[0] >= since]
+    served.sort(key=lambda each: each[0])
+    ends = [*(begun for begun, _ in served[1:]), now][: len(served)]
+    found = [(end - begun, session) for (begun, session), end in zip(served, ends, strict=True)]
+    return repr(max(found, key=lambda each: each[0])[1]) if found else ""
 
 
 def account(number: int, process: int, clients: int, up_s: float) -> dict[str, Any]:

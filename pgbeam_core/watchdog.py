@@ -54,7 +54,8 @@ _WAITED = (
 class Watchdog:
     """Of one loop. To be started, and stopped, in the loop's thread.
 
-    `now`: monotonic seconds. `cpu`: makes of a thread's ident what tells its seconds on a processor.
+    `now`: monotonic seconds. `cpu`: makes of a thread's ident what tells its seconds on a processor. `served`: who was
+    attended to for the longest time since that moment, in words; asked for each line in the log, with a gap behind it.
     """
 
     def __init__(
@@ -63,10 +64,12 @@ class Watchdog:
         *,
         now: Callable[[], float] = time.monotonic,
         cpu: Callable[[int], Callable[[], float]] | None = None,
+        served: Callable[[float], str] = lambda _since: "",
     ) -> None:
         self._reactor = reactor
         self._now = now
         self._cpu_of = cpu or processor_time
+        self._served = served
         self.gaps = 0
         """Beats that were later than LATE_S."""
         self.held = 0
@@ -163,6 +166,8 @@ class Watchdog:
         if moment - self._said < SAY_EVERY_S:
             return
         where = self.looker.seen() or "a place unseen"
+        if served := self._served(moment - late - LOOK_S - BEAT_S):  # work was noticed so late
+            where += f", for {served}"
         words = _HELD if held > late / 2 else _WAITED
         log.warn(words, gap=late * 1000, held=held * 1000, where=where, count=self._unsaid)
         self._said, self._unsaid = moment, 0

@@ -352,6 +352,12 @@ class ClientProtocol:
         self._beam.partings.begin(self._never_read)
         self._over(reason)
 
+    @property
+    def served(self) -> tuple[float, Session] | None:
+        """When its messages were attended to last, and its session; None before it is logged in."""
+        conversation = self._conversation
+        return None if conversation is None else (conversation.pace.begun, conversation.session)
+
     def dismiss(self, farewell: bytes) -> None:
         """Send the client away, unless it is in the middle of something."""
         if self._conversation is None or not self._conversation.busy:

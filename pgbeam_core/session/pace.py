@@ -48,6 +48,11 @@ class Pace:
         """Whether the client's next message has to wait, for others or for the server."""
         return self.ahead or self._call is not None
 
+    @property
+    def begun(self) -> float:
+        """When the last slice began."""
+        return self._begun
+
     def begin(self) -> None:
         """A slice begins."""
         self.taken = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from pgbeam_core import ask_running
 from tests.attacks.conftest import Fort
 from tests.attacks.siege import MB, Report, besiege, doubling, state_dir
+from tests.postgres import frames
 from tests.postgres.beams import Beam
 
 pytestmark = pytest.mark.pg
@@ -38,6 +41,19 @@ def test_a_held_loop_is_seen(fort: Fort) -> None:
     slept = harm(fort(), sleep=0.3)
     assert slept.gap_s > 0.25
     assert slept.held_s < 0.05
+
+
+def test_the_log_names_code_and_client(fort: Fort) -> None:
+    """PgBeam itself says where in the code its loop was held, and for whom."""
+    beam = fort(settings={"log_level": "warn"})
+    with beam.wire() as client, beam.wire():
+        client.ask(frames.query("SET pgbeam.hold = 300"))
+        client.ask(frames.query("SELECT 1"))
+    deadline = time.monotonic() + 5
+    said = re.compile(r"the loop was held for .* in pgbeam_gauge\.Gauge\._harm, line \d+, for <Session \d+ app@shop ")
+    while not said.search(beam.log):
+        assert time.monotonic() < deadline, beam.log
+        time.sleep(0.02)
 
 
 def test_kept_memory_is_seen(fort: Fort) -> None:

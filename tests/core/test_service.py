@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pluggy
@@ -13,7 +14,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 from pgbeam_core import hookimpl, hookspecs
 from pgbeam_core.errors import PgBeamError
-from pgbeam_core.service import PgBeamService
+from pgbeam_core.service import PgBeamService, longest_served
 from pgbeam_core.settings import Merged, validate
 from pgbeam_core.settings.where import Origin
 from pgbeam_core.wire import backend
@@ -155,6 +156,19 @@ def test_what_is_asked_over_the_control_socket() -> None:
     assert replies[0]["result"] == stage.service.stats()
     assert replies[1]["result"] == [{"worker": 1, "process": os.getpid(), "clients": 1, "up_s": 2.0}]
     stage.service.stop()
+
+
+def test_who_was_served_for_longest_is_told() -> None:
+    """The log names the client in whose turn the loop was held, not one that came before or after."""
+
+    def client(*served: Any) -> Any:
+        return SimpleNamespace(served=served or None)
+
+    clients = [client(1.0, "long ago"), client(10.0, "quick"), client(10.01, "slow"), client(10.4, "next"), client()]
+    assert longest_served(clients, 9.9, 10.41) == repr("slow")
+    assert longest_served(clients, 10.3, 10.9) == repr("next")
+    assert longest_served(clients, 11.0, 12.0) == ""
+    assert longest_served(clients * 1000, 9.9, 10.41) == ""
 
 
 def test_stats_hold_the_core_and_every_plugin() -> None:

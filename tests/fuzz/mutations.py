@@ -18,6 +18,7 @@ def mutated(rng: Random, conversation: Messages, others: list[Messages]) -> byte
     for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 4))):
         if messages:
             rng.choice(MUTATIONS)(rng, messages, others)
+            messages = [message for message in messages if message]
     data = b"".join(messages)
     return data[: rng.randrange(len(data) + 1)] if rng.random() < 0.1 else data
 

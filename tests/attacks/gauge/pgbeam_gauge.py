@@ -38,6 +38,14 @@ class Gauge:
         """Measure no more."""
         self._watchdog.stop()
 
+    @hookimpl
+    def variable(self, name: str, value: str | None) -> str | None:
+        """`SET pgbeam.hold = 200` holds the loop for so many milliseconds."""
+        if name != "hold":
+            return None
+        self._harm({"work": int(value or 0) / 1000})
+        return value or "0"
+
     def _begin(self) -> None:
         self._watchdog = watchdog.Watchdog(self._beam.reactor)
         self._watchdog.start()
