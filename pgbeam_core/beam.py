@@ -19,7 +19,7 @@ from pgbeam_core.identities import Identities
 from pgbeam_core.leases import Identity, Lease, Opener, Pool
 from pgbeam_core.net import descriptors, opening
 from pgbeam_core.net.cancel import CancelKeys
-from pgbeam_core.net.deadlines import LOGIN_TIMEOUT, PARTING_S, Deadlines
+from pgbeam_core.net.deadlines import LOGIN_TIMEOUT, PARTING_S, PAUSE, Deadlines
 from pgbeam_core.net.unauthenticated import Unauthenticated
 from pgbeam_core.news import News
 from pgbeam_core.query import Query, Result, Statement, Target
@@ -80,6 +80,8 @@ class Beam:
         """The clients that have not logged in."""
         self.most_clients = descriptors.for_clients()
         """Clients that there are descriptors for."""
+        self.unfinished = Deadlines(reactor, PAUSE)
+        """Of the requests that clients have begun and not ended."""
         self.project_stats: dict[str, ProjectStats] = {}
         self._statements = Statements(judge=hooks.template)
         self.function_call = self._statements.function_call()

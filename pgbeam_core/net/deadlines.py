@@ -8,9 +8,14 @@ from typing import Any
 LOGIN_TIMEOUT = 60.0
 """Seconds from connecting to being logged in: PostgreSQL's default authentication_timeout."""
 
+PAUSE = 0.005
+"""Seconds without a word after which a client counts as having paused in the middle of a request."""
+
 
 PARTING_S = 60.0
 """Seconds that a client which is sent away gets to take what was written to it."""
+_EXACT = 1e-6
+"""Seconds: what is due within them is due, however the clock has rounded."""
 
 
 class Deadlines:
@@ -45,7 +50,7 @@ class Deadlines:
         now = self._reactor.seconds()
         while self._due:
             first, due = next(iter(self._due.items()))
-            if due > now:
+            if due - now > _EXACT:
                 self._timer = self._reactor.callLater(due - now, self._look)
                 return
             del self._due[first]

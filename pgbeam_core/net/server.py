@@ -15,7 +15,7 @@ from pgbeam_core.net.cancel import Cancelling
 from pgbeam_core.query import Target
 from pgbeam_core.session.prepared import ServerStatements
 from pgbeam_core.session.replies import ReplyQueue
-from pgbeam_core.session.turns import Turn
+from pgbeam_core.session.turns import FREE, NOTHING, Turn
 from pgbeam_core.session.unattended import Unattended
 from pgbeam_core.wire import backend, frontend
 from pgbeam_core.wire.authentication import auth_code
@@ -25,6 +25,7 @@ from pgbeam_core.wire.tags import Auth
 
 log = Logger(__name__)
 
+_QUERY = ord("Q")
 _AUTHENTICATION, _KEY, _STATUS, _READY, _ERROR, _NOTICE, _NEGOTIATE, _NOTIFICATION = b"RKSZENvA"
 
 
@@ -195,6 +196,8 @@ class Server:
             key = backend.BackendKeyData.from_bytes(frame)
             self.pid, self.secret = key.pid, key.secret
         elif tag == _READY:
+            if frame != backend.READY_IDLE:
+                raise ProtocolViolation("malformed ReadyForQuery during login")
             self._logged_in()
         elif tag == _ERROR:
             fields = backend.error_fields(frame)
@@ -256,7 +259,9 @@ class Server:
         """Send a request of PgBeam's own whose result nobody wants; if it fails, close with `otherwise`."""
         owner = Aside(self, otherwise)
         self.statements.unnamed = None
-        self.send(Turn(owner, simple=True), request)
+        turn = Turn(owner, simple=True)
+        turn.at = NOTHING if request[0] == _QUERY else FREE
+        self.send(turn, request)
         return owner.done
 
     def reset(self) -> Deferred[None]:

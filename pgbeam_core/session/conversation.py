@@ -40,6 +40,8 @@ _MOST_SAID = 1000
 
 _QUERY, _FUNCTION_CALL, _SYNC, _FLUSH, _TERMINATE = b"QFSHX"
 _COPY = frozenset(b"dcf")
+_BEHIND_A_BATCH = frozenset(b"QFdcf")
+"""What ends the part of a request that is held back, beside Sync and Flush."""
 _NEVER_SKIPPED = frozenset((_SYNC, _TERMINATE))
 _COPY_DATA = ord("d")
 _COPY_OR_SYNC = frozenset(b"dHS")
@@ -136,7 +138,12 @@ class Conversation:
         pace.begin()
         try:
             while not self.client_is_full:
-                if not self._inbox.holds or pace.over(acted=not self._batch):
+                if not self._inbox.holds:
+                    if self._batch:
+                        self.world.unfinished.met(self._go_ahead)
+                        self.world.unfinished.begin(self._go_ahead)
+                    return
+                if pace.over(acted=not self._batch):
                     return
                 if self.phase is Phase.COPYING:
                     if not self._copy():
@@ -169,11 +176,16 @@ class Conversation:
     def _too_far_ahead(self) -> bool:
         return self.turn is not None and self.pace.too_far(self.turn)
 
+    def _go_ahead(self) -> None:
+        """The client has paused in the middle of a request: PostgreSQL would have begun with what is there."""
+        if self._batch and (self.phase is Phase.IDLE or self.phase is Phase.OPEN):
+            self._flush_batch()
+
     def _message(self, frame: bytes) -> None:
         tag = frame[0]
         if (self.skipping or (self.turn is not None and self.turn.spoilt)) and tag not in _NEVER_SKIPPED:
             return
-        if self._batch and (tag == _QUERY or tag == _FUNCTION_CALL):
+        if self._batch and tag in _BEHIND_A_BATCH:
             self._inbox.put_back(frame)  # what stands before it may have to wait for a plugin or a server
             self._flush_batch()
         elif self.skipping and tag == _SYNC:
@@ -190,7 +202,9 @@ class Conversation:
             self._ask(frame, self.world.function_call, answerable=False)
         elif tag == _TERMINATE:
             self.client.hang_up("client terminated the session")
-        elif tag not in _COPY:  # PostgreSQL too ignores CopyData that comes late
+        elif tag in _COPY:
+            self._early_copy(frame)
+        else:
             raise ProtocolViolation(f"invalid frontend message type {tag}")
 
     # The simple protocol.
@@ -389,6 +403,20 @@ class Conversation:
 
     # COPY from the client.
 
+    def _early_copy(self, frame: bytes) -> None:
+        """CopyData that nobody has asked for, yet: for a COPY whose Execute is under way, or to be ignored."""
+        turn = self.turn
+        if turn is not None and turn.script and not turn.skipping:
+            self._inbox.put_back(frame)
+            self.phase = Phase.BUSY
+            self.sender.probe()
+
+    def has_told(self, _ok: bool) -> None:
+        """The server has done all that was sent so far, and does not wait for CopyData."""
+        if self.phase is Phase.BUSY and self.turn is not None and not self.turn.ended:
+            self.phase = Phase.OPEN
+            self.on()
+
     def _copy(self) -> bool:
         """Send on what the client has sent in copy-in mode, as much as is there. False when there is nothing."""
         assert self.turn is not None
@@ -481,6 +509,7 @@ class Conversation:
         self.pace.stop()
         self.drop_batch()
         self._inbox = Inbox()
+        self.world.unfinished.met(self._go_ahead)
         pending, self.pending = self.pending, None
         if pending is not None:
             pending.addErrback(lambda _: None)

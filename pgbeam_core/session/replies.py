@@ -22,7 +22,7 @@ from typing import Protocol
 
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.query import SMALL_BYTES
-from pgbeam_core.session.turns import BIND, TO_THE_END, Form, Turn, in_clients_words
+from pgbeam_core.session.turns import BIND, COMPLETE, FOLLOWS, FREE, TO_THE_END, Form, Turn, in_clients_words
 
 _HEADER = Struct("!BI")
 _MAX_LENGTH = 0x3FFFFFFF
@@ -31,8 +31,7 @@ _ROW, _COPY_DATA = b"Dd"
 _BOUND, _COLUMNS, _NO_COLUMNS = b"2Tn"
 _COMPLETE, _ERROR, _READY, _NOTICE, _STATUS, _NOTIFICATION = b"CEZNSA"
 _COPY_IN, _COPY_BOTH = b"GW"
-_RAW = frozenset(b"TtnI123sVHcC")
-"""What may come in a turn without a script, apart from the tags above."""
+_STATUSES = frozenset(b"ITE")
 _SLICE = 1000
 """What is paid out at once, in frames: a few milliseconds, a tenth of that where nothing has to be told to plugins."""
 _OF_A_TURN = 8
@@ -269,11 +268,22 @@ class ReplyQueue:
             raise OutOfTurn(f"server sent {chr(tag)!r} of length {length} unasked")
         turn = self.turns[0]
         if turn.script is None:
+            self._follow(turn, tag)
             return start
         start = self._say(turn, data, start, position)
         if not turn.script or tag not in turn.script[0].within:
             raise OutOfTurn(f"server sent {chr(tag)!r} out of place")
+        if turn.script[0] is TO_THE_END:
+            self._follow(turn, tag)
         return start
+
+    @staticmethod
+    def _follow(turn: Turn, tag: int) -> None:
+        """A frame of the reply to a Query or FunctionCall: can it come there?"""
+        at = FOLLOWS.get(turn.at << 8 | tag)
+        if at is None:
+            raise OutOfTurn(f"server sent {chr(tag)!r} out of place")
+        turn.at = at
 
     def _say(self, turn: Turn, data: bytes, start: int, position: int) -> int:
         """Let a scripted turn say what is PgBeam's to say before the frame at `position`. Gives the new `start`."""
@@ -338,12 +348,12 @@ class ReplyQueue:
         return end
 
     def _finish(self, turn: Turn, data: bytes, start: int, position: int, end: int) -> None:
-        if end - position != 6:
+        if end - position != 6 or data[end - 1] not in _STATUSES:
             raise OutOfTurn("server sent a malformed ReadyForQuery")
         if turn.script is not None:
             start = self._say(turn, data, start, position)
-            if turn.script and turn.script[0] is not TO_THE_END:
-                raise OutOfTurn("server was ready before its reply was complete")
+        if (turn.script or turn.script is None) and not self._complete(turn):
+            raise OutOfTurn("server was ready before its reply was complete")
         if not turn.ended:
             raise OutOfTurn("server was ready before it was asked")
         status = data[end - 1 : end]
@@ -357,13 +367,19 @@ class ReplyQueue:
         self.status = status
         turn.owner.turn_over(turn, data[position:end])
 
+    @staticmethod
+    def _complete(turn: Turn) -> bool:
+        """Whether the reply to a Query or FunctionCall may end here; False in the middle of a script."""
+        return turn.at in COMPLETE and (turn.script is None or turn.script[0] is TO_THE_END)
+
     def _raw(self, turn: Turn, tag: int, data: bytes, position: int, end: int) -> None:
+        self._follow(turn, tag)
         if tag == _COMPLETE:
+            if turn.tags and _is_one_statement(turn):
+                raise OutOfTurn("server completed one statement twice")
             turn.tags.append(_command_tag(data, position, end))
         elif tag == _ERROR:
             turn.error = data[position:end]
-        elif tag not in _RAW and tag != _COPY_IN and tag != _COPY_BOTH:
-            raise OutOfTurn(f"server sent an unknown message {tag}")
 
     def _step(self, turn: Turn, tag: int, data: bytes, start: int, position: int, end: int) -> int:
         """A frame of a scripted turn."""
@@ -378,6 +394,8 @@ class ReplyQueue:
         if tag not in step.ends:
             if tag not in step.within:
                 raise OutOfTurn(f"server sent {chr(tag)!r} out of place")
+            if step is TO_THE_END:
+                self._follow(turn, tag)
             if tag == _COMPLETE:
                 turn.tags.append(_command_tag(data, position, end))
             return start if step.forward else self._skip(turn, data, start, position, end)
@@ -449,6 +467,14 @@ class ReplyQueue:
             turn.owner.skips(turn)
             return end
         return start
+
+
+def _is_one_statement(turn: Turn) -> bool:
+    """Whether the server cannot have seen several: a backslash may mean something else to it."""
+    if len(turn.queries) != 1 or turn.at == FREE:
+        return False
+    statement = turn.queries[0].statement
+    return statement.plain and b"\\" not in statement.text
 
 
 def _command_tag(data: bytes, position: int, end: int) -> bytes:

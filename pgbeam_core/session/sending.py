@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from pgbeam_core.query import Kind, Query, Statement
 from pgbeam_core.session import inspection, settings, turns
 from pgbeam_core.session.effects import resets_name
-from pgbeam_core.session.extended import SYNC, Plan
+from pgbeam_core.session.extended import FLUSH, SYNC, Plan
 from pgbeam_core.session.prepared import Key, ServerStatements
 from pgbeam_core.session.rewrite import PROVOKE, Rewriter
-from pgbeam_core.session.turns import SIMPLE, TO_THE_END, Owed, Turn
+from pgbeam_core.session.turns import FREE, SIMPLE, TO_THE_END, Owed, Turn, say
 from pgbeam_core.wire import frontend
 
 if TYPE_CHECKING:
@@ -112,7 +112,8 @@ class Sender:
         if ended and plan.learns_columns and not self._conversation.session.in_transaction:
             turn.again = partial(self.again, plan)
         self.send(turn, b"".join(frames))
-        self._server.settle(turn)
+        if ended or plan.steps[-1].tag == FLUSH:
+            self._server.settle(turn)
 
     def again(self, plan: Plan, turn: Turn) -> None:
         """Tables changed behind the server's back: have it plan the statements anew. The client has seen no byte
@@ -136,14 +137,24 @@ class Sender:
             turn.kept = None  # it would be the replies to several
             turn.queries += queries
             turn.resets_name = turn.resets_name or _may_reset_name(queries)
-        turn.ended = plan.steps[-1].tag == SYNC
+        last = plan.steps[-1].tag
+        turn.ended = last == SYNC
         self._server.write(b"".join(frames))
-        self._server.settle(turn)
+        if last == SYNC or last == FLUSH:
+            self._server.settle(turn)
         self._conversation.sent(turn)
 
     def flush(self) -> None:
         """Have the server say what it has to say so far."""
         self._server.write(frontend.FLUSH)
+
+    def probe(self) -> None:
+        """Have the server tell what came of what was sent so far: it may be in copy-in mode, or not."""
+        turn = self._turn
+        assert turn is not None
+        turn.add([say(b"", self._conversation.has_told)])
+        self._server.write(frontend.FLUSH)
+        self._server.settle(turn)
 
     def copy(self, frame: bytes) -> None:
         """Messages in copy-in mode."""
@@ -213,6 +224,8 @@ class Sender:
         lease = self._conversation.session.lease
         turn.shared = lease is not None and lease.shared
         turn.queries = queries
+        if self._conversation.session.replication:
+            turn.at = FREE
         if len(queries) == 1 and queries[0].keep:
             turn.keep_up_to(queries[0].keep)
         self._turn = turn

@@ -107,8 +107,37 @@ EXECUTE = Owed(b"CIs", b"DdHGWc", starts=True)
 GO_ON = Owed(b"CIs", b"DdHGWc")
 """An Execute of a portal that was executed before, or of one that only the server knows."""
 CLOSE_UNSEEN = Owed(b"3", forward=False)
-TO_THE_END = Owed(b"", b"TtnIs123VHcCDdGW")
+TO_THE_END = Owed(b"", b"TIVHcCDdGW")
 """A Query or FunctionCall behind messages of the extended protocol: everything up to ReadyForQuery."""
+
+NOTHING, BETWEEN, ROWS, OUT, OUT_ENDED, IN, FAILED, FREE = range(8)
+"""How far the reply to a Query or FunctionCall is: nothing has come, statements are complete, rows come or COPY data,
+COPY data have ended, are wanted, there was an error. FREE: its form is not known, as in replication."""
+_BEGINS = {
+    b"T": ROWS,
+    b"D": ROWS,
+    b"C": BETWEEN,
+    b"I": BETWEEN,
+    b"V": BETWEEN,
+    b"H": OUT,
+    b"G": IN,
+    b"W": FREE,
+    b"E": FAILED,
+}
+_COMES = {
+    NOTHING: _BEGINS,
+    BETWEEN: _BEGINS,
+    ROWS: {b"D": ROWS, b"C": BETWEEN, b"E": FAILED},
+    OUT: {b"d": OUT, b"c": OUT_ENDED, b"E": FAILED},
+    OUT_ENDED: {b"C": BETWEEN, b"E": FAILED},
+    IN: {b"C": BETWEEN, b"E": FAILED},
+    FAILED: {b"E": FAILED},
+    FREE: dict.fromkeys((bytes((tag,)) for tag in b"TtnI123sVHcCDdGWE"), FREE),
+}
+FOLLOWS: dict[int, int] = {place << 8 | tag[0]: then for place, tags in _COMES.items() for tag, then in tags.items()}
+"""place << 8 | tag → where the reply is then; what is not in it cannot come there."""
+COMPLETE = frozenset((BETWEEN, FAILED, FREE))
+"""Where ReadyForQuery may come."""
 
 
 def in_clients_words(error: bytes, named: tuple[bytes, bytes]) -> bytes:
@@ -128,6 +157,7 @@ class Turn:
 
     __slots__ = (
         "again",
+        "at",
         "began",
         "copying",
         "ended",
@@ -165,6 +195,8 @@ class Turn:
         self.script = script
         self.ended = ended
         self.queries: list[Query] = []
+        self.at = NOTHING
+        """How far the reply to its Query or FunctionCall is."""
         self.sent_at = 0.0
         self.size = 0
         self.began = False

@@ -69,6 +69,16 @@ class Nobody:
         """That has happened."""
 
 
+class Deadlines(Protocol):
+    """Calls back whoever is not done in time."""
+
+    def begin(self, too_late: Callable[[], None]) -> None:
+        """From now on; `too_late` is called unless `met` comes first."""
+
+    def met(self, too_late: Callable[[], None]) -> None:
+        """In time, or given up."""
+
+
 class World(Protocol):
     """What all conversations of a PgBeam share."""
 
@@ -78,6 +88,11 @@ class World(Protocol):
     """Monotonic seconds."""
     function_call: Statement
     """What stands for a FunctionCall message."""
+
+    @property
+    def unfinished(self) -> Deadlines:
+        """For requests that clients have begun and not ended."""
+
     epoch: int
     """Counts the statements that changed definitions, or may have, and the minutes."""
 

@@ -17,6 +17,7 @@ from pgbeam_core import hookspecs
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.firing import Hooks
 from pgbeam_core.leases import Identity, Lease
+from pgbeam_core.net.deadlines import PAUSE, Deadlines
 from pgbeam_core.net.server import Server
 from pgbeam_core.query import Statement, Target
 from pgbeam_core.session.conversation import Conversation
@@ -206,6 +207,7 @@ class Stage:
         application_name: str | None = None,
     ) -> None:
         self.clock = Clock()
+        self.unfinished = Deadlines(self.clock, PAUSE)
         self.epoch = 0
         self.left: list[str] = []
         self.settings = SimpleNamespace(prepare_once=prepare_once, max_message_bytes=1 << 30)

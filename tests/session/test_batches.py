@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgbeam_core import Notice, Query, Refusal, Result, Session, hookimpl
+from pgbeam_core.net.deadlines import PAUSE
 from pgbeam_core.session.conversation import Phase
 from pgbeam_core.session.pace import MOST_OWED, PART
 from pgbeam_core.wire import backend, frontend
@@ -131,7 +132,7 @@ def settled(stage: Stage, server: Played, chunk: int) -> bytes:
     """Let all that is under way come to its end; gives what the client gets."""
     got = b""
     while True:
-        stage.clock.advance(0)
+        stage.clock.advance(PAUSE)
         said = server.hear(stage.sent())
         for at in range(0, len(said), chunk):
             stage.say(said[at : at + chunk])

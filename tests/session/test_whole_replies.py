@@ -32,14 +32,14 @@ HOPED_FOR = {
 }
 UNHOPED_FOR = {
     SIMPLE: [error(), COLUMNS + ROW + error(), NOTICE + done(), COLUMNS + ROW + STATUS + ROW + done(), done() * 2,
-             backend.EMPTY_QUERY_RESPONSE, b"C\0\0\0\4", COLUMNS + b"D\0\0\0\4" + done(), b""],
+             backend.EMPTY_QUERY_RESPONSE, b"C\0\0\0\4", COLUMNS + b"D\0\0\0\4" + done()],
     DESCRIBED: [error(), TWO + error(), TWO + COLUMNS + ROW + error(), TWO + NOTICE + COLUMNS + done(),
                 TWO + COLUMNS + ROW + NOTICE + done(), STATUS + TWO + NO_DATA + done()],
     BOUND: [error(), TWO + error(), TWO + ROW + error(), TWO + ROW + NOTICE + done(),
             TWO + backend.EMPTY_QUERY_RESPONSE],
 }  # fmt: skip
 OUT_OF_TURN = {
-    SIMPLE: [b"Z\0\0\0\6II", ROW + b"?\0\0\0\4", COLUMNS + b"D\0\0\0\3"],
+    SIMPLE: [b"", b"Z\0\0\0\6II", ROW + b"?\0\0\0\4", COLUMNS + b"D\0\0\0\3"],
     DESCRIBED: [COLUMNS + ROW + done(), TWO + ROW + done(), TWO + COLUMNS + COLUMNS + done(), TWO + done(),
                 TWO + COLUMNS + done() * 2, TWO + COLUMNS + ROW],
     BOUND: [ROW + done(), TWO + COLUMNS + ROW + done(), TWO * 2 + done(), TWO + ROW, TWO + done() + ROW],

@@ -17,6 +17,7 @@ from . import (
     simple,
     startup,
     transactions,
+    unfinished,
 )
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "simple",
     "startup",
     "transactions",
+    "unfinished",
 ]
