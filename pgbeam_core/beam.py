@@ -36,6 +36,8 @@ RIGHTS_AGE = 60.0
 """Seconds; roles and rights that were changed past PgBeam hold for all statements after that."""
 _DEFINED = "definitions"
 """The news that definitions have changed."""
+_LEFT = "databases.left"
+"""The news that a statement wants nobody in a database."""
 _MOST_SURVEYS = 500
 """Databases whose catalogs are remembered. Beyond that all are forgotten, and asked for again."""
 
@@ -67,6 +69,7 @@ class Beam:
         self.news = News()
         """What workers tell each other."""
         self.news.hear(_DEFINED, self._defined_elsewhere)
+        self.news.hear(_LEFT, self._left_elsewhere)
         self.identities = Identities(self.now, lambda: self.definitions)
         """Which roles and databases names stand for."""
         self.cancel_keys = CancelKeys(random)
@@ -110,6 +113,10 @@ class Beam:
             self._defined_elsewhere()
             self.news.tell(_DEFINED, None)
 
+    def outdated(self) -> None:
+        """Tables were changed past PgBeam: what servers have prepared is parsed anew when a client parses it."""
+        self._defined_elsewhere()
+
     def _defined_elsewhere(self, _value: object = None) -> None:
         self.definitions += 1
         self.epoch += 1
@@ -140,10 +147,15 @@ class Beam:
         return self.reactor.callLater(0, call)
 
     def leave(self, session: Session, database: str) -> None:
-        """Close the idle servers in a database of the session's project."""
-        for target in session.project.targets:
-            if target in self._pools:
-                self._pools[target].leave(database)
+        """Close the idle servers in a database of the session's project, in all workers."""
+        self._left_elsewhere([session.project.name, database])
+        self.news.tell(_LEFT, [session.project.name, database])
+
+    def _left_elsewhere(self, what: Any) -> None:
+        project, database = what
+        for target, pool in self._pools.items():
+            if target.project == project:
+                pool.leave(database)
 
     def opened(self, session: Session) -> None:
         """A client has sent its startup packet."""

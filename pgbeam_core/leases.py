@@ -63,6 +63,8 @@ class Server(Protocol):
     """Session state that clients left on it: temp_table, listen … Nothing can be left but what is named here."""
     settings: dict[str, str]
     """Run-time parameters it was told, relative to its startup parameters."""
+    in_template: bool
+    """In a database that others are copied from."""
     reproducible: bool
     """Another server of this identity can be opened without a client's help: the server asked for no password."""
     lease: Lease | None
@@ -194,7 +196,7 @@ class Pool(Protocol):
         """Called by `Lease.release`."""
 
     def leave(self, database: str) -> None:
-        """Close the idle servers in that database."""
+        """Close the idle servers in that database, and for a while those that come back."""
 
     @property
     def available(self) -> bool:

@@ -16,17 +16,23 @@ from pgbeam_core.wire.frames import split
 
 QUESTION = b"""\
 SELECT a.usesysid, pg_catalog.quote_ident(current_user)::pg_catalog.regrole::pg_catalog.oid, a.datid,
- pg_catalog.pg_is_in_recovery() FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) AS a"""
+ pg_catalog.pg_is_in_recovery(),
+ (SELECT d.datistemplate FROM pg_catalog.pg_database AS d WHERE d.oid OPERATOR(pg_catalog.=) a.datid)
+ FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) AS a"""
 """Names of this schema come first whatever the search path is, and no operator is used that somebody may have made.
 
 The role in effect may be another one than that of the login: by `options`, or by ALTER ROLE … SET role.
 """
-Told = tuple[tuple[int, ...], bool]
+Told = tuple[tuple[int, ...], bool, bool]
+_NOTHING: Told = (), False, False
 _MOST_BYTES = 64 * 1024
 
 
 class Identification(Unattended):
-    """One question and its answer: (identifiers, in recovery). Owns its turn. Without an answer nothing is known."""
+    """One question and its answer: (identifiers, in recovery, in a template). Owns its turn.
+
+    Without an answer nothing is known.
+    """
 
     def __init__(self) -> None:
         self.answer: Deferred[Told] = Deferred()
@@ -45,7 +51,7 @@ class Identification(Unattended):
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         """It has answered; with an error if it is no PostgreSQL, and knows no such thing."""
-        self.answer.callback(((), False) if turn.error is not None else _read(self._data))
+        self.answer.callback(_NOTHING if turn.error is not None else _read(self._data))
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
         """The server went away."""
@@ -58,7 +64,7 @@ def _read(data: bytes) -> Told:
         for tag, start, end in split(data)
         if tag == backend.DataRow.TAG
     ]
-    if len(rows) != 1 or len(rows[0]) != 4 or not all(value is not None for value in rows[0]):
-        return (), False
-    *oids, recovering = rows[0]
-    return tuple(int(oid) for oid in oids), recovering == b"t"
+    if len(rows) != 1 or len(rows[0]) != 5 or not all(value is not None for value in rows[0]):
+        return _NOTHING
+    *oids, recovering, template = rows[0]
+    return tuple(int(oid) for oid in oids), recovering == b"t", template == b"t"

@@ -72,7 +72,7 @@ class Opener:
 
     def _identified(self, told: Told, server: Server, identities: Identities, epoch: int) -> Server:
         """It is who was asked for, or is closed."""
-        (oids, recovering), wanted = told, server.identity
+        (oids, recovering, server.in_template), wanted = told, server.identity
         if not wanted.oids:
             server.identity = wanted._replace(oids=oids)
             identities.told(self._target, server.identity, epoch)

@@ -57,6 +57,7 @@ class Server:
         self.settings: dict[str, str] = {} if application_name is None else {"application_name": application_name}
         self.roles_at = 0
         self.statements = ServerStatements(prepared_limit)
+        self.in_template = False
         self.reproducible = True
         self.lease: Lease | None = None
         self.sharers = 0
@@ -86,6 +87,8 @@ class Server:
         self._turns = self._replies.turns
         self._cancelling = Cancelling(lambda: cancel(self), self._turns)
         self._holder: Any = None
+        self._untold: set[str] = set()
+        """Parameters that changed in turns of PgBeam's own."""
         self._seen: Turn | None = None
         self._failed = False
         self._reason: str | None = None
@@ -302,10 +305,33 @@ class Server:
         message = backend.ParameterStatus.from_bytes(frame)
         self.parameters[message.name] = message.value
         turns = self._replies.turns
-        if self._holder is None or (turns and turns[0].owner is not self._holder):
+        if self._holder is None:
+            return None
+        if turns and turns[0].owner is not self._holder:
+            self._untold.add(message.name)
             return None
         told: bytes | None = self._holder.parameter_status(message)
         return told
+
+    def notified(self, frame: bytes) -> bool:
+        """Who listens hears of it also while the server does something of PgBeam's own for its sake."""
+        holder = self._holder
+        if holder is None or self._turns[0].owner is holder:
+            return False
+        holder.unasked(frame)
+        return True
+
+    def told_later(self) -> None:
+        """What a request of PgBeam's own came to, not what it went through on the way."""
+        if not self._untold:
+            return
+        names, self._untold = self._untold, set()
+        for name in sorted(names):
+            frame = None
+            if self._holder is not None:
+                frame = self._holder.parameter_status(backend.ParameterStatus(name, self.parameters[name]))
+            if frame is not None:
+                self._holder.unasked(frame)
 
     def unasked(self, tag: int, frame: bytes) -> None:
         """A frame outside any turn."""

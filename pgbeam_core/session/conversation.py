@@ -460,7 +460,12 @@ class Conversation:
         return message.to_bytes()
 
     def unasked(self, frame: bytes) -> None:
-        """The leased server sent something outside any turn: a notification, a parameter, its goodbye."""
+        """A server of this session sent something outside the client's turns: a notification, its goodbye …"""
+        if self.turn is not None and self.turn.began:
+            # It is another one than that which answers, whose last word may have been half a row.
+            if frame[:1] != b"E":
+                self.endings.unsaid.append(frame)
+            return
         self.endings.told = self.endings.told or frame[:1] == b"E"
         self.client.write(frame)
 

@@ -22,7 +22,7 @@ _READY_SIZE = len(backend.READY_IDLE)
 class Endings:
     """Settles what a conversation's turns have come to."""
 
-    __slots__ = ("_conversation", "_fatal", "_once", "_retry", "cancelled", "told")
+    __slots__ = ("_conversation", "_fatal", "_once", "_retry", "cancelled", "told", "unsaid")
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
@@ -36,6 +36,8 @@ class Endings:
         """The client has asked that what is under way be cancelled."""
         self.told = False
         """The server has said goodbye with an error that the client has got."""
+        self.unsaid: list[bytes] = []
+        """What another server of the session has said in the middle of a reply."""
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         """The reply is complete."""
@@ -53,6 +55,8 @@ class Endings:
             self._once_more()
             return
         was, status = session.status, ready[5:6]
+        if turn.error is not None:
+            conversation.sender.doubt(turn.error, turn.queries)
         conversation.sender.settle(turn)
         conversation.effects.ready(was, status, failed=turn.error is not None)
         if status == b"I" and outcome.left_open(turn) and not conversation.effects.over:
@@ -126,6 +130,9 @@ class Endings:
     def _close(self, last: bytes) -> None:
         """The client gets the end of its reply, and may go on."""
         conversation = self._conversation
+        if self.unsaid:
+            last = b"".join([last[:-_READY_SIZE], *self.unsaid, last[-_READY_SIZE:]])
+            self.unsaid.clear()
         conversation.client.write(last)
         conversation.phase = Phase.IDLE
         conversation.leasing.let_go()
@@ -264,7 +271,8 @@ class Endings:
         needed = conversation.leasing.lost(server)
         message = f"server connection was lost: {reason}"
         if needed or self._fatal or conversation.phase in (Phase.OPEN, Phase.COPYING):
-            farewell = b"" if told else backend.error_response("FATAL", "08006", message)
+            torn = conversation.turn is not None and conversation.turn.began  # on another server
+            farewell = b"" if told or torn else backend.error_response("FATAL", "08006", message)
             conversation.client.hang_up(message, farewell)
         elif conversation.phase is Phase.BUSY:
             conversation.phase = Phase.IDLE

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from pgbeam_core.errors import PgBeamError, ServerRefused, UpstreamUnavailable
+from pgbeam_core.errors import PasswordNeeded, PgBeamError, ServerRefused, UpstreamUnavailable
 from pgbeam_core.leases import Lease, Server
 from pgbeam_core.query import Kind, Query, Refusal, Statement, Target
 from pgbeam_core.session import outcome
@@ -142,7 +142,7 @@ class Leasing:
                 lease.server.pause()
 
     def _no_server(self, queries: list[Query], error: BaseException) -> None:
-        """No lease was to be had: the query fails, the session lives."""
+        """No lease was to be had: the query fails. The session lives, unless there is none to be had any more."""
         if isinstance(error, ServerRefused):
             refusal = Refusal(*outcome.error_of(error.frame))
         elif isinstance(error, PgBeamError):
@@ -153,7 +153,11 @@ class Leasing:
             refusal = Refusal("08006", "could not get a server connection")
         self._come_home()
         self._conversation.drop_batch()
-        self._conversation.questions.refuse(queries, "pgbeam", refusal)
+        if _for_good(error):
+            # An ERROR for each query to come would keep the session in the client's own pool.
+            self._conversation.questions.end(queries, refusal)
+        else:
+            self._conversation.questions.refuse(queries, "pgbeam", refusal)
 
     # Giving it back.
 
@@ -259,6 +263,13 @@ class Leasing:
                 one.server.state.add("session")  # whatever its functions and triggers have left there
             self.give_back(one)
         self._home = None
+
+
+def _for_good(error: BaseException) -> bool:
+    """Whether nothing but a new login of the client can bring a server."""
+    if isinstance(error, ServerRefused):
+        return error.sqlstate[:2] == "28" or error.sqlstate == "3D000"
+    return isinstance(error, PasswordNeeded)
 
 
 def _begins(statement: Statement) -> bool:

@@ -110,6 +110,13 @@ class ServerStatements:
         self.size = 0
         return names
 
+    def outdated(self, key: Key) -> None:
+        """What it has prepared of that may not be what a Parse would make of it now."""
+        if key in self.named:
+            self.stale.append(self._drop(key))
+        if self.unnamed == key:
+            self.unnamed = None
+
     def clear(self) -> None:
         """The server has dropped them all (DISCARD ALL, DEALLOCATE ALL)."""
         self.named.clear()

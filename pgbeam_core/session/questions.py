@@ -139,6 +139,14 @@ class Questions:
         notices = conversation.report(query, outcome.answered(query, plugin, answer, conversation.world.now()))
         conversation.client.write(said + notices + conversation.ready())
 
+    def end(self, queries: list[Query], refusal: Refusal) -> None:
+        """An error of PgBeam's own, and the end of the session."""
+        conversation = self._conversation
+        now = conversation.world.now()
+        for query in queries:
+            conversation.report(query, outcome.refused(query, "pgbeam", refusal, now))
+        conversation.client.hang_up(refusal.message, outcome.refusal_frame(refusal, "FATAL"))
+
     def refuse(self, queries: list[Query], source: str, refusal: Refusal) -> None:
         """An error of PgBeam's own, in place of the reply to this request."""
         conversation = self._conversation

@@ -22,6 +22,7 @@ from typing import Protocol
 
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.query import SMALL_BYTES
+from pgbeam_core.session import outdated
 from pgbeam_core.session.turns import BIND, COMPLETE, FOLLOWS, FREE, TO_THE_END, Form, Turn, in_clients_words
 
 _HEADER = Struct("!BI")
@@ -40,7 +41,6 @@ _ROWS_PER_FRAME = 32
 """Rows and COPY data are passed over so much faster than other frames."""
 _MOST_ROWS = 8192
 """Rows that are passed over before anybody looks how many there have been."""
-_STALE_PLAN = b"\x00C0A000\x00Mcached plan must not change result type\x00"
 
 
 class OutOfTurn(ProtocolViolation):
@@ -55,6 +55,12 @@ class Asynchronous(Protocol):
 
     def unasked(self, tag: int, frame: bytes) -> None:
         """A frame outside any turn: S, A or N, or the E with which a server says goodbye."""
+
+    def notified(self, frame: bytes) -> bool:
+        """A NotificationResponse came in a turn: was it told to somebody else than the owner of that turn?"""
+
+    def told_later(self) -> None:
+        """A turn is over; parameters that changed in a turn of PgBeam's own can be told to whom they concern."""
 
 
 class ReplyQueue:
@@ -303,8 +309,12 @@ class ReplyQueue:
             self._outside(tag, data[position:end])
             return end
         turn = self.turns[0]
-        if tag == _NOTICE or tag == _NOTIFICATION:
+        if tag == _NOTICE:
             return start
+        if tag == _NOTIFICATION:
+            if not self._aside.notified(data[position:end]):
+                return start
+            return self._skip(turn, data, start, position, end)
         if tag == _STATUS:
             return self._parameter(turn, data, start, position, end)
         if tag == _READY:
@@ -349,22 +359,20 @@ class ReplyQueue:
 
     def _finish(self, turn: Turn, data: bytes, start: int, position: int, end: int) -> None:
         if end - position != 6 or data[end - 1] not in _STATUSES:
-            raise OutOfTurn("server sent a malformed ReadyForQuery")
+            raise OutOfTurn("server was ready in a state that there is not")
         if turn.script is not None:
             start = self._say(turn, data, start, position)
         if (turn.script or turn.script is None) and not self._complete(turn):
             raise OutOfTurn("server was ready before its reply was complete")
         if not turn.ended:
             raise OutOfTurn("server was ready before it was asked")
-        status = data[end - 1 : end]
-        if end - position != 6 or status not in b"ITE":
-            raise OutOfTurn("server was ready in a state that there is not")
         if start < position:
             turn.deliver(data[start:position])
         self._left -= _OF_A_TURN
         self.turns.popleft()
         self.held = False
-        self.status = status
+        self.status = data[end - 1 : end]
+        self._aside.told_later()
         turn.owner.turn_over(turn, data[position:end])
 
     @staticmethod
@@ -431,7 +439,8 @@ class ReplyQueue:
         """The server skips to the next Sync: of the script nothing is owed any more."""
         assert turn.script is not None
         if turn.again is not None:
-            if _STALE_PLAN in data[position:end] and turn.script and turn.script[0].ends == BIND.ends:
+            if turn.script and turn.script[0].ends == BIND.ends and outdated.may_be(data[position:end]):
+                turn.refused = data[position:end]
                 if start < position:
                     turn.deliver(data[start:position])
                 turn.script.clear()

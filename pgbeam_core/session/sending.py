@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pgbeam_core.query import Kind, Query, Statement
-from pgbeam_core.session import inspection, settings, turns
+from pgbeam_core.session import inspection, outdated, settings
 from pgbeam_core.session.effects import resets_name
 from pgbeam_core.session.extended import FLUSH, SYNC, Plan
 from pgbeam_core.session.prepared import Key, ServerStatements
@@ -118,14 +118,26 @@ class Sender:
     def again(self, plan: Plan, turn: Turn) -> None:
         """Tables changed behind the server's back: have it plan the statements anew. The client has seen no byte
         but ParseComplete."""
-        closing = [frontend.Close(frontend.STATEMENT, name).to_bytes() for name in self._server.statements.forget()]
-        self._server.statements.unnamed = None
+        for step in plan.steps:
+            if step.prepared is not None:
+                self._server.statements.outdated(step.prepared.key)
+        if turn.refused is not None and outdated.is_stale_plan(turn.refused):
+            self._conversation.world.outdated()
         writer = self._rewriter(self._server.statements, alone=False)
         writer.parses_said = True
         writer.write(plan)
         turn.again, turn.stale, turn.error = None, False, None
-        turn.script = deque([turns.CLOSE_UNSEEN] * len(closing) + writer.script)
-        self.send(turn, b"".join(closing + writer.out))
+        turn.script = deque(writer.script)
+        self.send(turn, b"".join(writer.out))
+
+    def doubt(self, error: bytes, queries: list[Query]) -> None:
+        """Statements ended in that error, perhaps because tables are not what they were when the server parsed them."""
+        if not outdated.may_be(error):
+            return
+        if outdated.is_stale_plan(error):
+            self._conversation.world.outdated()
+        for query in queries:
+            self._server.statements.outdated((query.statement.text, query.types))
 
     def more(self, plan: Plan, queries: list[Query]) -> None:
         """A further part of a request that is under way."""

@@ -173,6 +173,7 @@ class Turn:
         "prefix",
         "queries",
         "ready",
+        "refused",
         "reported",
         "resets_name",
         "said",
@@ -223,6 +224,8 @@ class Turn:
         """The command tags of the statements completed so far."""
         self.error: bytes | None = None
         """The last ErrorResponse."""
+        self.refused: bytes | None = None
+        """The error that says so."""
         self.again: Callable[[Turn], None] | None = None
         """Sends the request anew, if all that went wrong is that the server's plan of a statement was out of date."""
         self.shared = False

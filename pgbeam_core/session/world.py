@@ -111,5 +111,8 @@ class World(Protocol):
     def later(self, call: Callable[[], None]) -> Any:
         """Call it in the next iteration of the loop, when others have had their turn. What it gives has `cancel`."""
 
+    def outdated(self) -> None:
+        """Tables were changed past PgBeam: what servers have prepared is parsed anew when a client parses it."""
+
     def leave(self, session: Session, database: str) -> None:
         """PostgreSQL wants nobody in that database: close the idle servers there."""

@@ -64,7 +64,8 @@ class FakePostgres(Factory):
         if sql == QUESTION.decode():
             if self.oids is None:
                 return error("42883", "function pg_catalog.pg_stat_get_activity(integer) does not exist")
-            return table(["role", "effective", "database", "recovering"], [[*map(str, self.oids), self.recovering]])
+            columns = ["role", "effective", "database", "recovering", "template"]
+            return table(columns, [[*map(str, self.oids), self.recovering, "f"]])
         self.asked.append(sql)
         told = self.answers.get(sql.strip())
         if callable(told):

@@ -340,11 +340,25 @@ def _report(severity: str, sqlstate: str, message: str, detail: str | None, hint
     return {code: value for code, value in given.items() if value is not None}
 
 
+_SOURCES = {
+    ("0A000", "cached plan must not change result type"): ("plancache.c", "RevalidateCachedQuery"),
+    ("42704", "unrecognized configuration parameter"): ("guc.c", "find_option"),
+    ("42P05", "prepared statement "): ("prepare.c", "StorePreparedStatement"),
+    ("57014", "canceling statement due to user request"): ("postgres.c", "ProcessInterrupts"),
+    ("57P01", "terminating connection due to administrator command"): ("postgres.c", "ProcessInterrupts"),
+}
+"""Where PostgreSQL has its words of errors that PgBeam says in its place: some drivers go by the routine."""
+
+
 def error_response(
     severity: str, sqlstate: str, message: str, detail: str | None = None, hint: str | None = None
 ) -> bytes:
     """An ErrorResponse frame. `severity`: ERROR, FATAL or PANIC."""
-    return ErrorResponse(_report(severity, sqlstate, message, detail, hint)).to_bytes()
+    fields = _report(severity, sqlstate, message, detail, hint)
+    for (code, words), (file, routine) in _SOURCES.items():
+        if code == sqlstate and message.startswith(words):
+            fields.update(F=file, R=routine)
+    return ErrorResponse(fields).to_bytes()
 
 
 def notice_response(

@@ -274,6 +274,10 @@ class Stage:
         """See World."""
         return self.clock.callLater(0, call)
 
+    def outdated(self) -> None:
+        """See World."""
+        self.epoch += 1
+
     def leave(self, _session: Session, database: str) -> None:
         """See World."""
         self.left.append(database)

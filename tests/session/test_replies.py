@@ -86,6 +86,12 @@ class Aside:
     def unasked(self, tag: int, frame: bytes) -> None:
         self.frames.append(frame)
 
+    def notified(self, frame: bytes) -> bool:
+        return False
+
+    def told_later(self) -> None:
+        pass
+
 
 def queue(
     *scripts: list[Owed] | None, aside: Aside | None = None, ended: bool = True

@@ -80,6 +80,7 @@ class Pools:
                 pool.clients[session.identity] = left
             else:
                 pool.clients.pop(session.identity, None)
+                pool.client_left(session.identity)
 
     @hookimpl
     def stats(self) -> Mapping[str, Any]:

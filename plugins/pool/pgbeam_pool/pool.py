@@ -28,6 +28,9 @@ from pgbeam_pool.sharing import DEPTH, Sharing
 from pgbeam_pool.waiting import Waiter
 
 BREAKER_OPEN = "upstream unavailable (circuit breaker open)"
+_TEMPLATE = "PostgreSQL copies a template database only while nobody is connected to it"
+LEFT_FOR_S = 10.0
+"""Seconds for which no server is kept idle in a database that is to be dropped or copied: PostgreSQL waits for 5."""
 SPARE = 10
 """Idle servers of one identity that logins may pile up."""
 _NO_ROOM = "53300"
@@ -65,6 +68,8 @@ class TargetPool:
         self._sharing = Sharing()
         self._of_logins: set[Server] = set()
         """Servers that a client's login has opened, and that have not come back since."""
+        self._left: dict[str, float] = {}
+        """Databases that a statement wants nobody in → until when."""
         self._closed: str | None = None
         self._needs_client: set[Identity] = set()
         """Identities whose servers ask for a password: only a client's login opens one."""
@@ -272,6 +277,8 @@ class TargetPool:
         server.used_at = self._clock.seconds()
         if server.status != b"I" or server.owed:
             server.close("given back in the middle of a transaction")
+        elif self._left and self._is_left(server):
+            server.close(f'nobody may be in database "{server.identity.database}"')
         elif self._closed is not None or self._expires.get(server, server.used_at) < server.used_at:
             server.close(self._closed or "older than max_lifetime_s")
         else:
@@ -291,6 +298,12 @@ class TargetPool:
         if server.alive:
             if self._closed is not None:
                 server.close(self._closed)
+                return
+            if self._left and self._is_left(server):
+                server.close(f'nobody may be in database "{server.identity.database}"')
+                return
+            if server.in_template and not self._has_clients(server.identity.database):
+                server.close(_TEMPLATE)
                 return
             self.idle.setdefault(server.identity, []).append(server)
             if server in self._of_logins:
@@ -372,11 +385,30 @@ class TargetPool:
         return oldest is not None
 
     def leave(self, database: str) -> None:
-        """Close the idle servers in that database."""
+        """Close the idle servers in that database, and for a while those that come back."""
+        self._left[database] = self._clock.seconds() + LEFT_FOR_S
         for identity, idle in list(self.idle.items()):
             if identity.database == database:
                 for server in list(idle):
                     server.close(f'nobody may be in database "{database}"')
+
+    def _is_left(self, server: Server) -> bool:
+        until = self._left.get(server.identity.database)
+        if until is not None and until < self._clock.seconds():
+            del self._left[server.identity.database]
+            return False
+        return until is not None
+
+    def _has_clients(self, database: str) -> bool:
+        return any(identity.database == database for identity in self.clients)
+
+    def client_left(self, identity: Identity) -> None:
+        """A client has hung up: where it was the last in a template database, nobody is in the way of a copy now."""
+        if not self._has_clients(identity.database):
+            for servers in list(self.idle.values()):
+                for server in list(servers):
+                    if server.in_template and server.identity.database == identity.database:
+                        server.close(_TEMPLATE)
 
     def close_all_idle(self, reason: str) -> None:
         """Close every idle server."""

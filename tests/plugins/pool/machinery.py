@@ -24,6 +24,7 @@ class FakeServer:
         self.identity = identity
         self.opened_at = self.used_at = now
         self.reproducible = reproducible
+        self.in_template = False
         self.alive = True
         self.sharers = 0
         self.status = b"I"

@@ -1,0 +1,22 @@
+"""Errors by which a server tells that tables are not what they were when a statement was prepared.
+
+PostgreSQL analyses a prepared statement anew when its tables have changed, and keeps the types of its parameters and
+of its result: what a Parse would make of the same text may well do where the prepared one fails.
+"""
+
+from __future__ import annotations
+
+_FEATURE, _CLASS = b"\x00C0A000\x00", b"\x00C42"
+_PERMISSION = b"\x00C42501\x00"
+_ROUTINE = b"\x00RRevalidateCachedQuery\x00"
+_ENGLISH = b"\x00Mcached plan must not change result type\x00"
+
+
+def is_stale_plan(error: bytes) -> bool:
+    """Whether the result of a prepared statement would have other columns than it had, in whatever language."""
+    return _FEATURE in error and (_ROUTINE in error or _ENGLISH in error)
+
+
+def may_be(error: bytes) -> bool:
+    """Whether the text might mean something else if it were parsed now: names, types or operators were not found."""
+    return (_CLASS in error and _PERMISSION not in error) or is_stale_plan(error)
