@@ -139,9 +139,7 @@ class Conversation:
         try:
             while not self.client_is_full:
                 if not self._inbox.holds:
-                    if self._batch:
-                        self.world.unfinished.met(self._go_ahead)
-                        self.world.unfinished.begin(self._go_ahead)
+                    self._mind_the_batch()
                     return
                 if pace.over(acted=not self._batch):
                     return
@@ -155,6 +153,7 @@ class Conversation:
                     continue
                 frame = self._inbox.take()
                 if frame is None:
+                    self._mind_the_batch()
                     return
                 self._message(frame)
         finally:
@@ -175,6 +174,11 @@ class Conversation:
 
     def _too_far_ahead(self) -> bool:
         return self.turn is not None and self.pace.too_far(self.turn)
+
+    def _mind_the_batch(self) -> None:
+        """What is held back is not held back for long; a message that is still growing is waited for."""
+        if self._batch and not self._inbox.holds:
+            self.world.unfinished.begin(self._go_ahead)
 
     def _go_ahead(self) -> None:
         """The client has paused in the middle of a request: PostgreSQL would have begun with what is there."""
