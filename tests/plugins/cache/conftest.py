@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.plugins.cache.worlds import World
-from tests.postgres.conftest import beam, cluster, clusters, fresh_shop  # noqa: F401 -- fixtures
+from tests.postgres.conftest import beam, cluster, clusters, fresh_shop, shared_beam  # noqa: F401 -- fixtures
 
 
 @pytest.fixture
