@@ -8,12 +8,14 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from pgbeam_core.beam import RIGHTS_AGE
 from pgbeam_core.errors import IdentityChanged, UpstreamUnavailable
 from pgbeam_core.identities import HELD_FOR, Identities
 from pgbeam_core.leases import Identity
 from pgbeam_core.net import transport
 from pgbeam_core.net.opening import Opener
 from pgbeam_core.query import Target
+from pgbeam_core.testing import Rehearsal
 from pgbeam_core.testing.chunks import whole
 from pgbeam_core.testing.fake_postgres import FakePostgres
 from pgbeam_core.testing.wires import Wires
@@ -151,3 +153,16 @@ def test_a_physical_replica_must_agree_with_the_primary(monkeypatch: pytest.Monk
     place = Place(monkeypatch, REPLICA)
     place.fake.recovering = "t"
     assert place.open(FULL).sqlstate == "28000"
+
+
+def test_what_servers_keep_is_doubted_once_a_minute() -> None:
+    """Roles and rights that change past PgBeam hold for statements that servers keep prepared, and for roles told."""
+    with Rehearsal({}) as rehearsal:
+        beam = rehearsal.beam
+        beam.start()
+        before = beam.epoch, beam.definitions
+        rehearsal.advance(RIGHTS_AGE + 1, step=10)
+        assert (beam.epoch, beam.definitions) == (before[0] + 1, before[1])
+        beam.stop()
+        rehearsal.advance(RIGHTS_AGE + 1, step=10)
+        assert beam.epoch == before[0] + 1

@@ -20,12 +20,11 @@ def booked(visit: Visit, statement: Statement, note: Note, result: Result, *, ru
     if not run:
         return
     effect = note.effect
-    catalog = visit.survey.peek()
     if effect is None:
         # Should the latest one be outdated, everything is booked when that is found out.
         effect = effect_of(statement, visit.survey.latest)
     elif effect.unseen:
-        effect = effect_of(statement, catalog)
+        effect = effect_of(statement, visit.survey.peek())
     if error is None:
         if effect is not None:
             visit.wrote(effect, committed=result.committed)

@@ -16,12 +16,13 @@ from tests.postgres.wireclient import Frame, WireClient, error_fields
 
 TWIN = "twin"
 ROLE = "twins_other"
+THIRD = "twins_third"
 CACHE = "/* @pgbeam:cache */ "
 
 _DEFINITIONS = f"""
 DROP SCHEMA IF EXISTS b CASCADE;
 CREATE SCHEMA b AUTHORIZATION app;
-GRANT USAGE ON SCHEMA public, b TO {ROLE};
+GRANT USAGE ON SCHEMA public, b TO {ROLE}, {THIRD};
 SET ROLE app;
 CREATE TABLE public.t (v text);
 CREATE TABLE b.t (v text);
@@ -30,14 +31,28 @@ ALTER TABLE docs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE docs FORCE ROW LEVEL SECURITY;
 CREATE POLICY own ON docs USING (owner = current_user OR owner = current_setting('app.tenant', true));
 GRANT SELECT ON ALL TABLES IN SCHEMA public, b TO {ROLE};
+GRANT SELECT ON docs TO {THIRD};
 CREATE FUNCTION public.path() RETURNS text LANGUAGE sql AS $$SELECT set_config('search_path', 'b', false)$$;
 CREATE PROCEDURE public.write() LANGUAGE sql AS $$INSERT INTO public.t VALUES ('by a procedure')$$;
+CREATE FUNCTION public.writer() RETURNS text LANGUAGE sql AS $$
+    UPDATE public.t SET v = 'by a function' RETURNING 'written' $$;
+CREATE PROCEDURE public.fails() LANGUAGE plpgsql AS $$
+    BEGIN UPDATE public.t SET v = 'before a commit'; COMMIT; PERFORM 1 / 0; END $$;
+CREATE FUNCTION public.noted() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN UPDATE b.t SET v = 'by a trigger'; RETURN NULL; END $$;
+CREATE TABLE public.watched (id int);
+CREATE TABLE public.parent (id int PRIMARY KEY);
+CREATE TABLE public.kids (id int REFERENCES public.parent ON DELETE CASCADE ON UPDATE CASCADE);
+CREATE FUNCTION public.label(text) RETURNS text LANGUAGE sql IMMUTABLE AS $$SELECT 'a ' || $1$$;
+CREATE VIEW public.labelled AS SELECT public.label(v) FROM public.t;
 CREATE VIEW public.both_t AS SELECT v FROM public.t UNION ALL SELECT v FROM b.t;
 RESET ROLE;
 """
 _FRESH = f"""
 DO $$ BEGIN
-    DELETE FROM public.t; DELETE FROM b.t;
+    DELETE FROM public.t; DELETE FROM b.t; DELETE FROM public.parent; DELETE FROM public.watched;
+    INSERT INTO public.parent VALUES (1), (2); INSERT INTO public.kids VALUES (1), (2);
+    DROP TRIGGER IF EXISTS noted ON public.watched;
     INSERT INTO public.t VALUES ('public'); INSERT INTO b.t VALUES ('b');
     SET LOCAL row_security = off; DELETE FROM docs;
     INSERT INTO docs VALUES ('app', 'app''s café'), ('{ROLE}', 'others'), ('a', 'A'), ('b', 'B');
@@ -47,6 +62,8 @@ READS = (
     "SELECT v FROM t ORDER BY v",
     "SELECT * FROM public.both_t ORDER BY v",
     "SELECT body FROM public.docs ORDER BY body",
+    "SELECT id FROM public.kids ORDER BY id",
+    "SELECT * FROM public.labelled",
     "SELECT timestamptz '2024-03-01 00:00+00', 0.1::float8 / 3, '\\x00ff'::bytea, interval '1 day 2 hours'",
 )
 _SETTINGS = (
@@ -95,6 +112,34 @@ _WRITES = (
     "MERGE INTO public.t USING (VALUES (1)) AS x ON true WHEN MATCHED THEN UPDATE SET v = 'merged'",
     "CALL public.write()",
     "UPDATE public.docs SET body = body || '!'",
+    "SELECT public.writer()",
+    "CALL public.fails()",
+    "DO $$ BEGIN UPDATE b.t SET v = 'before a commit'; COMMIT; PERFORM 1 / 0; END $$",
+    "DO $$ BEGIN UPDATE b.t SET v = 'in a block'; END $$",
+    "INSERT INTO public.watched VALUES (1)",
+    "DELETE FROM public.parent WHERE id = 1",
+    "UPDATE public.parent SET id = id + 10",
+    "PREPARE w AS UPDATE public.t SET v = 'by execute'",
+    "EXECUTE w",
+    "EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) UPDATE b.t SET v = 'explained'",
+)
+# None locks a table that the other one reads: nobody here can wait.
+_CHANGES = (
+    "CREATE TRIGGER noted AFTER INSERT ON public.watched EXECUTE FUNCTION public.noted()",
+    "DROP TRIGGER IF EXISTS noted ON public.watched",
+    "CREATE OR REPLACE FUNCTION public.label(text) RETURNS text LANGUAGE sql IMMUTABLE AS $$SELECT 'b ' || $1$$",
+    "CREATE OR REPLACE FUNCTION public.label(text) RETURNS text LANGUAGE sql IMMUTABLE AS $$SELECT 'a ' || $1$$",
+    f"GRANT SELECT ON public.t TO {ROLE}",
+    f"REVOKE SELECT ON public.t FROM {ROLE}",
+    f"REVOKE SELECT ON public.docs FROM {ROLE}",
+    f"GRANT SELECT ON public.docs TO {ROLE}",
+    "CREATE TABLE public.passing (id int REFERENCES public.parent ON DELETE CASCADE)",
+    "DROP TABLE IF EXISTS public.passing",
+)
+SWAP = "swap the names of two roles"
+_SWAPPED = (
+    f"ALTER ROLE {ROLE} RENAME TO twins_nobody; ALTER ROLE {THIRD} RENAME TO {ROLE};"
+    f" ALTER ROLE twins_nobody RENAME TO {THIRD}"
 )
 
 
@@ -119,7 +164,9 @@ def _steps(who: int, *kinds: tuple[str, ...]) -> st.SearchStrategy[Step]:
 
 # One only reads: two that write would have to wait for each other, and nobody here can wait.
 STEPS = st.lists(
-    _steps(0, _SETTINGS, _TRANSACTIONS, _STATE, _WRITES) | _steps(1, _SETTINGS, _TRANSACTIONS, _STATE),
+    _steps(0, _SETTINGS, _TRANSACTIONS, _STATE, _WRITES, _CHANGES)
+    | st.just(Step(0, SWAP, simple=True))
+    | _steps(1, _SETTINGS, _TRANSACTIONS, _STATE),
     min_size=20,
     max_size=40,
 )
@@ -128,8 +175,8 @@ STEPS = st.lists(
 def prepare(cluster: Cluster) -> None:
     """Make the twins' database, and the same tables in both."""
     with cluster.connect(database="postgres") as boss:
-        boss.execute(f"CREATE ROLE {ROLE} LOGIN")
-        boss.execute(f"GRANT {ROLE} TO app")
+        boss.execute(f"CREATE ROLE {ROLE} LOGIN; CREATE ROLE {THIRD} LOGIN")
+        boss.execute(f"GRANT {ROLE}, {THIRD} TO app")
         boss.execute(f"CREATE DATABASE {TWIN} TEMPLATE template0 OWNER app")
     for database in ("shop", TWIN):
         with cluster.connect(database=database) as boss:
@@ -142,8 +189,8 @@ def tidy(cluster: Cluster) -> None:
     with cluster.connect() as boss:
         boss.execute(f"DROP DATABASE {TWIN} WITH (FORCE)")
         boss.execute("DROP SCHEMA b CASCADE")
-        boss.execute(f"DROP OWNED BY {ROLE}")
-        boss.execute(f"DROP ROLE {ROLE}")
+        boss.execute(f"DROP OWNED BY {ROLE}, {THIRD}")
+        boss.execute(f"DROP ROLE {ROLE}, {THIRD}")
 
 
 def fill(place: Direct, database: str) -> None:
@@ -163,19 +210,32 @@ class Pairs:
         for each, database in ((place, "shop"), (direct, TWIN)):
             fill(each, database)
         self.hits = 0
+        self._boss = place.wire("boss", "shop")
 
     def close(self) -> None:
         """Send them away."""
+        self._boss.close()
         for pair in self._pairs:
             for one in pair:
                 one.close()
 
     def both(self, step: Step) -> tuple[list[Frame], list[Frame]]:
         """What the client is told, and what its twin is."""
+        if step.sql == SWAP:
+            return self._swap()
         client, twin = self._pairs[step.who]
         said = _ask(client, step)
         self.hits += any(frame.tag == b"N" and b"cache=hit" in frame.body for frame in said)
         return told(said), told(_ask(twin, step))
+
+    def _swap(self) -> tuple[list[Frame], list[Frame]]:
+        """Roles are the same in both databases. Nobody is one of them meanwhile: direct, whoever is one stays it."""
+        for pair in self._pairs:
+            for one in pair:
+                for sql in ("ROLLBACK", "RESET SESSION AUTHORIZATION", "RESET ROLE"):
+                    one.ask(frames.query(sql))
+        assert not errors(self._boss.ask(frames.query(_SWAPPED)))
+        return [], []
 
 
 def _ask(one: WireClient, step: Step) -> list[Frame]:
