@@ -159,6 +159,11 @@ def _reason_of_kind(statement: Statement) -> str:
     return "unknown" if kind is Kind.UNKNOWN else "utility"
 
 
+def _is_pure(statement: Statement, catalog: Catalog) -> bool:
+    """Whether the code of users that it runs does nothing but compute."""
+    return statement.reads and catalog.is_pure(statement) and not catalog.reading(statement.relations).changing
+
+
 def effect_of(statement: Statement, catalog: Catalog | None = None) -> Effect | None:
     """What it does to remembered replies; None for nothing. A catalog tells what code of users may do.
 
@@ -170,7 +175,7 @@ def effect_of(statement: Statement, catalog: Catalog | None = None) -> Effect | 
         writes = unseen = bool(statement.functions) and statement.calls_unknown
     else:
         writes = any(catalog.may_write(part) for part in parts)
-        unseen = writes or any(catalog.runs_code(part) for part in parts)
+        unseen = writes or any(catalog.runs_code(part) and not _is_pure(part, catalog) for part in parts)
     if not (statement.writes or statement.writes_unknown or unseen or runs):
         return None
     return Effect(
