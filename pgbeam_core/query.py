@@ -56,6 +56,9 @@ class Kind(enum.StrEnum):
     UNKNOWN = "unknown"
 
 
+_ABOUT_STATEMENTS = frozenset({Kind.PREPARE, Kind.EXECUTE, Kind.DEALLOCATE, Kind.EXPLAIN, Kind.DDL})
+
+
 @dataclass(slots=True, frozen=True)
 class Annotation:
     """One `/* @pgbeam:name key=value word */`; a word without a value has the value None. Keys are lower case."""
@@ -203,6 +206,13 @@ class Statement:
 
         self.named_shape = shape_of(self.text, understood=self.kind is not Kind.UNKNOWN)
         return self.named_shape
+
+    @property
+    def speaks_of(self) -> bytes | None:
+        """The prepared statement that its SQL is about, by name."""
+        if self.subject is None or self.kind not in _ABOUT_STATEMENTS:
+            return None
+        return self.subject.encode("utf-8", "surrogateescape")
 
     @property
     def annotated(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.query import Answer, Statement
+from pgbeam_core.query import Answer, Kind, Statement
 from pgbeam_core.session import local
 from pgbeam_core.session.prepared import Prepared
 from pgbeam_core.wire import backend, names
@@ -54,10 +54,12 @@ class Step:
     __slots__ = (
         "frame",
         "kind",
+        "lends",
         "local",
         "malformed",
         "max_rows",
         "name",
+        "of_sql",
         "portal",
         "portal_name",
         "prepared",
@@ -79,6 +81,10 @@ class Step:
         self.local = False
         """About a statement that PgBeam answers itself."""
         self.malformed = False
+        self.of_sql = False
+        """A Parse under a name that PREPARE has taken."""
+        self.lends: tuple[bytes, Prepared] | None = None
+        """The statement of the protocol that its SQL speaks of, and the client's name for it."""
         self.twice = False
         """A Parse under a name that is taken."""
         self.starts = False
@@ -93,7 +99,17 @@ _PASSED = frozenset((FLUSH, SYNC))
 class Plan:
     """A request of the extended protocol, or a part of one, read. `earlier` is the part before."""
 
-    __slots__ = ("executions", "needs_description", "needs_server", "new_portals", "new_statements", "request", "steps")
+    __slots__ = (
+        "executions",
+        "lends",
+        "needs_description",
+        "needs_server",
+        "new_of_sql",
+        "new_portals",
+        "new_statements",
+        "request",
+        "steps",
+    )
 
     def __init__(self, earlier: Plan | None = None) -> None:
         self.steps: list[Step] = []
@@ -107,6 +123,10 @@ class Plan:
         self.request: object = object() if earlier is None else earlier.request
         self.new_statements: dict[bytes, Prepared | None] = {} if earlier is None else earlier.new_statements
         self.new_portals: dict[bytes, Portal | None] = {} if earlier is None else earlier.new_portals
+        self.new_of_sql: dict[bytes, bool] = {} if earlier is None else earlier.new_of_sql
+        """Names that PREPARE takes, or DEALLOCATE frees."""
+        self.lends = False
+        """Some of its SQL speaks of statements that the client has made by the protocol."""
 
     def read(self, frames: Sequence[bytes], book: Book, lookup: Lookup) -> Plan:
         """Take in the messages of a request. A malformed one is left for the server to judge."""
@@ -136,8 +156,29 @@ class Plan:
         step.twice = there is not None
         step.prepared = there or Prepared(name, lookup(text), step.frame[types_at:])
         step.local = local.is_local(step.prepared.statement)
-        if not step.twice and name not in book.of_sql:
+        step.of_sql = self.new_of_sql.get(name, name in book.of_sql)
+        if not (step.twice or step.of_sql):
             self.new_statements[name] = step.prepared
+        self._speaks(step, step.prepared, book)
+
+    def _speaks(self, step: Step, prepared: Prepared | None, book: Book) -> None:
+        """SQL that speaks of a statement of the protocol finds it only under the client's own name."""
+        if prepared is None or (name := prepared.statement.speaks_of) is None:
+            return
+        spoken_of = self._statement(name, book)
+        if spoken_of is not None:
+            step.lends, self.lends = (name, spoken_of), True
+
+    def _executed(self, statement: Statement, book: Book) -> None:
+        """What comes behind it in the request is there only if it succeeds."""
+        name = statement.speaks_of
+        if statement.kind is Kind.PREPARE and name is not None:
+            self.new_of_sql[name] = True
+        elif statement.kind is Kind.DEALLOCATE:
+            known = [*book.statements, *self.new_statements, *book.of_sql, *self.new_of_sql]
+            for each in [name] if name is not None else known:
+                if each:
+                    self.new_statements[each], self.new_of_sql[each] = None, False
 
     def _bind(self, step: Step, book: Book, _lookup: Lookup) -> None:
         portal, name, _ = names.bind_names(step.frame)
@@ -148,6 +189,7 @@ class Plan:
             step.local = local.is_local(step.prepared.statement)
         else:
             self.new_portals[portal] = None
+        self._speaks(step, step.prepared, book)
 
     def _describe(self, step: Step, book: Book, _lookup: Lookup) -> None:
         self.needs_description = True
@@ -157,6 +199,7 @@ class Plan:
         else:
             step.portal = self._portal(step.name, book)
             step.prepared = step.portal.prepared if step.portal is not None else None
+        self._speaks(step, step.prepared, book)
         step.local = step.prepared is not None and local.is_local(step.prepared.statement)
 
     def _execute(self, step: Step, book: Book, _lookup: Lookup) -> None:
@@ -169,13 +212,16 @@ class Plan:
         if not step.local and not step.portal.started:
             step.starts = True
             self.executions.append(step)
+            self._speaks(step, step.prepared, book)
+            if step.prepared.statement.has_effects:
+                self._executed(step.prepared.statement, book)
         step.portal.started = True
 
     def _close(self, step: Step, book: Book, _lookup: Lookup) -> None:
         step.kind, step.name = names.describe_target(step.frame)
         if step.kind == STATEMENT:
             step.prepared = self._statement(step.name, book)
-            self.new_statements[step.name] = None
+            self.new_statements[step.name], self.new_of_sql[step.name] = None, False
         else:
             step.portal = self._portal(step.name, book)
             step.local = step.portal is not None and local.is_local(step.portal.prepared.statement)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.query import Statement
+from pgbeam_core.query import Kind, Statement
 from pgbeam_core.session import extended, local, turns
 from pgbeam_core.session.extended import Book, Plan, Portal, Step
 from pgbeam_core.session.prepared import Key, Prepared, ServerStatements
@@ -60,6 +60,10 @@ class Rewriter:
         self._coming: dict[Key, bytes] = {}
         self._coming_unnamed: Key | None = None
         self._has_coming_unnamed = False
+        self._lent: dict[bytes, Key | None] = {}
+        """Statements that will stand under their client's own name; None for one that will not."""
+        self._all_gone = False
+        """The server will have dropped all that have a name before it gets here."""
         self._binding: _Binding | None = None
         """The last Bind, for the next: batches bind one statement again and again."""
         self.parses_said = False
@@ -73,6 +77,8 @@ class Rewriter:
         self._evict(plan)
         for step in plan.steps:
             try:
+                if step.lends is not None:
+                    self._lend(*step.lends)
                 if step.malformed:
                     self._send(step.frame, Owed(b"123TnCIs"))
                 else:
@@ -102,12 +108,29 @@ class Rewriter:
             for name in held.surplus(needed):
                 self._send(frontend.Close(extended.STATEMENT, name).to_bytes(), turns.CLOSE_UNSEEN)
 
+    def _lend(self, name: bytes, prepared: Prepared) -> None:
+        """SQL that comes next speaks of a statement by its client's name."""
+        held, key = self._held, prepared.key
+        if self._failed or self._is_lent(name) == key:
+            return
+        self._lent[name] = key
+
+        def lent(ok: bool) -> None:
+            if ok:
+                held.lent[name] = key
+
+        self._send(frontend.Close(extended.STATEMENT, name).to_bytes(), turns.CLOSE_UNSEEN)
+        self._send(prepared.parse_frame(name), Owed(b"1", forward=False, effect=lent))
+
+    def _is_lent(self, name: bytes) -> Key | None:
+        return self._lent[name] if name in self._lent else self._held.lent.get(name)
+
     # What a server has to see.
 
     def _parse(self, step: Step) -> None:
         prepared = step.prepared
         assert prepared is not None
-        if step.name in self._book.of_sql:
+        if step.of_sql:
             self._send(step.frame, Owed(b"1"))  # for the server to refuse
             return
         if step.twice:
@@ -125,7 +148,9 @@ class Rewriter:
         """Whether the server would parse it to what it has: not in a failed transaction, nor after tables changed."""
         if self._failed:
             return False
-        return key in self._coming or (key in self._held.named and self._held.epochs.get(key) == self._epoch)
+        if key in self._coming:
+            return True
+        return not self._all_gone and key in self._held.named and self._held.epochs.get(key) == self._epoch
 
     def _parse_twice(self, step: Step) -> None:
         """The client has a statement of that name: the server is made to say so, or what else is wrong."""
@@ -193,7 +218,7 @@ class Rewriter:
         """The name under which the server has it, or will have it when it gets here."""
         if key in self._coming:
             return self._coming[key]
-        name = self._held.named.get(key)
+        name = self._held.named.get(key) if not self._all_gone else None
         if name is not None:
             self._held.named.move_to_end(key)
             return name
@@ -264,6 +289,8 @@ class Rewriter:
             return
         statement = step.prepared.statement
         executed = self._executed
+        if statement.kind is Kind.DEALLOCATE:
+            self._deallocates(statement.speaks_of)
 
         def done(ok: bool) -> None:
             if ok:
@@ -271,8 +298,17 @@ class Rewriter:
 
         self._send(step.frame, Owed(owed.ends, owed.within, effect=done, starts=owed.starts))
 
+    def _deallocates(self, name: bytes | None) -> None:
+        if name is not None:
+            self._lent[name] = None
+            return
+        self._lent.update(dict.fromkeys([*self._lent, *self._held.lent]))
+        self._coming.clear()
+        self._binding = None
+        self._all_gone = True
+
     def _close(self, step: Step) -> None:
-        if step.kind == extended.STATEMENT and step.prepared is not None and step.name not in self._held.lent:
+        if step.kind == extended.STATEMENT and step.prepared is not None and self._is_lent(step.name) is None:
             statements, name = self._book.statements, step.name
 
             def closed(_ok: bool) -> None:
@@ -282,6 +318,7 @@ class Rewriter:
             return
         book, held, name = self._book, self._held, step.name
         if step.kind == extended.STATEMENT:  # one of SQL's PREPARE, or lent to SQL, or none at all
+            self._lent[name] = None
 
             def closed_there(ok: bool) -> None:
                 if ok:

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pgbeam_core.query import Kind, Query, Statement
+from pgbeam_core.query import Query, Statement
 from pgbeam_core.session import inspection, outdated, settings
 from pgbeam_core.session.effects import resets_name
 from pgbeam_core.session.extended import FLUSH, SYNC, Plan
 from pgbeam_core.session.prepared import Key, ServerStatements
 from pgbeam_core.session.rewrite import PROVOKE, Rewriter
 from pgbeam_core.session.turns import FREE, SIMPLE, TO_THE_END, Owed, Turn, say
+from pgbeam_core.session.unattended import Unattended
 from pgbeam_core.wire import frontend
 
 if TYPE_CHECKING:
@@ -21,7 +22,23 @@ if TYPE_CHECKING:
     from pgbeam_core.session.conversation import Conversation
 
 _NONE_HELD = ServerStatements(0)
-_SPEAKS_OF_STATEMENTS = frozenset({Kind.EXECUTE, Kind.DEALLOCATE, Kind.EXPLAIN, Kind.DDL})
+
+
+class Lending(Unattended):
+    """Has a statement parsed under its client's own name. Should that fail, SQL does not find it there."""
+
+    def __init__(self, held: ServerStatements, name: bytes, key: Key) -> None:
+        held.lent[name] = key
+        self._held = held
+        self._name = name
+
+    def turn_over(self, turn: Turn, ready: bytes) -> None:
+        """It stands there, or does not."""
+        if turn.error is not None:
+            self._held.lent.pop(self._name, None)
+
+    def turn_lost(self, turn: Turn, reason: str) -> None:
+        """Nor does anything else."""
 
 
 class Sender:
@@ -266,10 +283,11 @@ class Sender:
         for step in plan.executions:
             assert step.prepared is not None
             statement = step.prepared.statement
-            if not statement.plain:  # a plain one neither speaks of statements nor of databases
-                self._lend(statement)
+            if not statement.plain:
                 self._conversation.leave_databases(statement)
         self.plan = plan
+        if plan.lends:
+            self._server.state.add("prepare")
         if self._writer is None:
             self._writer = self._rewriter(self._server.statements, alone=False)
         self._writer.write(plan)
@@ -279,15 +297,16 @@ class Sender:
         """SQL that speaks of a statement which the client prepared by the protocol finds it under that name."""
         session, server, statements = self._conversation.session, self._server, self._conversation.book.statements
         for part in statement.parts or (statement,):
-            if part.kind not in _SPEAKS_OF_STATEMENTS or part.subject is None or session.status == b"E":
+            name = part.speaks_of
+            if name is None or session.status == b"E":
                 continue
-            name = part.subject.encode("utf-8", "surrogateescape")
             prepared = statements.get(name)
             if prepared is not None and server.statements.lent.get(name) != prepared.key:
                 close = frontend.Close(frontend.STATEMENT, name).to_bytes()
                 frames = close + prepared.parse_frame(name) + frontend.SYNC
-                server.aside(frames, "a statement could not be prepared under its own name")
-                server.statements.lent[name] = prepared.key
+                turn = Turn(Lending(server.statements, name, prepared.key), simple=True)
+                turn.at = FREE
+                server.send(turn, frames)
                 server.state.add("prepare")
 
     def _rewriter(self, held: ServerStatements, *, alone: bool) -> Rewriter:

@@ -84,8 +84,15 @@ def _copy(facts: Facts, fields: Node) -> None:
 
 def _explain(facts: Facts, fields: Node) -> None:
     facts.kind = Kind.EXPLAIN
+    facts.subject = _executed_name(fields)
     if any(_is_on(option["DefElem"]) for option in fields.get("options", ())):
         facts.add_executed(facts_of(fields["query"]))
+
+
+def _executed_name(fields: Node) -> str | None:
+    """The statement that EXPLAIN EXECUTE or CREATE TABLE … AS EXECUTE is about."""
+    name: str | None = fields["query"].get("ExecuteStmt", {}).get("name")
+    return name
 
 
 def _is_on(option: Node) -> bool:
@@ -174,7 +181,7 @@ def _do(facts: Facts, fields: Node) -> None:
 
 def _create_table_as(facts: Facts, fields: Node) -> None:
     facts.add_executed(facts_of(fields["query"]))
-    facts.kind = Kind.DDL
+    facts.kind, facts.subject = Kind.DDL, _executed_name(fields)
     Walk(facts).into(fields["into"])
 
 

@@ -1,0 +1,102 @@
+"""SQL and protocol speak of the same statements: in one request, one name after another."""
+
+from __future__ import annotations
+
+from pgbeam_core.wire import backend
+from tests.session.plugins import code
+from tests.session.stage import (
+    ONE,
+    READY,
+    SYNC,
+    THREE,
+    TWO,
+    Stage,
+    bind,
+    close,
+    done,
+    error,
+    execute,
+    messages,
+    parse,
+    pbe,
+    query,
+    tags,
+)
+
+N = b"n"
+
+
+def test_sql_finds_a_statement_of_its_own_request() -> None:
+    """EXECUTE n behind the Parse of n: the server has it under that name before it is asked."""
+    stage = Stage()
+    stage.send(parse("SELECT 1", N) + pbe("EXECUTE n") + SYNC)
+    sent = messages(stage.sent())
+    assert "".join(chr(frame[0]) for frame in sent) == "PCPPBES"
+    assert sent[2].startswith(parse("SELECT 1", N)[:7])
+    stage.say(ONE + THREE + ONE + ONE + TWO + done() + READY)
+    assert tags(stage.client.take()) == "112CZ"
+
+
+def test_a_bind_behind_deallocate_is_refused() -> None:
+    """The name is gone by then, though PgBeam could still bind what it stood for."""
+    stage = Stage()
+    stage.turn(parse("SELECT 1", N) + SYNC, ONE + READY)
+    stage.sent()
+    stage.send(pbe("DEALLOCATE n") + bind(N) + execute() + SYNC)
+    binds = [frame for frame in messages(stage.sent()) if frame[:1] == b"B"]
+    assert binds[1] == bind(N)
+    stage.say(THREE + ONE + ONE + TWO + done("DEALLOCATE") + error("26000") + READY)
+    got = messages(stage.client.take())
+    assert code(got[-2]) == "26000"
+
+
+def test_a_skipped_deallocate_frees_nothing() -> None:
+    """An error before it: the name stands for what it stood for."""
+    stage = Stage()
+    stage.turn(parse("SELECT 1", N) + SYNC, ONE + READY)
+    stage.send(pbe("SELECT nothing") + pbe("DEALLOCATE n") + SYNC)
+    stage.say(error("42703") + READY)
+    assert N in stage.conversation.book.statements
+
+
+def test_deallocate_all_drops_what_pgbeam_has_named() -> None:
+    """Behind it in the same request nothing is taken for prepared."""
+    stage = Stage()
+    stage.turn(parse("SELECT 1", N) + SYNC, ONE + READY)
+    stage.sent()
+    stage.send(pbe("DEALLOCATE ALL") + parse("SELECT 1", N) + bind(N) + execute() + SYNC)
+    assert tags(stage.sent()) == "PBEPBES"
+    stage.say(ONE + TWO + done("DEALLOCATE ALL") + ONE + TWO + done() + READY)
+    assert tags(stage.client.take()) == "12C12CZ"
+    assert stage.servers[0].statements.named
+
+
+def test_prepare_of_a_taken_name_is_the_servers_to_refuse() -> None:
+    """The server gets the client's statement under its own name, and says what it says direct."""
+    stage = Stage()
+    stage.turn(parse("SELECT 1", N) + SYNC, ONE + READY)
+    stage.sent()
+    stage.send(query("PREPARE n AS SELECT 2"))
+    assert tags(stage.sent()) == "CPSQ"
+    stage.say(THREE + ONE + READY + error("42P05") + READY)
+    assert code(messages(stage.client.take())[0]) == "42P05"
+
+
+def test_a_statement_that_cannot_be_lent_costs_no_server() -> None:
+    """Its table is gone: EXECUTE fails, as direct; the server is well."""
+    stage = Stage()
+    stage.turn(parse("SELECT 1", N) + SYNC, ONE + READY)
+    stage.send(query("EXECUTE n"))
+    stage.say(THREE + error("42P01") + READY + error("26000") + READY)
+    assert stage.servers[0].alive
+    assert N not in stage.servers[0].statements.lent
+
+
+def test_close_of_a_lent_statement_reaches_the_server() -> None:
+    """Else SQL would still find it."""
+    stage = Stage()
+    stage.send(parse("SELECT 1", N) + pbe("EXECUTE n") + close(N) + pbe("EXECUTE n") + SYNC)
+    assert tags(stage.sent()) == "PCPPBECPBES"
+    stage.say(ONE + THREE + ONE + ONE + TWO + done() + THREE + ONE + TWO + error("26000") + READY)
+    got = messages(stage.client.take())
+    assert backend.error_fields(got[-2])["C"] == "26000"
