@@ -2,35 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
 from hypothesis import strategies as st
 
 from . import frames
-
-ME = b"~"
-"""Stands for the client's own letter wherever it appears in a request: its tables, keys and channels are its own."""
-
-
-@dataclass(frozen=True)
-class Op:
-    """One request. `data` goes out at once; the reply has `ready` ReadyForQuery; `keeps`: it may leave state behind."""
-
-    say: str
-    data: bytes = field(repr=False)
-    ready: int = 1
-    keeps: bool = False
-    then: bytes = field(default=b"", repr=False)
-    """Sent when the server wants CopyData."""
-
-    def of(self, client: bytes) -> bytes:
-        """The request of the client with that letter."""
-        return self.data.replace(ME, client)
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(repr(self.say))  # Hypothesis would print the bytes too
-
+from .op import Op, one, simple
+from .own_code import code, keeping_code
 
 SETTINGS = {
     "work_mem": ["4MB", "64kB", "1234kB", "nonsense"],
@@ -50,16 +26,6 @@ _ALL_SET = (
     "SELECT string_agg(name || '=' || setting, '; ' ORDER BY name) FROM pg_settings"
     " WHERE source = 'session' AND name <> 'application_name' AND name NOT LIKE 'transaction%'"
 )
-
-
-def simple(text: str, *, keeps: bool = False, then: bytes = b"") -> Op:
-    """A simple Query."""
-    return Op(text, frames.query(text), keeps=keeps, then=then)
-
-
-def one(*texts: str, keeps: bool = False) -> st.SearchStrategy[Op]:
-    """One of these simple Queries."""
-    return st.sampled_from([simple(text, keeps=keeps) for text in texts])
 
 
 @st.composite
@@ -302,11 +268,13 @@ def following() -> st.SearchStrategy[Op]:
     """Everything that can follow a client from server to server."""
     return st.one_of(
         settings(), settings(), transactions(), transactions(), extended(), extended(), extended(), tables(), blocks(),
-        roles(), discarding(),
+        roles(), discarding(), code(), code(),
     )  # fmt: skip
 
 
 def anything() -> st.SearchStrategy[Op]:
     """Everything that a client may do."""
-    keeping = st.one_of(prepared_by_sql(), temporary(), locks(), cursors(), notifications(), keeping_blocks())
+    keeping = st.one_of(
+        prepared_by_sql(), temporary(), locks(), cursors(), notifications(), keeping_blocks(), keeping_code()
+    )
     return st.one_of(following(), following(), keeping)

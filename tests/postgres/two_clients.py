@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import ClassVar
 
+import psycopg
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from . import frames, operations
+from . import frames, operations, own_code
 from .beams import Direct
 from .clusters import DATABASE, Cluster
 from .differential.running import Transcript, difference
-from .operations import Op
+from .op import ME, Op, simple
 from .wireclient import Closed, Frame, WireClient
 
 TWIN = "twin"
@@ -27,8 +29,10 @@ SET ROLE app;
 CREATE TABLE own_{me}.t (id serial PRIMARY KEY, n int);
 INSERT INTO own_{me}.t (n) VALUES (1), (2), (3);
 CREATE FUNCTION own_{me}.set_it(text, text) RETURNS text LANGUAGE sql AS 'SELECT set_config($1, $2, false)';
+{code}
 RESET ROLE;
 """
+_RUNNING = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query = %s"
 
 
 def prepare(cluster: Cluster) -> None:
@@ -86,12 +90,32 @@ class Pair:
         self.send(op)
         self.receive(op)
 
+    def cancel(self) -> None:
+        """Cancel what runs, or nothing if nothing does."""
+        for one in (self.client, self.twin):
+            one.cancel()
+
+    def be_cancelled(self) -> None:
+        """Run something that takes long, on both, and cancel it once it does."""
+        op = simple(f"SELECT pg_sleep(30) /* {self.letter.decode()} */")
+        self.send(op)
+        self._wait_until_both_run(op.say)
+        self.cancel()
+        self.receive(op)
+
+    def _wait_until_both_run(self, text: str) -> None:
+        deadline = time.monotonic() + 10
+        with self.place.cluster.connect() as boss:
+            while len(boss.execute(_RUNNING, [text]).fetchall()) < 2:
+                assert time.monotonic() < deadline, f"{text} does not run on both"
+                time.sleep(0.005)
+
     def release(self) -> None:
         """End the transaction and give up all state."""
         if self.status != b"I":
-            self.do(operations.simple("ROLLBACK"))
+            self.do(simple("ROLLBACK"))
         if self.keeps:
-            self.do(operations.simple("DISCARD ALL"))
+            self.do(simple("DISCARD ALL"))
             self.keeps = False
 
     def come_again(self, *, politely: bool) -> None:
@@ -119,7 +143,7 @@ def _reply(client: WireClient, op: Op, letter: bytes) -> list[Frame]:
         except (Closed, TimeoutError, ConnectionError) as end:
             raise AssertionError(f"{op.say}: {end!r} after {got[-3:]}, {left} ReadyForQuery missing") from end
         if got[-1].tag == b"G":
-            client.send(op.then.replace(operations.ME, letter))
+            client.send(op.then.replace(ME, letter))
         left -= got[-1].tag == b"Z"
     return got
 
@@ -136,7 +160,7 @@ class TwoClients(RuleBasedStateMachine):
         for database in (DATABASE, TWIN):
             with self.place.cluster.connect(database=database) as boss:
                 for letter in "ab":
-                    boss.execute(_TABLES.format(me=letter).encode())
+                    boss.execute(_TABLES.format(me=letter, code=own_code.CODE.format(me=letter)).encode())
         self.pairs = [Pair(self.place, letter) for letter in (b"a", b"b")]
 
     @rule(who=WHO, op=operations.anything())
@@ -154,6 +178,36 @@ class TwoClients(RuleBasedStateMachine):
             pair.send(op)
         for pair, op in zip(self.pairs, ops, strict=True):
             pair.receive(op)
+
+    @rule(who=WHO)
+    def cancel_late(self, who: int) -> None:
+        """A cancel of what is over hits nothing, now or later."""
+        self.pairs[who].cancel()
+
+    @rule(who=WHO)
+    def cancel(self, who: int) -> None:
+        """One of them runs something long, if it can run anything, and cancels it."""
+        self._make_room(who)
+        if self.pairs[who].status != b"E":
+            self.pairs[who].be_cancelled()
+
+    @rule(who=WHO, change=own_code.third_party())
+    def change_elsewhere(self, who: int, change: str) -> None:
+        """A third party changes what one of them uses while that is in no transaction."""
+        pair = self.pairs[who]
+        if pair.status != b"I":
+            return
+        said = [self._third_party(database, change.encode().replace(ME, pair.letter)) for database in (DATABASE, TWIN)]
+        assert said[0] == said[1], f"{change}: {said}"
+
+    def _third_party(self, database: str, change: bytes) -> str:
+        with self.place.cluster.connect(database=database) as boss:
+            boss.execute("SET lock_timeout = '5s'")
+            try:
+                boss.execute(change)
+            except psycopg.Error as problem:
+                return problem.sqlstate or "no answer"
+        return ""
 
     @rule(who=WHO, politely=st.booleans())
     def come_again(self, who: int, politely: bool) -> None:

@@ -1,0 +1,42 @@
+"""One request of a client, in a form that Hypothesis can choose and print."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import strategies as st
+
+from . import frames
+
+ME = b"~"
+"""Stands for the client's own letter wherever it appears in a request: its tables, keys and channels are its own."""
+
+
+@dataclass(frozen=True)
+class Op:
+    """One request. `data` goes out at once; the reply has `ready` ReadyForQuery; `keeps`: it may leave state behind."""
+
+    say: str
+    data: bytes = field(repr=False)
+    ready: int = 1
+    keeps: bool = False
+    then: bytes = field(default=b"", repr=False)
+    """Sent when the server wants CopyData."""
+
+    def of(self, client: bytes) -> bytes:
+        """The request of the client with that letter."""
+        return self.data.replace(ME, client)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self.say))  # Hypothesis would print the bytes too
+
+
+def simple(text: str, *, keeps: bool = False, then: bytes = b"") -> Op:
+    """A simple Query."""
+    return Op(text, frames.query(text), keeps=keeps, then=then)
+
+
+def one(*texts: str, keeps: bool = False) -> st.SearchStrategy[Op]:
+    """One of these simple Queries."""
+    return st.sampled_from([simple(text, keeps=keeps) for text in texts])
