@@ -41,9 +41,9 @@ OUTCOMES = (
     Outcome("chain", before=("BEGIN",), behind=("COMMIT AND CHAIN", "ROLLBACK")),
     Outcome("gone in a block", "", ("BEGIN",), ("SELECT 1",), gone=True),
 )
-PROTOCOLS = ("simple", "several", "unnamed", "named", "bound", "pipeline", "syncs")
+PROTOCOLS = ("simple", "several", "unnamed", "named", "bound", "pipeline", "syncs", "planned")
 """A Query each | all in one Query | Parse, Bind … Sync each | with names | with the thing as a value of Bind |
-one Sync for all | a Sync each, all in one write."""
+one Sync for all | a Sync each, all in one write | as unnamed, but the way's own text is not executed."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,9 @@ class Cell:
         """A text of the way with this cell's thing and mark in it."""
         if "{" not in text:
             return text
-        names = {"arg": self.arg, "thing": self.thing.name, "mark": self.outcome.mark, "code": self.thing.code}
+        thing = self.thing
+        names = {"arg": self.arg, "thing": thing.name, "mark": self.outcome.mark}
+        names |= {"code": thing.code, "sql": thing.sql, "text": thing.text}
         for name, value in names.items():
             text = text.replace("{" + name + "}", value)
         return text
@@ -102,6 +104,8 @@ class Cell:
         if self.protocol == "bound" and "'{arg}'" in text:
             text, values = text.replace("'{arg}'", "$1"), [self.arg.encode()]
             return frames.extended(self.fill(text), *values, types=[25])
+        if self.protocol == "planned" and text in self.way.texts:
+            return frames.parse(self.fill(text)) + frames.bind()
         return frames.extended(self.fill(text), name=name) + self._rows(text)
 
     def _rows(self, text: str) -> bytes:
@@ -115,6 +119,8 @@ def _simple(texts: Sequence[str]) -> list[tuple[bytes, int]]:
 
 
 _BINDABLE = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "VALUES", "MERGE")
+_AT_PLANNING = ("m.leave_immutable", "'{arg}'::", "::m.", "m.texts")
+"""What PostgreSQL works out while it plans, or when it reads a constant."""
 
 
 def possible(way: Way, thing: Thing, outcome: Outcome, protocol: str) -> bool:
@@ -128,7 +134,11 @@ def possible(way: Way, thing: Thing, outcome: Outcome, protocol: str) -> bool:
         return False
     if way.call and protocol != "simple":
         return False
+    if protocol == "planned" and not (whole.startswith("SELECT") and any(word in whole for word in _AT_PLANNING)):
+        return False
     if way.rows and protocol in ("several", "pipeline", "syncs"):
+        return False
+    if ("{sql}" in whole or way.builtin) and not thing.sql:
         return False
     if outcome.mark and not way.call and not way.rows and "{arg}" not in whole and "{mark}" not in whole:
         return False

@@ -96,6 +96,20 @@ CREATE FUNCTION m.compare(text, text) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 
 BEGIN PERFORM m.leave($1); PERFORM m.leave($2); RETURN pg_catalog.bttextcmp($1, $2); END $f$;
 CREATE FUNCTION m.less(text, text) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT m.compare($1, $2) < 0';
 CREATE OPERATOR m.<<< (FUNCTION = m.less, LEFTARG = text, RIGHTARG = text);
+CREATE FUNCTION m.leave_stable(arg text) RETURNS int LANGUAGE plpgsql STABLE AS $f$
+BEGIN PERFORM m.leave(arg); RETURN 1; END $f$;
+CREATE FUNCTION m.definer(arg text) RETURNS int LANGUAGE plpgsql SECURITY DEFINER AS $f$
+BEGIN RETURN m.leave(arg); END $f$;
+CREATE FUNCTION m.with_settings(arg text) RETURNS int LANGUAGE plpgsql SET work_mem = '99kB' AS $f$
+BEGIN RETURN m.leave(arg); END $f$;
+CREATE TYPE m.item AS (thing text);
+CREATE FUNCTION m.compare_items(m.item, m.item) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $f$
+BEGIN RETURN m.compare($1.thing, $2.thing); END $f$;
+CREATE FUNCTION m.item_less(m.item, m.item) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT m.compare_items($1, $2) < 0';
+CREATE FUNCTION m.item_same(m.item, m.item) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT m.compare_items($1, $2) = 0';
+CREATE OPERATOR m.< (FUNCTION = m.item_less, LEFTARG = m.item, RIGHTARG = m.item);
+CREATE OPERATOR m.= (FUNCTION = m.item_same, LEFTARG = m.item, RIGHTARG = m.item, MERGES);
+CREATE TYPE m.entry AS (thing m.word);
 CREATE TYPE m.span AS RANGE (SUBTYPE = int);
 """
 _TABLES = """
@@ -144,7 +158,19 @@ CREATE TABLE m.worded (thing m.word);
 CREATE TABLE m.indexed (thing text);
 CREATE INDEX ON m.indexed (m.leave_immutable(thing));
 """
+_PER_CALL = """
+CREATE TABLE m.given_{thing} (thing text DEFAULT ({sql})::text, n int);
+CREATE VIEW m.shown_{thing} AS SELECT ({sql})::text AS n;
+CREATE TABLE m.hidden_{thing} AS SELECT 1 AS n;
+CREATE POLICY own ON m.hidden_{thing} USING (({sql}) IS NOT NULL);
+ALTER TABLE m.hidden_{thing} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+"""
 _PER_THING = """
+CREATE FUNCTION m.late_{thing}(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $f$ BEGIN RETURN 1; END $f$;
+CREATE TABLE m.indexed_{thing} AS SELECT 1 AS n;
+CREATE INDEX ON m.indexed_{thing} (m.late_{thing}(n));
+CREATE OR REPLACE FUNCTION m.late_{thing}(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $f$
+BEGIN RETURN m.leave('{thing}'); END $f$;
 CREATE FUNCTION m.sql_{thing}() RETURNS int LANGUAGE sql AS $f${sql}$f$;
 CREATE VIEW m.view_{thing} AS SELECT m.leave('{thing}') AS n;
 CREATE TABLE m.defaulted_{thing} (thing int DEFAULT m.leave('{thing}'), n int);
@@ -198,6 +224,8 @@ def _statements() -> Iterator[str]:
     yield _TABLES
     for thing in THINGS:
         yield _PER_THING.format(thing=thing.name, sql=_sql(thing))
+        if thing.sql:
+            yield _PER_CALL.format(thing=thing.name, sql=thing.sql)
     for mark in AFTER:
         yield "INSERT INTO m.things VALUES " + ", ".join(f"('{thing.name}{mark}')" for thing in THINGS)
     yield "RESET ROLE"
@@ -213,6 +241,10 @@ def _sql(thing: Thing) -> str:
 _OPEN = f"""
 CREATE OPERATOR CLASS m.own_order FOR TYPE text USING btree AS
   OPERATOR 1 m.<<<, OPERATOR 3 pg_catalog.=(text, text), FUNCTION 1 m.compare(text, text);
+CREATE OPERATOR CLASS m.order_of_items DEFAULT FOR TYPE m.item USING btree AS
+  OPERATOR 1 m.<, OPERATOR 3 m.=, FUNCTION 1 m.compare_items(m.item, m.item);
+CREATE TYPE m.texts AS RANGE (SUBTYPE = text, SUBTYPE_OPCLASS = m.own_order);
+GRANT USAGE ON TYPE m.texts TO PUBLIC;
 GRANT USAGE ON SCHEMA m TO {OTHER};
 GRANT ALL ON ALL TABLES IN SCHEMA m TO {OTHER};
 GRANT ALL ON ALL SEQUENCES IN SCHEMA m TO {OTHER}

@@ -21,21 +21,23 @@ class Thing:
     user: str = APP
     anew: bool = False
     """DISCARD ALL does not take it away: whoever has it has to leave."""
+    text: str = ""
+    """The statement that does it, for a client itself."""
     ask: str = ""
     """What shows it, beside the catalogs."""
 
 
 def _set(name: str, setting: str, value: str, local: str = "false") -> Thing:
-    call = f"set_config('{setting}', '{value}', {local})"
-    return Thing(name, f"PERFORM {call};", call)
+    call = f"pg_catalog.set_config('{setting}', '{value}', {local})"
+    return Thing(name, f"PERFORM {call};", call, text=f"SELECT {call}")
 
 
 def _run(name: str, statement: str, user: str = APP, ask: str = "") -> Thing:
-    return Thing(name, f"EXECUTE $e${statement}$e$;", user=user, ask=ask)
+    return Thing(name, f"EXECUTE $e${statement}$e$;", user=user, text=statement, ask=ask)
 
 
 def _call(name: str, call: str, user: str = APP, *, anew: bool = False) -> Thing:
-    return Thing(name, f"PERFORM {call};", call, user, anew)
+    return Thing(name, f"PERFORM {call};", call, user, anew, f"SELECT {call}")
 
 
 _OWN = "'matrix_' || pg_catalog.current_database()"
@@ -80,7 +82,13 @@ THINGS = (
     _run("hold", "DECLARE mine CURSOR WITH HOLD FOR SELECT 5", ask="FETCH ALL FROM mine"),
     _call("origin", f"pg_catalog.pg_replication_origin_session_setup({_OWN})", BOSS, anew=True),
     _call("slot", f"pg_catalog.pg_create_physical_replication_slot({_OWN}, true, true)", BOSS, anew=True),
-    Thing("sequence", "PERFORM nextval('m.counter');", "nextval('m.counter')", ask="SELECT lastval() > 0"),
+    Thing(
+        "sequence",
+        "PERFORM nextval('m.counter');",
+        "nextval('m.counter')",
+        text="SELECT nextval('m.counter')",
+        ask="SELECT lastval() > 0",
+    ),
     _run("rows", "INSERT INTO m.written VALUES (1)"),
     _run("nothing", "SELECT 1"),
 )

@@ -11,7 +11,7 @@ class Way:
     """SQL that leaves a thing behind, and then does as `mark` says (see `schema.AFTER`).
 
     In the texts {arg} stands for the thing's name and the mark, {thing} for the name alone, {mark} for the mark,
-    {code} for the thing's own code.
+    {code}, {sql} and {text} for the thing's own.
     """
 
     name: str
@@ -26,6 +26,8 @@ class Way:
     """Its reply has timings in it."""
     call: bool = False
     """A FunctionCall message instead of SQL."""
+    builtin: bool = False
+    """Nothing but functions of PostgreSQL's own is in it."""
     before: str = ""
     """What has to be there, made by a third party."""
 
@@ -122,5 +124,31 @@ WAYS = (
                        "RESET standard_conforming_strings")),
     Way("disguised", ("SET standard_conforming_strings = off", "SELECT 'a\\'' , m.leave($${arg}$$) , ' b --'",
                       "RESET standard_conforming_strings")),
+    _one("itself", "{text}"),
+    _one("call_and_fail", "SELECT {sql}, 1 / (SELECT 0)"),
+    _one("call_and_after", f"SELECT {{sql}}, {_AFTER}"),
+    _one("builtin_default", f"INSERT INTO m.given_{{thing}} (n) VALUES ({_AFTER})", builtin=True),
+    _one("builtin_view", f"SELECT n, {_AFTER} FROM m.shown_{{thing}}", builtin=True),
+    _one("builtin_policy", f"SELECT {_AFTER} FROM m.hidden_{{thing}}", builtin=True, bypassed=True),
+    _one("explain_only", "EXPLAIN (COSTS OFF) SELECT m.leave_immutable('{arg}')"),
+    _one("estimated", "EXPLAIN (COSTS OFF) SELECT 1 FROM m.one WHERE n > m.leave_stable('{arg}')"),
+    _one("folded", "SELECT m.leave_immutable('{arg}')"),
+    _one("distinct", "SELECT DISTINCT b FROM (VALUES (ROW('{arg}')::m.item), (ROW('nothing')::m.item)) v (b)"),
+    _one("order_by_item", "SELECT b FROM (VALUES (ROW('{arg}')::m.item), (ROW('nothing')::m.item)) v (b) ORDER BY b"),
+    _one("range_of_texts", "SELECT m.texts('a', '{arg}') IS NULL"),
+    _one("json_record", """SELECT * FROM jsonb_to_record('{"t": "{arg}"}') AS x (t m.word)"""),
+    _one("array_of_domain", "SELECT '{\"{arg}\"}'::m.word[]"),
+    _one("row_of_domain", "SELECT '(\"{arg}\")'::m.entry"),
+    _one("input_is_valid", "SELECT pg_input_is_valid('{arg}', 'm.word')"),
+    _one("add_check", "ALTER TABLE m.one ADD CONSTRAINT more CHECK (m.leave('{arg}') > 0)",
+         before="ALTER TABLE m.one DROP CONSTRAINT IF EXISTS more"),
+    _one("alter_type", "ALTER TABLE m.one ALTER COLUMN n TYPE int USING m.leave('{arg}')"),
+    Way("create_index", ("CREATE INDEX made ON m.things (m.leave_immutable('{arg}'))", "DROP INDEX m.made"),
+        before="DROP INDEX IF EXISTS m.made"),
+    _one("reindex", "REINDEX TABLE m.indexed_{thing}"),
+    _one("analyze", "ANALYZE m.indexed_{thing}"),
+    _one("definer", "SELECT m.definer('{arg}')"),
+    _one("with_settings", "SELECT m.with_settings('{arg}')"),
+    _one("copy_domain", "COPY m.worded FROM STDIN", rows="{arg}\n"),
     Way("function_call", (), call=True),
 )  # fmt: skip
