@@ -163,11 +163,12 @@ class TwoClients(RuleBasedStateMachine):
                     boss.execute(_TABLES.format(me=letter, code=own_code.CODE.format(me=letter)).encode())
         self.pairs = [Pair(self.place, letter) for letter in (b"a", b"b")]
 
-    @rule(who=WHO, op=operations.anything())
-    def ask(self, who: int, op: Op) -> None:
-        """One of them asks something."""
+    @rule(who=WHO, ops=st.lists(operations.anything(), min_size=1, max_size=3))
+    def ask(self, who: int, ops: list[Op]) -> None:
+        """One of them asks something, or several things one after the other."""
         self._make_room(who)
-        self.pairs[who].do(op)
+        for op in ops:
+            self.pairs[who].do(op)
 
     @rule(ops=st.tuples(operations.following(), operations.following()))
     def ask_together(self, ops: tuple[Op, Op]) -> None:
@@ -179,14 +180,12 @@ class TwoClients(RuleBasedStateMachine):
         for pair, op in zip(self.pairs, ops, strict=True):
             pair.receive(op)
 
-    @rule(who=WHO)
-    def cancel_late(self, who: int) -> None:
-        """A cancel of what is over hits nothing, now or later."""
-        self.pairs[who].cancel()
-
-    @rule(who=WHO)
-    def cancel(self, who: int) -> None:
-        """One of them runs something long, if it can run anything, and cancels it."""
+    @rule(who=WHO, late=st.booleans())
+    def cancel(self, who: int, late: bool) -> None:
+        """A cancel of what runs for long ends it; one of what is over hits nothing, now or later."""
+        if late:
+            self.pairs[who].cancel()
+            return
         self._make_room(who)
         if self.pairs[who].status != b"E":
             self.pairs[who].be_cancelled()
