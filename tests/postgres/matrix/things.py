@@ -25,11 +25,13 @@ class Thing:
     """The statement that does it, for a client itself."""
     ask: str = ""
     """What shows it, beside the catalogs."""
+    limit: str = ""
+    """The differences (a regular expression) that docs/limits-of.md tells of."""
 
 
-def _set(name: str, setting: str, value: str, local: str = "false") -> Thing:
+def _set(name: str, setting: str, value: str, local: str = "false", limit: str = "") -> Thing:
     call = f"pg_catalog.set_config('{setting}', '{value}', {local})"
-    return Thing(name, f"PERFORM {call};", call, text=f"SELECT {call}")
+    return Thing(name, f"PERFORM {call};", call, text=f"SELECT {call}", limit=limit)
 
 
 def _run(name: str, statement: str, user: str = APP, ask: str = "") -> Thing:
@@ -47,7 +49,7 @@ THINGS = (
     _set("set_local", "work_mem", "78kB", "true"),
     _set("datestyle", "DateStyle", "German, YMD"),
     _set("search_path", "search_path", "m, public"),
-    _set("custom", "app.tenant", "acme"),
+    _set("custom", "app.tenant", "acme", limit=r"own view \d: app\.tenant: None instead"),
     _set("custom_local", "app.tenant", "acme", "true"),
     _set("timeout", "statement_timeout", "19s"),
     _set("encoding", "client_encoding", "LATIN1"),
@@ -88,6 +90,7 @@ THINGS = (
         "nextval('m.counter')",
         text="SELECT nextval('m.counter')",
         ask="SELECT lastval() > 0",
+        limit=r"(the other sees|own view \d:) SELECT lastval",
     ),
     _run("rows", "INSERT INTO m.written VALUES (1)"),
     _run("nothing", "SELECT 1"),
