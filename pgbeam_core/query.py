@@ -111,6 +111,8 @@ class Cost:
         self.small = False
 
 
+READ_BYTES = 384 * 1024
+"""SQL texts longer than this are not read: nobody knows what they do."""
 PROVED_BY = 3
 """Executions after which a shape may be trusted."""
 SHORT_S = 0.005
@@ -130,7 +132,10 @@ class Statement:
     """
 
     text: bytes
-    """What the server sees: the client's text without annotations."""
+    """What the server sees: the client's text without annotations.
+
+    Of a text in a Query message that has more than READ_BYTES, only a few bytes more than these.
+    """
     kind: Kind
     parts: tuple[Statement, ...] = ()
     """The single statements of a `MULTI` text; empty otherwise."""

@@ -74,7 +74,10 @@ class Stream:
         """Hand what is held to the loop."""
         held = self._held
         if held:
-            self._transport.write(held[0] if len(held) == 1 else b"".join(held))
+            if self._held_size > _AT_ONCE:
+                self._transport.writelines(held)  # nothing large is copied
+            else:
+                self._transport.write(held[0] if len(held) == 1 else b"".join(held))
             self._held = []
             self._held_size = 0
 

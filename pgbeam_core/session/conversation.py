@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.leases import Lease, Server
-from pgbeam_core.query import Answer, Query, Refusal, Result, Statement
+from pgbeam_core.query import READ_BYTES, Answer, Query, Refusal, Result, Statement
 from pgbeam_core.session import local, outcome
 from pgbeam_core.session.databases import to_be_left
 from pgbeam_core.session.effects import Effects
@@ -214,10 +214,12 @@ class Conversation:
     # The simple protocol.
 
     def _simple(self, frame: bytes) -> None:
-        if frame[-1:] != b"\x00" or b"\x00" in frame[5:-1]:  # for the server to judge
+        end = len(frame) - 1
+        if frame.find(0, 5) != end:  # for the server to judge
             self.leasing.lease_for([], lambda: self.sender.raw(frame, []))
             return
-        statement = self._plain.statement(frame[5:-1])
+        # Of a text that is too long to be read, so much that everybody sees it is.
+        statement = self._plain.statement(frame[5 : min(end, 6 + READ_BYTES)])
         self.book.statements.pop(b"", None)
         if local.is_local(statement):
             self._simple_local(statement)

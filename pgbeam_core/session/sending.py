@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pgbeam_core.leases import Server
     from pgbeam_core.session.conversation import Conversation
 
+_LARGE = 1024 * 1024
+"""Bytes of a message that is not joined with others."""
 _NONE_HELD = ServerStatements(0)
 
 
@@ -128,7 +130,7 @@ class Sender:
         turn.script = deque(script)
         if ended and plan.learns_columns and not self._conversation.session.in_transaction:
             turn.again = partial(self.again, plan)
-        self.send(turn, b"".join(frames))
+        self._send_all(turn, frames)
         if ended or plan.steps[-1].tag == FLUSH:
             self._server.settle(turn)
 
@@ -168,7 +170,8 @@ class Sender:
             turn.resets_name = turn.resets_name or _may_reset_name(queries)
         last = plan.steps[-1].tag
         turn.ended = last == SYNC
-        self._server.write(b"".join(frames))
+        for piece in _pieces(frames):
+            self._server.write(piece)
         if last == SYNC or last == FLUSH:
             self._server.settle(turn)
         self._conversation.sent(turn)
@@ -265,6 +268,12 @@ class Sender:
         self._conversation.sent(turn)
         self._server.send(turn, data)
 
+    def _send_all(self, turn: Turn, frames: list[bytes]) -> None:
+        first, *rest = _pieces(frames)
+        self.send(turn, first)
+        for piece in rest:
+            self._server.write(piece)
+
     def _prepare_server(self) -> None:
         """Give the server the client's run-time parameters, ahead of the request."""
         session, server = self._conversation.session, self._server
@@ -345,3 +354,10 @@ def _may_reset_name(queries: list[Query]) -> bool:
 def _unannotated(frame: bytes, statement: Statement) -> bytes:
     """The Query message as the server is to see it."""
     return frontend.Query(statement.text).to_bytes() if statement.annotated else frame
+
+
+def _pieces(frames: list[bytes]) -> list[bytes]:
+    """The messages in one piece, but large ones as they are: they are not copied once more."""
+    if not any(len(frame) > _LARGE for frame in frames):
+        return [b"".join(frames)]
+    return frames

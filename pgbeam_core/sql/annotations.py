@@ -15,7 +15,7 @@ Vocabulary = Mapping[str, Mapping[str, bool]]
 
 VOCABULARY: Vocabulary = MappingProxyType({"cache": {"maxAge": True, "swr": True, "noCache": False}, "replica": {}})
 
-READ_BYTES = 4096
+HEAD_BYTES = 4096
 """Comments that end behind so many bytes of a text are not read."""
 
 _LONGEST_NUMBER = 9
@@ -33,14 +33,14 @@ def annotate(sql: bytes, vocabulary: Vocabulary = VOCABULARY) -> tuple[bytes, tu
     Comments that start with the mark become as much blank space, so that positions in the server's error messages still
     hold; everything else stays as it is.
     """
-    if sql.find(MARK, 0, READ_BYTES) < 0:
+    if sql.find(MARK, 0, HEAD_BYTES) < 0:
         return sql, (), ()
     kept: list[bytes] = []
     annotations: list[Annotation] = []
     problems: list[str] = []
     position = start = 0
     while True:
-        opening = _FILLING.match(sql, position, READ_BYTES).end()  # type: ignore[union-attr]
+        opening = _FILLING.match(sql, position, HEAD_BYTES).end()  # type: ignore[union-attr]
         position = _comment_end(sql, opening)
         if position == opening:
             break
@@ -67,7 +67,7 @@ def _comment_end(sql: bytes, opening: int) -> int:
 def _edge(sql: bytes, position: int, *, first: bool) -> re.Match[bytes] | None:
     """Where the next comment in what is read starts or ends; the first one right here."""
     find = _COMMENT_EDGE.match if first else _COMMENT_EDGE.search
-    return find(sql, position, READ_BYTES)
+    return find(sql, position, HEAD_BYTES)
 
 
 def _read(body: str, vocabulary: Vocabulary, annotations: list[Annotation], problems: list[str]) -> None:

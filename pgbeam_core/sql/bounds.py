@@ -11,14 +11,14 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from pgbeam_core.query import READ_BYTES
+
 FREE_BYTES = 1024
 """Texts up to here are parsed as they are: the worst of them takes 1.5 ms and 350 kB of stack."""
 MOST_TOKENS = 3000
 """Tokens that are parsed: the worst text takes 5 ms and 500 kB of stack, of the 8 MB that a thread has."""
 MOST_BYTES = 128 * 1024
 """Bytes of these tokens, most of which are one string then."""
-LOOK_BYTES = 384 * 1024
-"""Longer texts are not even looked at: leaving out the lists takes 5 ms for so many bytes."""
 
 _KEPT_BYTES = 32 * 1024
 """Bytes that remain of a text without its lists."""
@@ -122,7 +122,7 @@ def bounded(sql: bytes) -> Bounded | None:
     if size <= FREE_BYTES:
         return Bounded(sql)
     # Where a string ends must not hang on standard_conforming_strings, nor on how it began.
-    if size > LOOK_BYTES or b"\\'" in sql:
+    if size > READ_BYTES or b"\\'" in sql:
         return None
     if size <= MOST_BYTES and _FITS.match(sql) is not None:
         return Bounded(sql)

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Generic, TypeVar
 
-from pgbeam_core.query import Statement
-from pgbeam_core.sql.annotations import MARK, READ_BYTES, VOCABULARY, Vocabulary, annotate
-from pgbeam_core.sql.bounds import LOOK_BYTES
+from pgbeam_core.query import READ_BYTES, Statement
+from pgbeam_core.sql.annotations import HEAD_BYTES, MARK, VOCABULARY, Vocabulary, annotate
 from pgbeam_core.sql.classify import classify, unknown
 from pgbeam_core.sql.conclusions import conclude
 from pgbeam_core.sql.templates import Lender, head, is_told_by_head, lends, template
@@ -111,7 +110,7 @@ class Statements:
 
     def statement(self, sql: bytes) -> Statement:
         """The statement of a client's text. Never raises; equal texts give the same object while it is remembered."""
-        if len(sql) > LOOK_BYTES:
+        if len(sql) > READ_BYTES:
             return self._too_long(sql)
         return self._texts.young.get(sql) or self._remembered(sql)
 
@@ -157,7 +156,7 @@ class Statements:
         return False
 
     def _read(self, sql: bytes) -> Statement:
-        marked = sql.find(MARK, 0, READ_BYTES) >= 0
+        marked = sql.find(MARK, 0, HEAD_BYTES) >= 0
         return self._annotated(sql) if marked else self._classified(sql)
 
     def _annotated(self, sql: bytes) -> Statement:

@@ -27,7 +27,7 @@ def bind_names(frame: bytes) -> tuple[bytes, bytes, int]:
 def rename_bind(frame: bytes, new_statement: bytes) -> bytes:
     """The same Bind, of another statement. The name must hold no zero byte."""
     portal, _, after = parse_names(frame)
-    rest = frame[after:]
+    rest = memoryview(frame)[after:]  # it may be large
     header = HEADER.pack(_BIND, 6 + len(portal) + len(new_statement) + len(rest))
     return b"".join((header, portal, b"\0", new_statement, b"\0", rest))
 

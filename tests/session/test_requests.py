@@ -99,3 +99,19 @@ def test_a_message_of_50_megabytes_costs_one_copy() -> None:
     assert message is not None
     assert len(message) == 5 + count * len(chunk)
     assert time.process_time() - started < 1.0
+
+
+@pytest.mark.parametrize("chunk", [100_000, 1_048_576, 1_500_000])
+def test_a_large_message_is_taken_alone_and_what_stands_around_it_too(chunk: int) -> None:
+    """Messages before and behind one of many chunks come out whole and in order, and it may be put back."""
+    small, large = frame(ord("Q"), b"x" * 30), frame(ord("P"), bytes(1_300_000))
+    stream = small + large + small + large + small
+    inbox, taken = Inbox(), []
+    for start in range(0, len(stream), chunk):
+        inbox.add(stream[start : start + chunk])
+        while (message := inbox.take()) is not None:
+            inbox.put_back(message)
+            assert inbox.take() == message
+            taken.append(message)
+    assert taken == [small, large, small, large, small]
+    assert len(inbox) == 0

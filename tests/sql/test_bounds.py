@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgbeam_core.query import Kind, Statement
-from pgbeam_core.sql.bounds import FREE_BYTES, LOOK_BYTES, MOST_BYTES, MOST_TOKENS, bounded, without_lists
+from pgbeam_core.query import READ_BYTES, Kind, Statement
+from pgbeam_core.sql.bounds import FREE_BYTES, MOST_BYTES, MOST_TOKENS, bounded, without_lists
 from pgbeam_core.sql.classify import classify
 from pgbeam_core.sql.shapes import shape_of
 from tests.sql.test_corpus import cases
@@ -89,7 +89,7 @@ ROWS = b", ".join(b"(%d, 'name ''%d''', NULL, 1.5, true, $%d)" % (number, number
         (b"SELECT * FROM t WHERE a IN (" + b",\n".join([b"'x-%d'" % n for n in range(20_000)]) + b")", Kind.SELECT),
         (b"INSERT INTO t VALUES " + b", ".join([b"(1, now())"] * 20_000), Kind.UNKNOWN),
         (b"SELECT '" + b"a" * 100_000 + b"'", Kind.SELECT),
-        (b"SELECT '" + b"a" * LOOK_BYTES + b"'", Kind.UNKNOWN),
+        (b"SELECT '" + b"a" * READ_BYTES + b"'", Kind.UNKNOWN),
         (b"SELECT 1" + b" + 1" * MOST_TOKENS, Kind.UNKNOWN),
         (b"COMMIT" + b" /* */" * MOST_TOKENS, Kind.UNKNOWN),
         (b"SELECT 1;" * 100, Kind.MULTI),
@@ -148,5 +148,5 @@ def test_the_shape_of_a_long_list_is_that_of_a_short_one() -> None:
     few = b"SELECT * FROM t WHERE a IN (" + b", ".join([b"1"] * 10) + b")"
     many = b"SELECT * FROM t WHERE a IN (" + b", ".join([b"1"] * 100_000) + b")"
     assert shape_of(few)[0] == shape_of(many)[0]
-    assert len(many) < LOOK_BYTES
+    assert len(many) < READ_BYTES
     assert len(few) < FREE_BYTES
