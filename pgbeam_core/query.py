@@ -439,6 +439,11 @@ class Query:
         return b"" if self._bind is None else self._bind[_behind_names(self._bind) :]
 
     @property
+    def bound_size(self) -> int:
+        """Bytes of its Bind message: large ones are not for reading. 0 in the simple protocol."""
+        return 0 if self._bind is None else len(self._bind)
+
+    @property
     def mentions_clock(self) -> bool:
         """Whether a parameter might mean now, today, tomorrow or yesterday when it becomes a date or a time."""
         if self._bind is None:

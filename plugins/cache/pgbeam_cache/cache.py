@@ -232,6 +232,8 @@ class Cache:
         statement = query.statement
         if note.reason is not None or not query.answerable or len(statement.text) > _LONGEST_SHAPE:
             return
+        if query.bound_size > keys.LONGEST_BOUND:
+            return
         shape = self.shapes.of(statement, note)
         if shape.wants_sample:
             shape.sampled()

@@ -31,6 +31,9 @@ _ALIASES = {"shiftjis": "sjis", "mskanji": "sjis", "win932": "sjis", "windows932
     "windows950": "big5",
 }
 _FALSE = frozenset({"off", "of", "false", "fals", "fal", "fa", "f", "no", "n", "0"})
+LONGEST_BOUND = 64 * 1024
+"""Bytes of a Bind message; longer ones are in no key, because to read them takes too long."""
+
 _NO_TYPES = (b"", b"\x00\x00")
 _NOTHING_BOUND = (b"\x00" * 6, b"\x00\x00\x00\x00\x00\x01\x00\x00")
 """No parameters and no result formats, or text for all columns."""

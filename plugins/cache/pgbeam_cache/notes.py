@@ -27,6 +27,8 @@ _CALLS = frozenset({"function"})
 """What a statement "makes" when it calls functions of the users' own: they may do anything, or nothing."""
 _DIGEST = "cache.digest"
 """Where a statement keeps what stands for its text."""
+_LONG = 4_000
+"""Bytes of a text that stands for itself."""
 # The scanner takes these for space, PostgreSQL takes them for letters.
 _FOREIGN_SPACE = re.compile(r"[^\S\x00-\x7f]")
 
@@ -123,7 +125,11 @@ def digest(statement: Statement, note: Note) -> bytes:
 
 def _normalised(statement: Statement, *, exact: bool) -> bytes:
     text = statement.text
-    if exact or (not text.isascii() and _FOREIGN_SPACE.search(text.decode("utf-8", "surrogateescape"))):
+    if (
+        exact
+        or len(text) > _LONG
+        or (not text.isascii() and _FOREIGN_SPACE.search(text.decode("utf-8", "surrogateescape")))
+    ):
         return b"exact:" + text
     return statement.canonical
 

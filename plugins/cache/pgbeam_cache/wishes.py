@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pgbeam_cache.flights import Flight
+from pgbeam_cache.keys import LONGEST_BOUND
 from pgbeam_cache.notes import Note
 from pgbeam_cache.packing import Stamps
 from pgbeam_cache.terms import Terms
@@ -53,6 +54,8 @@ def obstacle(visit: Visit, query: Query, note: Note) -> str | None:
         return "pipeline"
     if visit.special:
         return "state"
+    if query.bound_size > LONGEST_BOUND:
+        return "size"
     scope = visit.scope
     if scope.odd_encoding:
         return "encoding"

@@ -211,3 +211,9 @@ def test_bypasses_are_counted_by_reason(world: World) -> None:
     for sql in ("SELECT now()", "SELECT random()", "BEGIN"):
         world.run(world.session(), sql)
     assert world.stats["bypasses"] == {"volatile": 2, "transaction": 1}
+
+
+def test_large_parameters_are_not_looked_at(world: World) -> None:
+    """A reply to megabytes of parameters is not remembered, because to compare them takes time from everybody."""
+    assert _reason(world, "SELECT * FROM products WHERE name = $1", values=(b"x" * 60_000,)) is None
+    assert _reason(world, "SELECT * FROM products WHERE name = $1", values=(b"x" * 70_000,)) == "size"

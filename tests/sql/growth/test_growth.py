@@ -27,7 +27,7 @@ HUGE = [1 << 23, 1 << 26]
 def grow(names: Sequence[str], sizes: Sequence[int]) -> list[dict[str, object]]:
     """What they cost, in a process of their own."""
     asked = json.dumps({"sizes": list(sizes), "productions": list(names)})
-    command = [sys.executable, "-m", "tests.sql.growth.child", asked]
+    command = [sys.executable, "-P", "-m", "tests.sql.growth.child", asked]  # the compiled modules, if these are tested
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(ROOT)])}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=570, check=False)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
