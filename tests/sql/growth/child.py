@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from pgbeam_core.query import Statement
+from pgbeam_core.query import READ_BYTES, Statement
 from pgbeam_core.session.databases import to_be_left
 from pgbeam_core.session.inspection import mentioned
 from pgbeam_core.session.local import is_local
@@ -35,6 +35,8 @@ TRIES = 3
 def doors(text: bytes) -> Iterator[tuple[str, Callable[[], object]]]:
     """Each with the work that one event of the loop may do."""
     made: list[Statement] = []
+    sibling = text + b" 1"
+    marked = (b"/* @pgbeam:cache maxAge=1 */" + text)[:READ_BYTES]
 
     def understood() -> None:
         statement = Statements().statement(text)
@@ -44,11 +46,11 @@ def doors(text: bytes) -> Iterator[tuple[str, Callable[[], object]]]:
         assert is_local(statement) is not None
 
     yield "statement and shape", understood
-    yield "a sibling", lambda: Statements().statement(text + b" 1").kind
+    yield "a sibling", lambda: Statements().statement(sibling).kind
     yield "definition", lambda: classify(text)
     yield "names of settings", lambda: mentioned(text)
     yield "databases", lambda: to_be_left(made[0])
-    yield "annotations", lambda: annotate(b"/* @pgbeam:cache maxAge=1 */" + text)
+    yield "annotations", lambda: annotate(marked)
     yield "template", lambda: template(text)
     yield "clock", lambda: mentions_clock(text)
 
