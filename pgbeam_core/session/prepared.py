@@ -37,7 +37,8 @@ class Prepared:
     def parse_frame(self, name: bytes) -> bytes:
         """The Parse message that makes it, under that name."""
         text, types = self.key
-        return pack("!cI", b"P", 6 + len(name) + len(text) + len(types)) + name + b"\x00" + text + b"\x00" + types
+        header = pack("!cI", b"P", 6 + len(name) + len(text) + len(types))
+        return b"".join((header, name, b"\x00", text, b"\x00", types))
 
 
 class ServerStatements:
