@@ -19,6 +19,7 @@ from pgbeam_core.errors import (
 )
 from pgbeam_core.hookspecs import hookimpl
 from pgbeam_core.leases import Identity, Lease, Opener, Pool, Relay, Server
+from pgbeam_core.net.unauthenticated import neighbourhood
 from pgbeam_core.query import (
     Annotation,
     Answer,
@@ -77,4 +78,5 @@ __all__ = [
     "UpstreamUnavailable",
     "ask_running",
     "hookimpl",
+    "neighbourhood",
 ]

@@ -49,7 +49,7 @@ def test_what_does_not_give_each_worker_one_is_named() -> None:
 @pytest.mark.parametrize(
     ("spec", "totals"),
     [
-        (PoolSettings, {"max_active", "min_idle"}),
+        (PoolSettings, {"max_active", "max_logins", "min_idle"}),
         (LimitsSettings, {"max_connections", "queries_per_second", "burst"}),
     ],
 )

@@ -92,9 +92,12 @@ class Pools:
         return [] if budget is None else list(budget.pools)
 
     def _watch(self) -> None:
+        assert self._beam is not None
+        now = self._beam.now()
         for budget in self._budgets.values():
             for pool in budget.pools:
                 pool.watch()
+            budget.watch(now)
 
     def _tidy(self) -> None:
         assert self._beam is not None
@@ -119,6 +122,8 @@ def _counts(budget: Budget) -> dict[str, int]:
         "servers_active": sum(_is_active(server) for server in servers),
         "servers_in_transaction": sum(server.status != b"I" for server in servers),
         "clients_waiting": len(budget.waiting),
+        "logins": budget.logins.places,
+        "logins_waiting": budget.logins.waiting,
         "servers_lost": sum(pool.lost for pool in budget.pools),
         "breakers_open": sum(pool.breaker.open for pool in budget.pools),
     }

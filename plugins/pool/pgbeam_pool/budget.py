@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgbeam_core import Identity, UpstreamUnavailable
+from pgbeam_pool.logins import GRACE_S, Logins
 from pgbeam_pool.settings import PoolSettings
 
 if TYPE_CHECKING:
@@ -13,12 +14,19 @@ if TYPE_CHECKING:
 
 
 class Budget:
-    """At most `max_active` servers, those being opened included; a queue in order of asking."""
+    """At most `max_active` servers, those being opened included; a queue in order of asking, and one of logins.
+
+    Who is logged in comes first: a login gets what room there is, and never closes a server that is in use.
+    """
 
     def __init__(self, settings: PoolSettings) -> None:
         self.settings = settings
         self.servers = 0
         self.waiting: list[Waiter] = []
+        """Clients that are logged in."""
+        self.logins = Logins()
+        self.again = False
+        """Somebody who waits is to be looked at soon, though nothing happens until then."""
         self._pools: list[TargetPool] = []
         self._closed: set[TargetPool] = set()
         """Those of its pools that are closed, until their last server has come back."""
@@ -32,7 +40,7 @@ class Budget:
     def leave(self, pool: TargetPool, reason: str) -> None:
         """It is closed: who waits there waits in vain."""
         self._closed.add(pool)
-        for waiter in [waiter for waiter in self.waiting if waiter.pool is pool]:
+        for waiter in [*(waiter for waiter in self.waiting if waiter.pool is pool), *self.logins.of_pool(pool)]:
             self.forget(waiter)
             waiter.fail(UpstreamUnavailable(reason))
 
@@ -62,6 +70,24 @@ class Budget:
             pool.close_idle("its place was needed", but=identity) or pool.close_idle("its place was needed")
             for pool in self._pools
         )
+
+    def make_room_for_login(self, now: float, reason: str = "its place was needed by a login") -> bool:
+        """Close an idle server that nobody who is logged in will miss. True if that made room."""
+        return any(pool.close_unused(reason, now) for pool in self._pools)
+
+    def watch(self, now: float) -> None:
+        """Let nobody wait for somebody who does not answer."""
+        logins = self.logins
+        if logins.places:
+            logins.look(now)
+            hindered = logins.waiting
+            if not self.has_room:
+                hindered += sum(not waiter.shared and waiter.opening is None for waiter in self.waiting)
+            while hindered and logins.displace(now - GRACE_S):
+                hindered -= 1
+        if logins.waiting or self.again:
+            self.again = False
+            self.pump()
 
     def close_all_idle(self, reason: str) -> None:
         """Close every idle server of the project."""
@@ -100,7 +126,9 @@ class Budget:
 
     def forget(self, waiter: Waiter) -> None:
         """It does not wait any more."""
-        if waiter in self.waiting:
+        if waiter.relay is not None:
+            self.logins.forget(waiter)
+        elif waiter in self.waiting:
             self.waiting.remove(waiter)
 
     def pump(self) -> None:
@@ -124,3 +152,12 @@ class Budget:
                 # Without room whoever is behind may still use an idle server, but opens none before this one.
                 room = waiter.pool.serve(waiter, may_open=room, alone_before=alone_before) and room
                 alone_before |= not (waiter.shared or waiter.done or waiter.opening)
+        if self.logins.waiting:
+            self._let_in()
+
+    def _let_in(self) -> None:
+        """Open servers for logins, with what room those who are logged in have left."""
+        while (waiter := self.logins.next(self.settings.login_places)) is not None:
+            if not self.has_room and (self.waits_alone or not self.make_room_for_login(waiter.pool.now())):
+                return
+            waiter.pool.open_for_login(waiter)

@@ -20,6 +20,7 @@ from pgbeam_core import (
     ServerRefused,
     Session,
     UpstreamUnavailable,
+    neighbourhood,
 )
 from pgbeam_pool.breaker import Breaker
 from pgbeam_pool.budget import Budget
@@ -31,6 +32,8 @@ BREAKER_OPEN = "upstream unavailable (circuit breaker open)"
 _TEMPLATE = "PostgreSQL copies a template database only while nobody is connected to it"
 LEFT_FOR_S = 10.0
 """Seconds for which no server is kept idle in a database that is to be dropped or copied: PostgreSQL waits for 5."""
+QUIET_S = 1.0
+"""A server of clients who are there, idle for this long, may be closed for a login."""
 SPARE = 10
 """Idle servers of one identity that logins may pile up."""
 _NO_ROOM = "53300"
@@ -91,7 +94,8 @@ class TargetPool:
         """A fresh server on which the client authenticates itself."""
         name = session.application_name if session.keeps_server else None
         now = self._clock.seconds()
-        return self._wait(Waiter(self, session.identity, {}, now, relay=relay, application_name=name))
+        address = neighbourhood(session.peer)
+        return self._wait(Waiter(self, session.identity, {}, now, relay=relay, application_name=name, address=address))
 
     def lease(
         self, identity: Identity, settings: Mapping[str, str], *, shared: bool = False
@@ -123,7 +127,10 @@ class TargetPool:
         if self._closed is not None:
             waiter.fail(UpstreamUnavailable(self._closed))
             return waiter.deferred
-        self._budget.waiting.append(waiter)
+        if waiter.relay is None:
+            self._budget.waiting.append(waiter)
+        elif not self._budget.logins.wait(waiter):
+            return waiter.deferred
         limit = self.settings.wait_timeout_s
         if limit:
             waiter.timeout = self._clock.callLater(limit, self._too_long, waiter)
@@ -148,24 +155,31 @@ class TargetPool:
 
         alone_before: somebody before it waits for a server of his own.
         """
-        if waiter.relay is None:
-            lease = self._at_once(waiter, alone_before=alone_before)
-            if lease is not None:
-                self._budget.forget(waiter)
-                waiter.succeed(lease)
-                return True
-            if waiter.opening is not None:
-                return True
-            if waiter.identity in self._needs_client:
-                return self._must_wait_for_its_own(waiter)
-        elif waiter.opening is not None:
+        lease = self._at_once(waiter, alone_before=alone_before)
+        if lease is not None:
+            self._budget.forget(waiter)
+            waiter.succeed(lease)
             return True
+        if waiter.opening is not None:
+            return True
+        if waiter.identity in self._needs_client:
+            return self._must_wait_for_its_own(waiter)
         if not may_open:
             return False
         if not self._budget.has_room and not self._budget.make_room(waiter.identity):
             return False
         self._open(waiter)
         return True
+
+    def open_for_login(self, waiter: Waiter) -> None:
+        """Begin with a login. Called by the budget, when it is its turn."""
+        self._budget.logins.take_place(waiter)
+        self._open(waiter)
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        seconds: float = self._clock.seconds()
+        return seconds
 
     def _at_once(self, waiter: Waiter, *, alone_before: bool) -> Lease | None:
         identity, settings, waited = waiter.identity, waiter.settings, self._clock.seconds() - waiter.since
@@ -214,20 +228,23 @@ class TargetPool:
             return
         if waiter.relay is not None:
             self._of_logins.add(server)
+            self._budget.logins.forget(waiter)
         waiter.opening = None
         if waiter.done:
             self._rest(server)
             return
         self._budget.forget(waiter)
         waiter.succeed(self._leased(server, 0.0 if waiter.relay else self._clock.seconds() - waiter.since))
+        if self._budget.logins.waiting:
+            self._budget.pump()
 
     def _not_opened(self, failure: Failure, opening: Deferred[Server], waiter: Waiter) -> None:
         self._opening.pop(opening, None)
         self._budget.closed()
         if failure.check(ServerRefused, PasswordNeeded):
             self.breaker.succeeded()
-            if getattr(failure.value, "sqlstate", "") == _NO_ROOM:
-                self._budget.close_all_idle("the server has no room for more connections")
+            if getattr(failure.value, "sqlstate", "") == _NO_ROOM and not self._make_way(waiter):
+                return
         elif failure.check(UpstreamUnavailable) and not waiter.done:
             self.breaker.failed()
         else:
@@ -235,6 +252,20 @@ class TargetPool:
         self._budget.forget(waiter)
         waiter.fail(failure.value or UpstreamUnavailable("no server"))
         self._budget.pump()
+
+    def _make_way(self, waiter: Waiter) -> bool:
+        """PostgreSQL has no room for one more. False if who is logged in may try again, for a login gave way."""
+        now, logins, reason = self.now(), self._budget.logins, "the server has no room for more connections"
+        if waiter.relay is not None:
+            self._budget.make_room_for_login(now, reason)
+            return True
+        logins.look(now)
+        if not waiter.done and logins.displace(now):
+            waiter.opening = None
+            self._budget.again = True  # at the next look: by then PostgreSQL has seen the other one go
+            return False
+        self._budget.close_all_idle(reason)
+        return True
 
     def _take_idle(self, identity: Identity, settings: Mapping[str, str], *, exactly: bool = False) -> Server | None:
         """An idle server, one that needs not be told settings first of all, then the one used last."""
@@ -309,7 +340,7 @@ class TargetPool:
             if server in self._of_logins:
                 self._of_logins.discard(server)
                 self._trim(server.identity)
-            if self._budget.waiting:
+            if self._budget.waiting or self._budget.logins.waiting:
                 self._budget.pump()
 
     def _trim(self, identity: Identity) -> None:
@@ -383,6 +414,21 @@ class TargetPool:
         if oldest is not None:
             oldest.close(reason)
         return oldest is not None
+
+    def close_unused(self, reason: str, now: float) -> bool:
+        """Close an idle server whose users have left, or have not used it for a while. True if there was one."""
+        unused: Server | None = None
+        for identity, idle in self.idle.items():
+            if not idle or self._precious(identity):
+                continue
+            if not self.clients.get(identity):
+                unused = idle[0]
+                break
+            if now - idle[0].used_at >= QUIET_S and (unused is None or idle[0].used_at < unused.used_at):
+                unused = idle[0]
+        if unused is not None:
+            unused.close(reason)
+        return unused is not None
 
     def leave(self, database: str) -> None:
         """Close the idle servers in that database, and for a while those that come back."""

@@ -13,6 +13,15 @@ class PoolSettings:
         default=200,
         metadata={"help": "most servers of one project, idle ones included", "min": 1, "max": 100_000, "total": True},
     )
+    max_logins: int = field(
+        default=0,
+        metadata={
+            "help": "most servers that clients log in on at once, of max_active; 0: a quarter of it",
+            "min": 0,
+            "max": 100_000,
+            "total": True,
+        },
+    )
     min_idle: int = field(
         default=0,
         metadata={
@@ -39,3 +48,8 @@ class PoolSettings:
         default=300.0,
         metadata={"help": "close all servers of a project without clients for this long; 0: never", "min": 0},
     )
+
+    @property
+    def login_places(self) -> int:
+        """Servers that clients may log in on at once."""
+        return min(self.max_logins or max(1, self.max_active // 4), self.max_active)

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 class Waiter:
-    """A place in the queue. With a relay it is a login, which wants a server of its own."""
+    """A place in the queue. With a relay it is a login, which wants a server of its own, from a client's address."""
 
     __slots__ = (
+        "address",
         "application_name",
         "deferred",
         "done",
@@ -40,6 +41,7 @@ class Waiter:
         *,
         relay: Relay | None = None,
         application_name: str | None = None,
+        address: str = "",
         shared: bool = False,
     ) -> None:
         self.pool = pool
@@ -48,6 +50,7 @@ class Waiter:
         self.since = since
         self.relay = relay
         self.application_name = application_name
+        self.address = address
         self.shared = shared
         """It would do with a place behind others."""
         self.opening: Deferred[Server] | None = None

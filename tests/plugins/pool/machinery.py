@@ -63,6 +63,13 @@ class FakeServer:
         return self.cancelling
 
 
+class FakeRelay:
+    """See `pgbeam_core.Relay`: whether its client lets the server wait."""
+
+    def __init__(self) -> None:
+        self.unanswered = False
+
+
 class Openings:
     """An Opener whose openings end when they are told to."""
 
@@ -103,7 +110,8 @@ class Openings:
 class Asked:
     """What became of asking for a lease."""
 
-    def __init__(self, got: Lease | Deferred[Lease]) -> None:
+    def __init__(self, got: Lease | Deferred[Lease], relay: Any = None) -> None:
+        self.relay = relay
         self.lease: Lease | None = None
         self.error: BaseException | None = None
         self.deferred = got if isinstance(got, Deferred) else None
@@ -156,15 +164,15 @@ class Machinery:
         """Ask for a server."""
         return Asked(self.pool.lease(identity, settings or {}))
 
-    def login(self, identity: Identity = ANNA) -> Asked:
+    def login(self, identity: Identity = ANNA, address: str = "127.0.0.1") -> Asked:
         """A client logs in."""
         project: Any = SimpleNamespace(name="shop", pool_mode="transaction", query_timeout_ms=0)
         project.primary = SimpleNamespace(database=None)
         startup = {"user": identity.user, "database": identity.database, **dict(identity.parameters)}
-        session = Session(project, "127.0.0.1", startup, hostname=None, ask=lambda *_: None)
+        session = Session(project, address, startup, hostname=None, ask=lambda *_: None)
         assert session.identity == identity
-        relay: Any = object()
-        return Asked(self.pool.login(session, relay))
+        relay: Any = FakeRelay()
+        return Asked(self.pool.login(session, relay), relay)
 
     def leased(self, identity: Identity = ANNA) -> Asked:
         """Ask, and have a server opened if that is what it takes."""
@@ -173,6 +181,12 @@ class Machinery:
             self.openings.succeed(-1)
         assert asked.lease is not None
         return asked
+
+    def pass_time(self, seconds: float) -> None:
+        """The clock runs, and the pool looks after its logins meanwhile."""
+        for _ in range(round(seconds * 10)):
+            self.clock.advance(0.1)
+            self.budget.watch(self.clock.seconds())
 
     def check(self) -> None:
         """What holds whatever happened."""
@@ -186,3 +200,4 @@ class Machinery:
         assert len(set(idle)) == len(idle), "idle once"
         assert all(server in servers and server.lease is None for server in idle)
         assert all(not waiter.done for waiter in self.budget.waiting)
+        assert self.budget.logins.places <= self.budget.settings.login_places
