@@ -75,6 +75,10 @@ class Question(Unattended):
         self._size += len(data)
         if self._size <= MOST_BYTES:
             self._data.append(data)
+        elif not self.answer.called:
+            self._data.clear()
+            self.answer.errback(PgBeamError(f"the answer is larger than {MOST_BYTES} bytes", sqlstate="54000"))
+            self._give_up()
 
     def copy_in(self, turn: Turn) -> None:
         """A question is no COPY."""
@@ -89,8 +93,6 @@ class Question(Unattended):
         if turn.error is not None:
             sqlstate, message = error_of(turn.error)
             self.answer.errback(PgBeamError(message, sqlstate=sqlstate))
-        elif self._size > MOST_BYTES:
-            self.answer.errback(PgBeamError(f"the answer is larger than {MOST_BYTES} bytes", sqlstate="54000"))
         else:
             self.answer.callback(_rows(b"".join(self._data)))
 

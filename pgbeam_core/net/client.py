@@ -320,7 +320,9 @@ class ClientProtocol:
             told["application_name"] = session.application_name or ""
         session.parameter_status = told
         key = backend.BackendKeyData(*self._key).to_bytes()
-        return b"".join([*server.greeting, server.statuses(told), key, backend.READY_IDLE])
+        greeting = b"".join([*server.greeting, server.statuses(told), key, backend.READY_IDLE])
+        server.greeting.clear()
+        return greeting
 
     # The client, as its conversation sees it.
 

@@ -26,6 +26,18 @@ from pgbeam_core.wire.tags import Auth
 log = Logger(__name__)
 
 _QUERY = ord("Q")
+LOGIN_BYTES = 1 << 20
+"""What a server may say until it is ready: some hundred bytes, unless triggers have much to say about logins."""
+LOGIN_QUESTIONS = 50
+"""Authentication requests of one login; SCRAM has three, GSSAPI a few more."""
+PARAMETERS = 1_000
+PARAMETER_BYTES = 1 << 20
+"""Names and values that a server reports: PostgreSQL reports fifteen, short ones but for search_path."""
+UNHEARD_BYTES = 1 << 20
+"""What it may say in its life while nobody listens, such as parameters that were reloaded."""
+
+_LOGGED = 500
+"""Characters of a server's words that are worth a line in the log."""
 _AUTHENTICATION, _KEY, _STATUS, _READY, _ERROR, _NOTICE, _NEGOTIATE, _NOTIFICATION = b"RKSZENvA"
 
 
@@ -70,6 +82,7 @@ class Server:
         self.ready: Deferred[Server] = Deferred(lambda _: self.close("login given up"))
         """Fires when logged in; fails with ServerRefused or UpstreamUnavailable."""
         self.gone: Callable[[Any, bool], None] = lambda _server, _expected: None
+        self._login_size = self._questions = self._parameter_size = self._unheard = 0
         self._statuses: tuple[dict[str, str], bytes] | None = None
         """What the last client was told at its login, as parameters and as frames."""
         self._application_name = application_name
@@ -178,6 +191,9 @@ class Server:
             self.transport.resumeProducing()
 
     def _login(self, cutter: FrameCutter, data: bytes) -> None:
+        self._login_size += len(data)
+        if self._login_size > LOGIN_BYTES:
+            raise ProtocolViolation("it says too much during the login")
         frames = cutter.feed(data)
         for place, frame in enumerate(frames):
             self._login_frame(frame)
@@ -216,6 +232,9 @@ class Server:
             if self._relay is not None:
                 self._relay.accepted()
             return
+        self._questions += 1
+        if self._questions > LOGIN_QUESTIONS:
+            raise ProtocolViolation("it asks too much during the login")
         # SASLFinal asks for nothing, but whoever gets it went through an exchange that only the client can repeat.
         self.reproducible = False
         if self._relay is not None:
@@ -231,6 +250,8 @@ class Server:
         if self._relay is not None:
             self._relay.detach()
             self._relay = None
+        else:
+            self.greeting.clear()  # nobody's login
         self.transport.registerProducer(self, True)
         self.ready.callback(self)
 
@@ -303,7 +324,7 @@ class Server:
     def parameter_status(self, frame: bytes) -> bytes | None:
         """A parameter changed; only the conversation that holds the server may hear of it, in its own turn."""
         message = backend.ParameterStatus.from_bytes(frame)
-        self.parameters[message.name] = message.value
+        self._remember(message.name, message.value)
         turns = self._replies.turns
         if self._holder is None:
             return None
@@ -333,15 +354,27 @@ class Server:
             if frame is not None:
                 self._holder.unasked(frame)
 
+    def _remember(self, name: str, value: str) -> None:
+        before = self.parameters.get(name)
+        self._parameter_size += len(value) - len(before) if before is not None else len(name) + len(value)
+        self.parameters[name] = value
+        if self._parameter_size > PARAMETER_BYTES or len(self.parameters) > PARAMETERS:
+            raise ProtocolViolation("it reports too many parameters")
+
     def unasked(self, tag: int, frame: bytes) -> None:
         """A frame outside any turn."""
+        if self._holder is None:
+            self._unheard += len(frame)
+            if self._unheard > UNHEARD_BYTES:
+                raise ProtocolViolation("it says too much that nobody has asked for")
         if tag == _ERROR:
             fields = backend.error_fields(frame)
-            self._reason = self._reason or f"{fields.get('C', '')} {fields.get('M', '')}"
+            self._reason = self._reason or f"{fields.get('C', '')} {fields.get('M', '')[:_LOGGED]}"
         if self._holder is not None:
             self._holder.unasked(frame)
         elif tag == _NOTICE or tag == _ERROR:
-            log.info("server {server!r} says {fields}", server=self, fields=backend.error_fields(frame).get("M"))
+            said = backend.error_fields(frame).get("M", "")[:_LOGGED]
+            log.info("server {server!r} says {fields}", server=self, fields=said)
 
     # Cancelling.
 

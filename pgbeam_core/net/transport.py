@@ -93,7 +93,7 @@ def connect(reactor: Any, target: Target, protocol: Any) -> Deferred[Any]:
     loop = _loop(reactor)
     if loop is not None:
         bridge = Bridge(protocol, _flusher(loop))
-        task = loop.create_task(asyncio.wait_for(_connect(loop, target, bridge), CONNECT_TIMEOUT))
+        task = loop.create_task(_connect_in_time(loop, target, bridge))
         connected: Deferred[Any] = Deferred.fromFuture(task)
     else:
         connected = _endpoint(reactor, target).connect(_One(protocol))
@@ -125,6 +125,11 @@ async def _listen(loop: asyncio.AbstractEventLoop, host: str, port: int, factory
     bridges = _accepted(loop, factory)
     task = loop.create_task(loop.create_server(bridges, host, port, backlog=BACKLOG, reuse_address=True))
     return Port(await Deferred.fromFuture(task))
+
+
+async def _connect_in_time(loop: asyncio.AbstractEventLoop, target: Target, bridge: Bridge) -> None:
+    async with asyncio.timeout(CONNECT_TIMEOUT):
+        await _connect(loop, target, bridge)
 
 
 async def _connect(loop: asyncio.AbstractEventLoop, target: Target, bridge: Bridge) -> None:

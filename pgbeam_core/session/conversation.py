@@ -44,6 +44,8 @@ _BEHIND_A_BATCH = frozenset(b"QFdcf")
 """What ends the part of a request that is held back, beside Sync and Flush."""
 _NEVER_SKIPPED = frozenset((_SYNC, _TERMINATE))
 _COPY_DATA = ord("d")
+_MOST_TOLD = 1_000
+"""Parameters that are remembered as told: one server reports no more."""
 _COPY_OR_SYNC = frozenset(b"dHS")
 
 
@@ -462,7 +464,8 @@ class Conversation:
         told = self.session.parameter_status
         if told.get(message.name) == message.value:
             return None
-        told[message.name] = message.value
+        if len(told) < _MOST_TOLD or message.name in told:
+            told[message.name] = message.value
         return message.to_bytes()
 
     def unasked(self, frame: bytes) -> None:

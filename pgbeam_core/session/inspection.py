@@ -17,6 +17,8 @@ from pgbeam_core.wire import backend
 from pgbeam_core.wire.frames import split
 
 _DATA_ROW = ord("D")
+_MOST_BYTES = 4 * 1024 * 1024
+"""A longer answer is not looked at, and what it was about stays in doubt."""
 
 _STATE = """\
 SELECT 'set', name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings
@@ -64,14 +66,19 @@ class Inspection(Unattended):
     def __init__(self, told: Callable[[dict[str, str], set[str]], None]) -> None:
         self._told = told
         self._data: list[bytes] = []
+        self._size = 0
 
     def deliver(self, data: bytes) -> None:
         """Bytes of the answer."""
-        self._data.append(data)
+        self._size += len(data)
+        if self._size > _MOST_BYTES:
+            self._data.clear()
+        else:
+            self._data.append(data)
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         """The answer is complete. An error leaves everything as careful as it was."""
-        if turn.error is not None:
+        if turn.error is not None or self._size > _MOST_BYTES:
             return
         values: dict[str, str] = {}
         pins: set[str] = set()

@@ -27,6 +27,12 @@ from pgbeam_core.session.turns import BIND, COMPLETE, FOLLOWS, FREE, TO_THE_END,
 
 _HEADER = Struct("!BI")
 _MAX_LENGTH = 0x3FFFFFFF
+_EVERYDAY = 1 << 20
+"""Frames are held until they are whole, rows and COPY data apart. Few are longer than this."""
+_LONG = frozenset(b"TENA")
+_MOST_HELD = 64 << 20
+"""A description, an error, a notice or a notification may be as long as this."""
+_RESULT = ord("V")
 
 _ROW, _COPY_DATA = b"Dd"
 _BOUND, _COLUMNS, _NO_COLUMNS = b"2Tn"
@@ -61,6 +67,11 @@ class Asynchronous(Protocol):
 
     def told_later(self) -> None:
         """A turn is over; parameters that changed in a turn of PgBeam's own can be told to whom they concern."""
+
+
+def _may_be(tag: int, length: int) -> bool:
+    """Whether a frame of that type may have a length that is not an everyday one."""
+    return length > 4 and ((tag in _LONG and length <= _MOST_HELD) or (tag == _RESULT and length <= _MAX_LENGTH))
 
 
 class ReplyQueue:
@@ -209,7 +220,7 @@ class ReplyQueue:
                     return have
                 position = self._last_like(data, tag, end, have)
                 continue
-            if not 4 <= length <= _MAX_LENGTH:
+            if not 4 <= length <= _EVERYDAY and not _may_be(tag, length):
                 raise OutOfTurn(f"server sent a message {chr(tag)!r} of length {length}")
             if end > have:
                 self._needed = end - position

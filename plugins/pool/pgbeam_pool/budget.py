@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgbeam_core import Identity, UpstreamUnavailable
-from pgbeam_pool.logins import GRACE_S, Logins
+from pgbeam_pool.logins import Logins
 from pgbeam_pool.settings import PoolSettings
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Budget:
             hindered = logins.waiting
             if not self.has_room:
                 hindered += sum(not waiter.shared and waiter.opening is None for waiter in self.waiting)
-            while hindered and logins.displace(now - GRACE_S):
+            while hindered and logins.displace(now - logins.grace):
                 hindered -= 1
         if logins.waiting or self.again:
             self.again = False

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 GRACE_S = 1.0
 """Seconds for a client to answer its server while others wait."""
+CROWDED_GRACE_S = 0.25
+"""The same while more wait than there are places: a round trip around the world."""
 MOST_WAITING = 10_000
 TOO_MANY = "too many connections that have not logged in"
 
@@ -84,6 +86,11 @@ class Logins:
                 self._places[waiter] = None
             elif since is None:
                 self._places[waiter] = now
+
+    @property
+    def grace(self) -> float:
+        """Seconds that a client has for its answer now."""
+        return CROWDED_GRACE_S if self.waiting > len(self._places) else GRACE_S
 
     def displace(self, before: float) -> bool:
         """Take the place of the one that has not answered for longest, since `before` at least. False if none has.
