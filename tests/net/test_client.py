@@ -265,13 +265,13 @@ def test_a_client_that_has_left_holds_nothing(rehearsal: Rehearsal) -> None:
         conversation: Any = caller.protocol._conversation
         caller.send(b"Q" + (1 << 29).to_bytes(4) + bytes(100_000))
         assert len(conversation._inbox) > 100_000
-        protocol = weakref.ref(caller.protocol)
+        transport = weakref.ref(caller.transport)
         assert conversation.book.statements
         caller.vanish()
         assert len(conversation._inbox) == 0
         assert not conversation.book.statements
         del conversation, caller
-        assert protocol() is None
+        assert transport() is None
     finally:
         gc.enable()
 
