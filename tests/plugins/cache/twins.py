@@ -121,7 +121,7 @@ _WRITES = (
     "UPDATE public.parent SET id = id + 10",
     "PREPARE w AS UPDATE public.t SET v = 'by execute'",
     "EXECUTE w",
-    "EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) UPDATE b.t SET v = 'explained'",
+    "EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off, BUFFERS off) UPDATE b.t SET v = 'explained'",
 )
 # None locks a table that the other one reads: nobody here can wait.
 _CHANGES = (
