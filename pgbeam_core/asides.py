@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
-from pgbeam_core.errors import UpstreamUnavailable
+from pgbeam_core.errors import PgBeamError, UpstreamUnavailable
 from pgbeam_core.leases import Lease
 from pgbeam_core.query import Query, Result
 from pgbeam_core.session import settings, turns
-from pgbeam_core.session.outcome import server_results
+from pgbeam_core.session.fitting import Fitting
+from pgbeam_core.session.outcome import error_of, server_results
 from pgbeam_core.session.turns import Owed, Turn
 from pgbeam_core.session.unattended import Unattended
 from pgbeam_core.wire import frontend
@@ -22,7 +23,7 @@ class Rerun(Unattended):
 
     def __init__(self, query: Query, max_bytes: int, now: Callable[[], float], epoch: int) -> None:
         self._query = query
-        self._wanted: Mapping[str, str] = dict(query.session.settings.now)
+        self._wanted = query.session.settings.now
         self._max_bytes = max_bytes
         self._now = now
         self._epoch = epoch
@@ -36,16 +37,35 @@ class Rerun(Unattended):
         if server.roles_at != self._epoch:
             server.roles_at = self._epoch
             server.settings = settings.roles_in_doubt(server.settings)
-        sql = settings.difference(server.settings, dict(self._wanted))
-        if sql is not None:
-            server.aside(frontend.Query(sql).to_bytes(), "its settings could not be made those of the client")
-            server.settings = dict(self._wanted)
+        sql = settings.difference(server.settings, self._wanted)
+        if sql is None:
+            self._run(lease)
+        else:
+            server.statements.unnamed = None
+            fitting = Fitting(lambda error: self._fitted(error, lease), lambda: self._lost("it was told its settings"))
+            server.send(Turn(fitting, simple=True), frontend.Query(sql).to_bytes())
+        return self._result
+
+    def _fitted(self, error: bytes | None, lease: Lease) -> None:
+        """The server has the session's settings, or has refused them and is as it was."""
+        if error is None:
+            lease.server.settings = self._wanted
+            self._run(lease)
+            return
+        lease.release()
+        if not self._result.called:
+            sqlstate, message = error_of(error)
+            self._result.errback(PgBeamError(message, sqlstate=sqlstate))
+
+    def _run(self, lease: Lease) -> None:
+        server = lease.server
+        if self._query.statement.verdict.leaves:
+            server.state.add("unknown")
         turn = Turn(self, simple=self._query.simple)
         turn.queries = [self._query]
         turn.keep_up_to(self._max_bytes)
         server.send(turn, self._request(turn))
         server.statements.unnamed = None
-        return self._result
 
     def _request(self, turn: Turn) -> bytes:
         query = self._query
@@ -80,6 +100,9 @@ class Rerun(Unattended):
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
         """The server went away."""
+        self._lost(reason)
+
+    def _lost(self, reason: str) -> None:
         assert self._lease is not None
         self._lease.release()
         if not self._result.called:

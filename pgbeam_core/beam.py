@@ -29,6 +29,7 @@ from pgbeam_core.stats import ProjectStats
 from pgbeam_core.surveys import Survey
 
 if TYPE_CHECKING:
+    from pgbeam_core.catalog import Catalog
     from pgbeam_core.net.client import ClientProtocol
     from pgbeam_core.settings import Project, Settings
 
@@ -106,6 +107,10 @@ class Beam:
             if self.hooks.parse.implementations:
                 self.hooks.parse(statement)
         return statement
+
+    def catalog(self, session: Session) -> Catalog | None:
+        """What is known of the catalog of a session's database; asked for where it is not."""
+        return self.survey(session).catalog(session)
 
     def tables_changed(self, statement: Statement) -> None:
         """A statement that defines tables, functions or roles, or may have, was completed somewhere."""

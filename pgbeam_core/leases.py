@@ -61,6 +61,10 @@ class Server(Protocol):
     used_at: float
     state: set[str]
     """Session state that clients left on it: temp_table, listen … Nothing can be left but what is named here."""
+    in_doubt: bool
+    """What was sent since its state was last known may have left anything. It is not for another client."""
+    parameters: dict[str, str]
+    """What it has reported by ParameterStatus."""
     settings: dict[str, str]
     """Run-time parameters it was told, relative to its startup parameters."""
     in_template: bool

@@ -111,6 +111,17 @@ class Cost:
         self.small = False
 
 
+class Verdict:
+    """Whether running one shape of statement may leave what only its server knows, as one catalog has it."""
+
+    __slots__ = ("leaves", "serial")
+
+    def __init__(self) -> None:
+        self.serial = -1
+        """Of the catalog that was looked at."""
+        self.leaves = True
+
+
 READ_BYTES = 384 * 1024
 """SQL texts longer than this are not read: nobody knows what they do."""
 PROVED_BY = 3
@@ -155,7 +166,8 @@ class Statement:
     problems: tuple[str, ...] = ()
     """What was wrong with its annotations, in words."""
     makes: frozenset[str] = frozenset()
-    """Session state it may leave behind: temp_table, listen, advisory_lock, prepare, with_hold, load, unknown."""
+    """Session state it may leave behind: temp_table, listen, advisory_lock, prepare, with_hold, load, slot, origin,
+    backup; "function" and "unknown" for nobody knows what."""
     drops: frozenset[str] = frozenset()
     """Session state it takes away: the same words; "all" for DISCARD ALL."""
     settings: tuple[SettingChange, ...] = ()
@@ -176,6 +188,8 @@ class Statement:
     """Its success may change what PgBeam knows of a session."""
     cost: Cost = field(default_factory=Cost)
     """How long and how large it has been so far; texts that differ only in constants have one in common."""
+    verdict: Verdict = field(default_factory=Verdict)
+    """What `session.remains` has found; texts that differ only in constants have one in common."""
     parses: int = 0
     """How often a client asked a server to parse it."""
     pure: bool = False
@@ -249,6 +263,7 @@ class Statement:
             self.plain,
             self.has_effects,
             self.cost,
+            self.verdict,
             0,
             self.pure,
             self.calls_unknown,

@@ -33,7 +33,7 @@ PAUSE = 5.0
 MOST_BYTES = 32 * 1024 * 1024
 """A catalog that says more than this is not taken: it would have to be read in one go."""
 
-_OWN_SETTINGS = {"statement_timeout": "9000", "lock_timeout": "1000"}
+OWN_SETTINGS = {"statement_timeout": "9000", "lock_timeout": "1000"}
 """For the question: it waits for nobody who has a view or a table locked for long."""
 
 log = Logger(__name__)
@@ -54,10 +54,10 @@ class Inquiry(Unattended):
     def ask(self) -> Deferred[list[Row]]:
         """Send it."""
         if self._pooled:
-            sql = difference(self._server.settings, _OWN_SETTINGS)
+            sql = difference(self._server.settings, OWN_SETTINGS)
             if sql is not None:
                 self._server.aside(frontend.Query(sql).to_bytes(), "its settings could not be made PgBeam's own")
-            self._server.settings = dict(_OWN_SETTINGS)
+            self._server.settings = dict(OWN_SETTINGS)
         self._server.statements.unnamed = None  # a Query drops it
         self._server.send(Turn(self, simple=True), frontend.Query(QUESTION).to_bytes())
         return self.answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -14,7 +14,9 @@ from pgbeam_core.leases import Identity, Lease, Relay
 from pgbeam_core.net.cancel import Cancelling
 from pgbeam_core.query import Target
 from pgbeam_core.session.prepared import ServerStatements
+from pgbeam_core.session.remains import KEPT_BY_DISCARD
 from pgbeam_core.session.replies import ReplyQueue
+from pgbeam_core.session.settings import HIDDEN
 from pgbeam_core.session.turns import FREE, NOTHING, Turn
 from pgbeam_core.session.unattended import Unattended
 from pgbeam_core.wire import backend, frontend
@@ -38,6 +40,14 @@ UNHEARD_BYTES = 1 << 20
 
 _LOGGED = 500
 """Characters of a server's words that are worth a line in the log."""
+_TIMEOUTS = frozenset({"statement_timeout", "lock_timeout", "transaction_timeout", "options"})
+"""Parameters that may cut short what runs on a server."""
+_NO_TIMEOUTS = (
+    b"SELECT pg_catalog.set_config('statement_timeout', '0', false), pg_catalog.set_config('lock_timeout', '0', false),"
+    b" CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL"
+    b" THEN pg_catalog.set_config('transaction_timeout', '0', false) END"
+)
+"""Those of a client are not for what cleans up behind it."""
 _AUTHENTICATION, _KEY, _STATUS, _READY, _ERROR, _NOTICE, _NEGOTIATE, _NOTIFICATION = b"RKSZENvA"
 
 
@@ -66,6 +76,7 @@ class Server:
         self.alive = False
         self.opened_at = self.used_at = now()
         self.state: set[str] = set()
+        self.in_doubt = False
         self.settings: dict[str, str] = {} if application_name is None else {"application_name": application_name}
         self.roles_at = 0
         self.statements = ServerStatements(prepared_limit)
@@ -289,7 +300,12 @@ class Server:
         return owner.done
 
     def reset(self) -> Deferred[None]:
-        """Run DISCARD ALL and forget what clients left."""
+        """Run DISCARD ALL and forget what clients left; closed if that is not enough."""
+        if self.in_doubt or not self.state.isdisjoint(KEPT_BY_DISCARD):
+            self.close("a client has left on it what DISCARD ALL does not take away")
+            return succeed(None)
+        if HIDDEN in self.settings or not _TIMEOUTS.isdisjoint({*self.settings, *dict(self.identity.parameters)}):
+            self.aside(frontend.Query(_NO_TIMEOUTS).to_bytes(), "its timeouts could not be set")
         done = self.aside(frontend.Query(b"DISCARD ALL").to_bytes(), "DISCARD ALL failed")
         self.statements.clear()
         self.settings = {}

@@ -58,7 +58,7 @@ class Conversation:
         self.world = world
         self.phase = Phase.IDLE
         self.book = Book()
-        self.effects = Effects(session, self.book, world.tables_changed)
+        self.effects = Effects(session, self.book, world)
         self.sender = Sender(self)
         self.leasing = Leasing(self)
         self.questions = Questions(self)
@@ -240,6 +240,8 @@ class Conversation:
         """Do a statement about pgbeam.* and give its reply; an error as ErrorResponse."""
         in_transaction = self.session.in_transaction
         try:
+            if self.session.status == b"E":
+                raise VariableError(local.ABORTED, sqlstate="25P02")
             answer = local.perform(statement, self.session.variables, in_transaction=in_transaction)
         except VariableError as error:
             if not describe:

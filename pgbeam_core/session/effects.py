@@ -1,25 +1,39 @@
-"""What the success of a statement changes: settings, pins, what is prepared, the end of transactions."""
+"""What statements change in a session: settings, pins, what is prepared, the end of transactions.
+
+That something was sent is enough for the server to be in doubt, if it is of a kind that may leave what only the server
+knows (`remains`); what the texts tell is booked when it has succeeded.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pgbeam_core.query import Kind, Query, Statement
 from pgbeam_core.session.extended import Book
-from pgbeam_core.session.inspection import mentioned
+from pgbeam_core.session.inspection import Found, mentioned
+from pgbeam_core.session.remains import ASKED_WORDS, KEPT_BY_DISCARD, verdict
 from pgbeam_core.session.session import Session
-from pgbeam_core.session.settings import UNSEEN
+from pgbeam_core.session.world import World
 
 if TYPE_CHECKING:
+    from pgbeam_core.catalog import Catalog
     from pgbeam_core.leases import Server
 
 _MAY_DROP = frozenset({Kind.DDL, Kind.CLOSE, Kind.DEALLOCATE, Kind.UNLISTEN, Kind.MULTI})
 """What may take away the state that pins a session; which of it is left, the server knows."""
 _DEFINES = frozenset({Kind.DDL, Kind.DO, Kind.CALL, Kind.TWO_PHASE, Kind.UNKNOWN})
 """What may change definitions, of tables, functions, rights or roles."""
-_DOUBTFUL = frozenset({"unknown", "function"})
-"""What a statement "makes" when only the server can tell."""
+_DEFINES_ANYWAY = frozenset({Kind.DO, Kind.CALL, Kind.UNKNOWN})
+"""What may commit on the way, and then fail."""
+_WORDS = ASKED_WORDS | {"function"}
+"""What a statement "makes" that is not booked: only the server can tell."""
+_ASKED_LAST = frozenset({"setting", "load", "backup"})
+"""Pins that no question finds."""
+LOOKS_AGAIN_S = 1.0
+_MOST_NAMES = 100
+"""Parameters that are asked for by name."""
+_FOUND = frozenset({"temp_table", "listen", "advisory_lock", "prepare", "with_hold", "slot", "origin"})
+"""Pins that are asked for."""
 _ROLLED_BACK = frozenset({"temp_table", "listen", "with_hold"})
 """Session state that a rollback takes back. Advisory locks, PREPARE and LOAD outlive it."""
 
@@ -30,20 +44,23 @@ class Effects:
     __slots__ = (
         "_at_startup",
         "_book",
+        "_catalog",
         "_defined",
+        "_epoch",
         "_new_pins",
+        "_respell",
         "_session",
-        "_tables_changed",
         "_touched",
-        "doubtful",
+        "_until",
+        "_world",
         "hidden",
         "maybe_set",
         "over",
     )
 
-    def __init__(self, session: Session, book: Book, tables_changed: Callable[[Statement], None]) -> None:
+    def __init__(self, session: Session, book: Book, world: World) -> None:
         self._session = session
-        self._tables_changed = tables_changed
+        self._world = world
         self._book = book
         self._new_pins: set[str] = set()
         self._touched = False
@@ -51,68 +68,105 @@ class Effects:
         """The last one in the open transaction that may have changed definitions: others see them when it is over."""
         self._at_startup = False
         """The server has gone back to its own startup parameters; this client's application_name is not among them."""
-        self.doubtful = False
-        """Something has run whose effect on the session only the server knows."""
+        self._respell = False
+        """Parameters were set that the server reports: it knows best what they are."""
         self.hidden = False
-        """A function of the users' own has run: it may have set parameters that no catalog shows."""
+        """Code of users may have run on the server, and have set parameters that no catalog shows."""
         self.maybe_set: frozenset[str] = frozenset()
         """Parameters that it may have set and that no catalog shows."""
+        self._catalog: Catalog | None = None
+        self._epoch = -1
+        self._until = 0.0
+        """Until when the catalog need not be asked for again, if no definition is seen to change."""
         self.over: list[bool] = []
         """For each explicit transaction that has ended since last asked: was it committed?"""
+
+    def sent(self, statement: Statement, server: Server, now: float) -> None:
+        """It goes to the server now: whatever becomes of it, what it may leave may be there from here on."""
+        session = self._session
+        own = session.keeps_server and server.target.role == "primary"  # asked when the client leaves
+        if own or self.may_leave(statement, now):
+            self.doubt(server)
+            if len(self.maybe_set) < _MOST_NAMES:
+                named = mentioned(statement.text)
+                # Rows in bulk name no parameters.
+                self.maybe_set |= named if statement.kind in _DEFINES_ANYWAY else named - {""}
+        elif session.pins and (statement.kind in _MAY_DROP or "function" in statement.makes):
+            server.in_doubt = True
+        if statement.kind in _DEFINES_ANYWAY:
+            self._defined = statement
+
+    def may_leave(self, statement: Statement, now: float) -> bool:
+        """Whether a statement may leave what only its server knows."""
+        world = self._world
+        if now >= self._until or world.epoch != self._epoch:
+            self._catalog, self._epoch = world.catalog(self._session), world.epoch
+            self._until = now + LOOKS_AGAIN_S if self._catalog is not None else 0.0
+        return verdict(statement, self._catalog)
+
+    def doubt(self, server: Server) -> None:
+        """Something goes to the server of which nobody knows what it leaves."""
+        server.in_doubt = self.hidden = True
 
     def succeeded(self, statement: Statement, tag: bytes, server: Server) -> None:
         """One statement was completed with that command tag."""
         session = self._session
         if statement.settings:
-            self._touched = True
+            self._touched = self._respell = True
             self._at_startup = self._at_startup or resets_name(statement)
             session.settings.change(statement.settings)
             if any(change.name == "all" and change.action == "reset" for change in statement.settings):
                 session.variables.reset_all(in_transaction=session.in_transaction)
-            self.doubtful = self.doubtful or bool(session.settings.unknown)
+            if session.settings.unknown:
+                server.in_doubt = True
             if session.settings.too_many:
                 self.pin("setting", server)
         if statement.makes:
-            self._made(statement.makes, statement.text, server)
-        if session.pins and (statement.kind in _MAY_DROP or "function" in statement.makes):
-            self.doubtful = True
+            for reason in statement.makes - _WORDS:
+                self.pin(reason, server)
         if statement.drops:
             self._unpin(statement.drops, server)
         if statement.kind in _DEFINES:
             self._defined = statement
-            self._tables_changed(statement)
+            self._world.tables_changed(statement)
         follow = _FOLLOW.get(statement.kind)
         if follow is not None:
             follow(self, statement, tag, server)
 
-    def _made(self, reasons: frozenset[str], text: bytes, server: Server) -> None:
-        for reason in reasons:
-            if reason in _DOUBTFUL:
-                self.doubtful = self.hidden = True
-            else:
-                self.pin(reason, server)
-        if not reasons.isdisjoint(_DOUBTFUL):
-            self.maybe_set |= mentioned(text)
-        if "unknown" in reasons:
-            server.state.add("unknown")  # it may have set parameters that no catalog shows: not for another client
-
-    def inspected(self, values: dict[str, str], pins: set[str], server: Server) -> None:
+    def inspected(self, found: Found, server: Server) -> None:
         """The server was asked: these parameters are set in the session, and this state pins it."""
-        settings = self._session.settings
-        if "" in settings.unknown or "" in self.maybe_set:  # a name that no text tells, and it may be in no catalog
+        session = self._session
+        pins = found.pins | (session.pins & _ASKED_LAST)
+        # A name that no text tells, and it may be in no catalog.
+        if "" in session.settings.unknown or "" in self.maybe_set:
             pins = pins | {"setting"}
-        kept = {name: value for name, value in settings.now.items() if name in UNSEEN or "." in name}
-        settings.now = {**kept, **values}
-        settings.unknown = self.maybe_set = frozenset()
-        server.settings = settings.now
-        self._session.pins.intersection_update({"setting"})
-        self._session.pins.update(pins)
+        values = found.values
+        if found.user and found.user != session.user:
+            values["session_authorization"] = found.user
+        session.settings.told(values)
+        if session.settings.too_many:
+            pins = pins | {"setting"}
+        self.maybe_set = frozenset()
+        server.settings = session.settings.now
+        session.pins.clear()
+        session.pins.update(pins)
         if "prepare" not in pins:
             self._book.of_sql.clear()
+        self.left(pins, server)
+
+    @staticmethod
+    def left(pins: set[str], server: Server) -> None:
+        """That is on the server, and of what a question finds nothing else."""
+        lent = {"prepare"} if server.statements.lent else set()
+        server.state.difference_update(_FOUND - lent)
         server.state.update(pins)
 
-    def tell(self, server: Server) -> None:
-        """The transaction is over: this server now has the parameters that the client has set."""
+    def tell(self, server: Server, status: bytes) -> None:
+        """A request is over: this server now has the parameters that the client has set."""
+        if self._respell and status == b"I":
+            self._respell = False
+            if self._session.settings.respell(server.parameters):
+                self._touched = True
         if not self._touched:
             return
         now = self._session.settings.now
@@ -149,7 +203,7 @@ class Effects:
         """The transaction is over, whichever way: what was learnt of definitions while it was open is outdated."""
         if self._defined is not None:
             defined, self._defined = self._defined, None
-            self._tables_changed(defined)
+            self._world.tables_changed(defined)
 
     def _transaction_over(self, *, committed: bool) -> None:
         self._session.settings.over(committed=committed)
@@ -160,7 +214,7 @@ class Effects:
         self._new_pins.clear()
 
     def _unpin(self, reasons: frozenset[str], server: Server) -> None:
-        gone = set(self._session.pins) if "all" in reasons else set(reasons)
+        gone = set(self._session.pins) - KEPT_BY_DISCARD if "all" in reasons else set(reasons)
         self._session.pins -= gone
         server.state -= gone
 
@@ -173,13 +227,16 @@ class Effects:
 
     def _savepoint(self, statement: Statement, _tag: bytes, _server: Server) -> None:
         self._session.settings.savepoint(statement.subject or "")
+        self._session.variables.savepoint(statement.subject or "")
 
     def _release(self, statement: Statement, _tag: bytes, _server: Server) -> None:
         self._session.settings.release(statement.subject or "")
+        self._session.variables.release(statement.subject or "")
 
     def _rollback_to(self, statement: Statement, _tag: bytes, _server: Server) -> None:
         self._touched = True
         self._session.settings.rollback_to(statement.subject or "")
+        self._session.variables.rollback_to(statement.subject or "")
 
     def _discard(self, statement: Statement, _tag: bytes, server: Server) -> None:
         if "all" not in statement.drops:

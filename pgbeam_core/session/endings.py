@@ -8,6 +8,7 @@ from pgbeam_core.leases import Lease, Server
 from pgbeam_core.query import Query, Refusal, Result
 from pgbeam_core.session import outcome
 from pgbeam_core.session.questions import CANCELLED, Go
+from pgbeam_core.session.settings import is_role_set
 from pgbeam_core.session.turns import Owner, Turn
 from pgbeam_core.session.unattended import Unattended
 from pgbeam_core.session.world import Phase
@@ -63,7 +64,7 @@ class Endings:
             # Plugins hear of executions as parts of an open transaction: here is the end of that around the pipeline.
             conversation.effects.over.append(turn.error is None)
         if session.lease is not None:
-            conversation.effects.tell(session.lease.server)
+            conversation.effects.tell(session.lease.server, status)
         session.status = status
         conversation.turn = None
         notices = self._results(turn, status, begun, now)
@@ -246,6 +247,8 @@ class Endings:
         if session.keeps_server or session.settings.unknown:
             return False
         if not (statement.shareable and statement.cost.small):
+            return False
+        if is_role_set(session.settings.now) or conversation.effects.may_leave(statement, queries[0].arrived):
             return False
         self._retry = queries, go
         return True

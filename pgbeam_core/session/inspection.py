@@ -1,7 +1,8 @@
 """Asks a server what session state a client has left on it, where the client's texts do not tell.
 
-After DO, CALL, functions of the users' own and texts that could not be parsed, only the server knows. The question goes
-out behind the client's reply, so the client does not wait for it; the lease does.
+`remains` says after what. The question goes out behind the client's reply, so the client does not wait for it; the
+lease does. It runs in a transaction of its own, under timeouts of its own, and everything in it is called by its full
+name: neither the client's settings nor what it has put in front of PostgreSQL's operators and functions count.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from itertools import islice
+from typing import NamedTuple
 
-from pgbeam_core.session.settings import literal
+from pgbeam_core.session.settings import folded, literal
 from pgbeam_core.session.turns import Turn
 from pgbeam_core.session.unattended import Unattended
 from pgbeam_core.wire import backend
@@ -18,25 +20,92 @@ from pgbeam_core.wire.frames import split
 
 _DATA_ROW = ord("D")
 _MOST_BYTES = 4 * 1024 * 1024
-"""A longer answer is not looked at, and what it was about stays in doubt."""
-
-_STATE = """\
-SELECT 'set', name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings
- WHERE source = 'session' AND name NOT LIKE 'transaction\\_%' AND name <> 'seed'
-UNION ALL SELECT 'pin', 'listen', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_listening_channels())
-UNION ALL SELECT 'pin', 'advisory_lock', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_locks
- WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid())
-UNION ALL SELECT 'pin', 'prepare', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql)
-UNION ALL SELECT 'pin', 'with_hold', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable)
-UNION ALL SELECT 'pin', 'temp_table', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_class
- WHERE relnamespace = pg_catalog.pg_my_temp_schema() AND relnamespace <> 0)"""
+"""A longer answer is not looked at: then the server counts as one that could not be asked."""
+_PATIENCE = "10s"
+_TIMEOUTS = ("statement_timeout", "lock_timeout", "transaction_timeout")
+_NOT_OF_SESSION = ("transaction_isolation", "transaction_read_only", "transaction_deferrable", "seed")
 
 
+def _same(one: str, other: str, sign: str = "=") -> str:
+    return f"{one} OPERATOR(pg_catalog.{sign}) {other}"
+
+
+def _own_timeout(name: str) -> str:
+    return (
+        f"CASE WHEN pg_catalog.current_setting('{name}', true) IS NOT NULL"
+        f" THEN pg_catalog.set_config('{name}', '{_PATIENCE}', true) END"
+    )
+
+
+_OWN_TIMEOUTS = (
+    "SELECT 'timeouts', "
+    + ", ".join(f"pg_catalog.current_setting('{name}', true)" for name in _TIMEOUTS)
+    + ", "
+    + ", ".join(_own_timeout(name) for name in _TIMEOUTS)
+)
+"""What they are, and then for the rest of the transaction they are PgBeam's. Not all servers know all of them."""
+_IS_SETUP = "pg_catalog.pg_replication_origin_session_is_setup()"
+_SETUP = "'pg_catalog.pg_replication_origin_session_setup(text)'"
+_ME = "pg_catalog.pg_backend_pid()"
+_TEMP = "pg_catalog.pg_my_temp_schema()"
+_IS_TIMEOUT = " OR ".join(_same("name", f"'{name}'") for name in _TIMEOUTS)
+_IS_OF_SESSION = " AND ".join(_same("name", f"'{name}'", "<>") for name in _NOT_OF_SESSION)
+_SETTINGS = f"""\
+SELECT CASE WHEN {_IS_TIMEOUT} THEN 'reset' ELSE 'set' END, name,
+ CASE WHEN {_IS_TIMEOUT} THEN reset_val ELSE pg_catalog.current_setting(name) END
+ FROM pg_catalog.pg_settings WHERE {_same("source", "'session'")} AND {_IS_OF_SESSION}
+UNION ALL SELECT 'set', 'role', pg_catalog.current_setting('role')
+UNION ALL SELECT 'user', 'session_authorization', CAST(SESSION_USER AS pg_catalog.text)"""
+
+
+def _pin(reason: str, source: str, *where: str) -> str:
+    condition = f"EXISTS (SELECT FROM pg_catalog.{source} WHERE {' AND '.join(where)})"
+    return f"UNION ALL SELECT 'pin', '{reason}', '' WHERE {condition}"
+
+
+_PINS = "\n".join(
+    (
+        _pin("listen", "pg_listening_channels()", "true"),
+        _pin("advisory_lock", "pg_locks", _same("locktype", "'advisory'"), _same("pid", _ME)),
+        _pin("prepare", "pg_prepared_statements", "from_sql"),
+        _pin("with_hold", "pg_cursors", "is_holdable"),
+        # Whatever can be made in a schema: types, functions, operators, text search configurations …
+        _pin(
+            "temp_table",
+            "pg_depend",
+            _same("refclassid", "'2615'"),
+            _same("refobjid", _TEMP),
+            _same(_TEMP, "'0'", "<>"),
+        ),
+        _pin("slot", "pg_replication_slots", "temporary", _same("active_pid", _ME)),
+    )
+)
+
+_MENTIONED = "pg_catalog.strpos(prosrc, 'pg_replication_origin_session_setup')"
+_ORIGIN = {
+    True: f"UNION ALL SELECT 'pin', 'origin', '' WHERE {_IS_SETUP}",
+    # Others may not ask. One may have been set up for them while they, or the owner of a function, had more rights.
+    # Origins of subscriptions, pg_1234, are not for clients.
+    False: _pin(
+        "origin",
+        "pg_replication_origin",
+        "NOT pg_catalog.starts_with(roname, 'pg_')",
+        f"(pg_catalog.has_function_privilege(SESSION_USER, {_SETUP}, 'EXECUTE')"
+        f" OR pg_catalog.has_function_privilege({_SETUP}, 'EXECUTE')"
+        " OR EXISTS (SELECT FROM pg_catalog.pg_proc WHERE prosecdef"
+        f" AND {_same(_MENTIONED, '0', '>')}))",
+    ),
+}
+"""Whether a replication origin is set up, as a superuser may ask it, and as others."""
+FIRST = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY, NOT DEFERRABLE"
+"""What the question begins with: by default the client may wait until it is safe to read, or lock what is read."""
 _NAMED = re.compile(rb"(?:'(?=[\w$.]+')|\bset\s+(?:session\s+)?)([a-z_][\w$]*\.[a-z_][\w$.]*)", re.IGNORECASE)
 _MOST_NAMES = 100
 """Names that are looked at in one text: what is asked of the server must not grow with what a client sends."""
 _READ_BYTES = 64 * 1024
 """Longer texts are not looked at."""
+_UNITS = {"": 1, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+_AMOUNT = re.compile(r"(\d+)(\w*)")
 
 
 def mentioned(text: bytes) -> frozenset[str]:
@@ -46,24 +115,42 @@ def mentioned(text: bytes) -> frozenset[str]:
     """
     if len(text) > _READ_BYTES:
         return frozenset({""})
-    names = [name[1].decode("utf-8", "replace").lower() for name in islice(_NAMED.finditer(text), _MOST_NAMES)]
+    names = [folded(name[1].decode("utf-8", "replace")) for name in islice(_NAMED.finditer(text), _MOST_NAMES)]
     return frozenset(names if len(names) < _MOST_NAMES else [*names, ""])
 
 
-def question(names: Iterable[str]) -> bytes:
-    """The SQL; `names` are parameters that were set to what only the server knows."""
+def question(names: Iterable[str], *, superuser: bool) -> bytes:
+    """The SQL; `names` are parameters that were, or may have been, set to what only the server knows.
+
+    superuser: whether it is one who asks.
+
+    Several statements in one Query are one transaction, which ends with it, whichever way.
+    """
     own = [
         f"UNION ALL SELECT 'set', {literal(name)}, pg_catalog.current_setting({literal(name)}, true)"
-        for name in names
+        for name in sorted(names)
         if "." in name
     ]
-    return "\n".join([_STATE, *own]).encode("utf-8", "surrogateescape")
+    parts = (
+        FIRST,
+        _OWN_TIMEOUTS,
+        "\n".join([_SETTINGS, *own, _PINS, _ORIGIN[superuser]]),
+    )
+    return ";\n".join(parts).encode("utf-8", "surrogateescape")
+
+
+class Found(NamedTuple):
+    """What a server has told: the parameters set in the session, its session user, and what pins."""
+
+    values: dict[str, str]
+    user: str
+    pins: set[str]
 
 
 class Inspection(Unattended):
-    """Owns the turn of the question. `told` gets (settings made in the session, reasons to pin) if it succeeds."""
+    """Owns the turn of the question. `told` is called once: with what was found, or None for an error and the like."""
 
-    def __init__(self, told: Callable[[dict[str, str], set[str]], None]) -> None:
+    def __init__(self, told: Callable[[Found | None, str], None]) -> None:
         self._told = told
         self._data: list[bytes] = []
         self._size = 0
@@ -77,23 +164,47 @@ class Inspection(Unattended):
             self._data.append(data)
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
-        """The answer is complete. An error leaves everything as careful as it was."""
-        if turn.error is not None or self._size > _MOST_BYTES:
-            return
-        values: dict[str, str] = {}
-        pins: set[str] = set()
-        data = b"".join(self._data)
-        for tag, start, end in split(data):
-            if tag == _DATA_ROW:
-                what, name, value = (
-                    None if field is None else field.decode("utf-8", "surrogateescape")
-                    for field in backend.DataRow.from_bytes(data[start:end]).values
-                )
-                if what == "pin" and name is not None:
-                    pins.add(name)
-                elif name is not None and value is not None:
-                    values[name] = value
-        self._told(values, pins)
+        """The answer is complete."""
+        if turn.error is not None:
+            self._told(None, backend.error_fields(turn.error).get("M", ""))
+        elif self._size > _MOST_BYTES:
+            self._told(None, "it has too much to say")
+        else:
+            self._told(_found(b"".join(self._data)), "")
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
         """The server is gone, and its state with it."""
+        self._told(None, reason)
+
+
+def _found(data: bytes) -> Found:
+    found = Found({}, "", set())
+    timeouts: dict[str, str | None] = {}
+    for tag, start, end in split(data):
+        if tag != _DATA_ROW:
+            continue
+        what, *rest = (
+            None if field is None else field.decode("utf-8", "surrogateescape")
+            for field in backend.DataRow.from_bytes(data[start:end]).values
+        )
+        if what == "timeouts":
+            timeouts = dict(zip(_TIMEOUTS, rest, strict=False))
+            continue
+        name, value = rest[0] or "", rest[1]
+        if what == "pin":
+            found.pins.add(name)
+        elif what == "user":
+            found = found._replace(user=value or "")
+        elif what == "set" and value is not None:
+            found.values[folded(name)] = value
+        elif what == "reset":
+            here = timeouts.get(name)
+            if here is not None and not _is_as_long(here, value or ""):
+                found.values[name] = here
+    return found
+
+
+def _is_as_long(shown: str, milliseconds: str) -> bool:
+    """Whether a time as SHOW has it, with a unit, is that number of milliseconds."""
+    amount = _AMOUNT.fullmatch(shown)
+    return amount is not None and str(int(amount[1]) * _UNITS.get(amount[2], 0)) == milliseconds

@@ -9,22 +9,28 @@ from twisted.python.failure import Failure
 
 from pgbeam_core.errors import PasswordNeeded, PgBeamError, ServerRefused, UpstreamUnavailable
 from pgbeam_core.leases import Lease, Server
-from pgbeam_core.query import Kind, Query, Refusal, Statement, Target
+from pgbeam_core.query import Kind, Query, Refusal, SettingChange, Statement, Target
 from pgbeam_core.session import outcome
+from pgbeam_core.session.fitting import Fitting
+from pgbeam_core.session.inspection import Found
 from pgbeam_core.session.questions import CANCELLED, Go
-from pgbeam_core.session.settings import HIDDEN
+from pgbeam_core.session.settings import HIDDEN, difference, is_certain, roles_in_doubt
+from pgbeam_core.session.turns import Turn
 from pgbeam_core.session.world import Phase
+from pgbeam_core.wire import backend, frontend
 
 if TYPE_CHECKING:
     from pgbeam_core.session.conversation import Conversation
 
+_GIVES_UP = frozenset({Kind.SET, Kind.RESET, Kind.DISCARD})
+"""Statements that may change what a server is not to be given any more."""
 NO_BLOCKS = Refusal("0A000", "transaction blocks are not allowed in statement pool mode")
 
 
 class Leasing:
     """The servers of one conversation: at most one in use, and in session mode its own beside a replica."""
 
-    __slots__ = ("_conversation", "_home", "_inspecting")
+    __slots__ = ("_conversation", "_home", "_inspecting", "_last", "_unanswered")
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
@@ -32,6 +38,10 @@ class Leasing:
         """In session mode, the client's own server while a replica answers."""
         self._inspecting = 0
         """Questions about the session's state that its server has not answered."""
+        self._last: list[Lease] = []
+        """Servers that are being asked although the client has left."""
+        self._unanswered = 0
+        """Questions in a row that were answered with an error."""
 
     def target(self) -> Target:
         """Where the session is now."""
@@ -44,6 +54,11 @@ class Leasing:
         if session.lease is None:
             return True
         return session.keeps_server and not (session.in_transaction or session.pins or session.replication)
+
+    @property
+    def may_have_prepared(self) -> bool:
+        """Whether its server may have a statement that SQL's PREPARE has made, by a function perhaps."""
+        return bool(self._conversation.session.pins) or bool(self._inspecting)
 
     def lease_for(self, queries: list[Query], go: Go) -> None:
         """Have a lease, then `go`."""
@@ -131,7 +146,58 @@ class Leasing:
         if lease.waited >= 0.001:
             for query in queries:
                 query.explain(waited=f"{lease.waited * 1000:.0f}ms")
-        go()
+        server, now = lease.server, self._conversation.session.settings.now
+        if server.roles_at != self._conversation.epoch and not lease.shared:
+            server.roles_at = self._conversation.epoch
+            server.settings = roles_in_doubt(server.settings)
+        if lease.shared or server.settings is now or is_certain(server.settings, now):
+            go()
+        else:
+            self._fit(server, queries, go)
+
+    def _fit(self, server: Server, queries: list[Query], go: Go) -> None:
+        """Give a server the client's parameters, and wait for that: nothing may run with those of somebody else.
+
+        What the client changes or resets now is not given to it, so that it can get rid of a value that will not do.
+        """
+        conversation = self._conversation
+        settings = conversation.session.settings
+        wanted = settings.now
+        if queries and all(query.statement.kind in _GIVES_UP for query in queries):
+            wanted = settings.without(_changes(queries))
+        sql = difference(server.settings, wanted)
+        if sql is None:
+            go()
+            return
+        conversation.phase = Phase.WAITING
+
+        def over(error: bytes | None) -> None:
+            if not conversation.resumed():
+                return
+            if error is None:
+                server.settings = wanted
+                go()
+            else:
+                self._cannot_fit(error, queries)
+            conversation.on()
+
+        def lost() -> None:
+            if conversation.resumed():
+                conversation.phase = Phase.BUSY  # it is told in the place of the reply
+
+        server.statements.unnamed = None
+        server.send(Turn(Fitting(over, lost), simple=True), frontend.Query(sql).to_bytes())
+
+    def _cannot_fit(self, error: bytes, queries: list[Query]) -> None:
+        """The server has refused, and is as it was before: the statement fails, and the next one may reset it."""
+        lease = self._conversation.session.lease
+        if lease is not None:
+            self.give_back(lease)
+            self._come_home()
+        fields = backend.error_fields(error)
+        refusal = Refusal(fields.get("C", "XX000"), fields.get("M", ""), fields.get("D"), fields.get("H"))
+        self._conversation.drop_batch()
+        self._conversation.questions.refuse(queries, "pgbeam", refusal)
 
     def take(self, lease: Lease) -> None:
         """The session has this server from now on."""
@@ -184,32 +250,56 @@ class Leasing:
             self._come_home()
         elif session.keeps_server:
             return
-        elif conversation.effects.doubtful:
+        elif lease.server.in_doubt:
             settled = lease.server.settled()
             if settled is not None:  # the client's cancel request must not hit the question
                 settled.addCallback(lambda _: self._settled(lease))
                 return
-            conversation.effects.doubtful = False
-            self._inspecting += 1
-            server = lease.server
-            conversation.sender.inspect(lambda values, pins: self._inspected(server, values, pins))
+            self._ask(lease)
         elif not session.pins and not self._inspecting:
             self.give_back(lease)
+
+    def _ask(self, lease: Lease) -> None:
+        """Have the server tell what was left on it, before anybody else gets it."""
+        lease.server.in_doubt = False
+        self._inspecting += 1
+        self._conversation.sender.inspect(lease.server, lambda found, problem: self._inspected(lease, found, problem))
 
     def _settled(self, lease: Lease) -> None:
         if self._conversation.phase is Phase.IDLE and self._conversation.session.lease is lease:
             self.let_go()
 
-    def _inspected(self, server: Server, values: dict[str, str], pins: set[str]) -> None:
-        """The server has told what the session left on it."""
+    def _inspected(self, lease: Lease, found: Found | None, problem: str) -> None:
+        """The server has told what the session left on it, or could not be asked."""
         self._inspecting -= 1
-        conversation = self._conversation
-        lease = conversation.session.lease
-        if conversation.phase is Phase.GONE or lease is None or lease.server is not server:
-            return
-        conversation.effects.inspected(values, pins, server)
-        if conversation.phase is Phase.IDLE:
+        conversation, server = self._conversation, lease.server
+        if found is None and server.alive:
+            self._not_told(lease, problem)
+        elif found is not None and lease in self._last:
+            conversation.effects.left(found.pins, server)
+            server.settings = {**server.settings, HIDDEN: ""}
+        elif found is not None and conversation.session.lease is lease:
+            self._unanswered = 0
+            conversation.effects.inspected(found, server)
+        if lease in self._last:
+            self._farewell(lease)
+        elif conversation.phase is Phase.IDLE and conversation.session.lease is lease:
             self.let_go()
+
+    def _not_told(self, lease: Lease, problem: str) -> None:
+        """A cancel request may have hit the question by chance: the server is asked once more. Else it is closed."""
+        self._unanswered += 1
+        lease.server.in_doubt = True
+        if self._unanswered > 1 or lease in self._last:
+            # A session that may have had something there cannot go on as if it had not.
+            self._conversation.session.pins.add("unknown")
+            lease.server.close(f"what was left on it could not be asked: {problem}")
+
+    def _farewell(self, lease: Lease) -> None:
+        """A client that has left needs that server no more."""
+        if not self._inspecting or not lease.server.alive:
+            self._last.remove(lease)
+            lease.release()
 
     def give_back(self, lease: Lease) -> None:
         """The lease is over, and the server in order."""
@@ -225,7 +315,6 @@ class Leasing:
 
     def _release(self, lease: Lease) -> None:
         self._conversation.session.lease = None
-        self._inspecting = 0
         lease.server.detach(self._conversation)
         lease.server.statements.rest()
         lease.release()
@@ -240,7 +329,6 @@ class Leasing:
         lease, session.lease = session.lease, None
         if lease is not None:
             lease.release()
-        self._inspecting = 0
         away = self._come_home()
         return session.in_transaction or bool(session.pins) or (session.keeps_server and not away)
 
@@ -254,15 +342,40 @@ class Leasing:
                 lease.server.close(f"client left in the middle: {reason}")  # nobody stands behind it
             return  # else others' turns are behind this one: it is let run, and its reply dropped
         for one in (lease, self._home):
-            if one is None:
-                continue
-            if one is lease and (not idle or session.in_transaction):
-                one.server.detach(self._conversation)
-                one.server.close(f"client left in the middle: {reason}")
-            if session.keeps_server:
-                one.server.state.add("session")  # whatever its functions and triggers have left there
-            self.give_back(one)
+            if one is not None:
+                self._part_with(one, reason, midway=one is lease and (not idle or session.in_transaction))
         self._home = None
+
+    def _part_with(self, lease: Lease, reason: str, *, midway: bool) -> None:
+        """The client is gone, and this was its server."""
+        session, server = self._conversation.session, lease.server
+        server.detach(self._conversation)
+        if midway:
+            server.close(f"client left in the middle: {reason}")
+        elif session.replication:
+            server.close("the replication session is over")
+        elif session.keeps_server:
+            server.state.add("session")  # whatever its functions and triggers have left there
+        asks = server.alive and (server.in_doubt or bool(self._inspecting))
+        if asks and not lease.shared:
+            session.lease = None if session.lease is lease else session.lease
+            self._last.append(lease)
+            if server.in_doubt:
+                settled = server.settled()
+                if settled is None:
+                    self._ask(lease)
+                else:
+                    settled.addCallback(lambda _: self._ask(lease) if server.alive else self._farewell(lease))
+        else:
+            self.give_back(lease)
+
+
+def _changes(queries: list[Query]) -> list[SettingChange]:
+    """What statements of `_GIVES_UP` change, DISCARD ALL included."""
+    found = [change for query in queries for change in query.statement.settings]
+    if any("all" in query.statement.drops for query in queries):
+        found += [SettingChange("reset", name) for name in ("all", "session_authorization", "role")]
+    return found
 
 
 def _for_good(error: BaseException) -> bool:

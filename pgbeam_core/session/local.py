@@ -14,6 +14,7 @@ _CURRENT_SETTING = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _TEXT_OID = 25
+ABORTED = "current transaction is aborted, commands ignored until end of transaction block"
 LOCAL_WARNING = backend.notice_response("WARNING", "25P01", "SET LOCAL can only be used in transaction blocks")
 
 

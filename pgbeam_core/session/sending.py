@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pgbeam_core.query import Query, Statement
 from pgbeam_core.session import inspection, outdated, settings
 from pgbeam_core.session.effects import resets_name
-from pgbeam_core.session.extended import FLUSH, SYNC, Plan
+from pgbeam_core.session.extended import BIND, FLUSH, SYNC, Plan
 from pgbeam_core.session.prepared import Key, ServerStatements
 from pgbeam_core.session.rewrite import PROVOKE, Rewriter
 from pgbeam_core.session.turns import FREE, SIMPLE, TO_THE_END, Owed, Turn, say
@@ -99,6 +99,8 @@ class Sender:
             self._raw_behind(self._turn, frame, queries)
             return
         self._prepare_server()
+        if not queries:  # not even its text is known
+            self._conversation.effects.doubt(self._server)
         for query in queries:
             self._lend(query.statement)
             self._conversation.leave_databases(query.statement)
@@ -115,6 +117,7 @@ class Sender:
         turn.add([TO_THE_END])
         turn.queries += queries
         turn.resets_name = turn.resets_name or _may_reset_name(queries)
+        self._in_flight(queries)
         turn.ended = not skipped
         self._server.write(frame)
         self._conversation.sent(turn)
@@ -228,11 +231,16 @@ class Sender:
         """The server is gone, and what it owed with it."""
         self._turn = self._writer = self.plan = None
 
-    def inspect(self, told: Callable[[dict[str, str], set[str]], None]) -> None:
-        """Ask the server what state the session has left on it."""
-        sql = inspection.question(self._conversation.session.settings.unknown | self._conversation.effects.maybe_set)
-        self._server.statements.unnamed = None
-        self._server.send(Turn(inspection.Inspection(told), simple=True), frontend.Query(sql).to_bytes())
+    def inspect(self, server: Server, told: Callable[[inspection.Found | None, str], None]) -> None:
+        """Ask a server what state the session has left on it."""
+        session, effects = self._conversation.session, self._conversation.effects
+        names = session.settings.in_question | effects.maybe_set
+        reported = server.parameters
+        # Nobody may ask in recovery, where nobody may have set one up.
+        may_ask = reported.get("is_superuser") == "on" and reported.get("in_hot_standby", "off") == "off"
+        sql = inspection.question(names, superuser=may_ask and server.target.role == "primary")
+        server.statements.unnamed = None
+        server.send(Turn(inspection.Inspection(told), simple=True), frontend.Query(sql).to_bytes())
 
     def settle(self, turn: Turn) -> None:
         """A turn has ended: statements of the simple protocol have their effects now."""
@@ -258,10 +266,27 @@ class Sender:
         turn.queries = queries
         if self._conversation.session.replication:
             turn.at = FREE
+        self._in_flight(queries)
         if len(queries) == 1 and queries[0].keep:
             turn.keep_up_to(queries[0].keep)
         self._turn = turn
         return turn
+
+    def _in_flight(self, queries: list[Query]) -> None:
+        effects, server = self._conversation.effects, self._server
+        for query in queries:
+            effects.sent(query.statement, server, query.arrived)
+
+    def _bound(self, plan: Plan) -> None:
+        """Planning runs functions too, whether an Execute follows or not."""
+        effects, server = self._conversation.effects, self._server
+        for step in plan.steps:
+            if step.tag == BIND or step.malformed:
+                if step.prepared is None:
+                    if step.malformed or self._conversation.leasing.may_have_prepared:
+                        effects.doubt(server)
+                elif not step.local:
+                    effects.sent(step.prepared.statement, server, self._conversation.world.now())
 
     def send(self, turn: Turn, data: bytes) -> None:
         """A request goes out."""
@@ -275,18 +300,15 @@ class Sender:
             self._server.write(piece)
 
     def _prepare_server(self) -> None:
-        """Give the server the client's run-time parameters, ahead of the request."""
+        """Give the server the client's run-time parameters, ahead of the request; `Leasing` has seen that it can be."""
         session, server = self._conversation.session, self._server
-        if server.roles_at != self._conversation.epoch and not (session.pins or session.keeps_server):
-            server.roles_at = self._conversation.epoch
-            server.settings = settings.roles_in_doubt(server.settings)
         has, now = server.settings, session.settings.now
         if has is now or session.in_transaction:
             return
-        sql = settings.difference(has, now)
+        sql = settings.difference(has, now) if settings.is_certain(has, now) else None
         if sql is not None:
             server.aside(frontend.Query(sql).to_bytes(), "its settings could not be made those of the client")
-        server.settings = now
+            server.settings = now
 
     def _write(self, plan: Plan) -> tuple[list[bytes], list[Owed]]:
         for step in plan.executions:
@@ -294,6 +316,7 @@ class Sender:
             statement = step.prepared.statement
             if not statement.plain:
                 self._conversation.leave_databases(statement)
+        self._bound(plan)
         self.plan = plan
         if plan.lends:
             self._server.state.add("prepare")

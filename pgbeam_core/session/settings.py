@@ -24,8 +24,29 @@ MOST = 200
 session keeps its server."""
 MOST_BYTES = 64 * 1024
 """Of their names and values together, likewise."""
-UNSEEN = frozenset(_AUTHORIZATION)
-"""Parameters that pg_settings does not show."""
+_OF_TRANSACTION = frozenset(
+    {"transaction_isolation", "transaction_read_only", "transaction_deferrable", "transaction_snapshot"}
+)
+"""They end with the transaction, whichever way they are set."""
+_REPORTED = {
+    "datestyle": "DateStyle",
+    "intervalstyle": "IntervalStyle",
+    "timezone": "TimeZone",
+    "client_encoding": "client_encoding",
+    "standard_conforming_strings": "standard_conforming_strings",
+}
+"""Parameters of which every server tells the value that it has made of a SET: that of a DateStyle depends on the one
+before. With the names by which it does."""
+_OTHER_NAMES = {"sort_mem": "work_mem", "vacuum_mem": "maintenance_work_mem"}
+"""Names that PostgreSQL takes for others."""
+_CERTAIN = frozenset(
+    {"application_name", "client_min_messages", "datestyle", "intervalstyle", "timezone", "client_encoding"}
+    | {"extra_float_digits", "bytea_output", "standard_conforming_strings", "search_path", "row_security"}
+    | {"statement_timeout", "lock_timeout", "transaction_timeout", "idle_in_transaction_session_timeout"}
+    | {"idle_session_timeout", "default_transaction_isolation", "default_transaction_read_only"}
+    | {"default_transaction_deferrable", "synchronous_commit", "work_mem", "jit", "plan_cache_mode"}
+)
+"""Parameters that anybody may set on any server to what they were set to on another."""
 
 
 class Settings:
@@ -63,12 +84,12 @@ class Settings:
             self.now = {name: value for name, value in before.items() if name not in changed}
 
     def _apply(self, change: SettingChange) -> None:
-        name = change.name
+        name = _OTHER_NAMES.get(change.name, change.name)
         if name == "all":
             kept = {name: value for name, value in self.now.items() if name in _AUTHORIZATION}
             self.now = {**self._base, **kept}
             self.unknown = self.unknown & frozenset(_AUTHORIZATION)
-        elif name.startswith("transaction_"):
+        elif name in _OF_TRANSACTION:
             return
         elif change.action == "reset" or (change.literal and change.value is None):
             self._reset(name)
@@ -94,6 +115,48 @@ class Settings:
         else:
             self.now.pop(name, None)
         self.unknown -= {name}
+
+    @property
+    def in_question(self) -> frozenset[str]:
+        """Parameters that a server has to be asked for by name: no catalog shows them."""
+        return self.unknown | frozenset(name for name in self.now if "." in name)
+
+    def without(self, changes: Iterable[SettingChange]) -> Values:
+        """The values but for those that these changes replace or reset anyway."""
+        names = {_OTHER_NAMES.get(change.name, change.name) for change in changes if not change.local}
+        if "session_authorization" in names:
+            names.add("role")
+        if "all" in names:
+            return {name: value for name, value in self.now.items() if name in _AUTHORIZATION and name not in names}
+        return {name: value for name, value in self.now.items() if name not in names}
+
+    def told(self, values: Values) -> None:
+        """The server has told all that is set in the session, but for parameters with a dot that it was not asked for.
+
+        One with a dot that is empty was mostly never set: reading it as empty or as nothing is all the same.
+        """
+        kept = {name: value for name, value in self.now.items() if "." in name and name not in values}
+        found = {
+            name: value
+            for name, value in values.items()
+            if (value or "." not in name or name in self.now)
+            and (name != "role" or value != "none" or name in self.now)
+        }
+        self.now = {}
+        for name, value in {**kept, **found}.items():
+            self._set(name, value)
+        self.unknown = frozenset()
+
+    def respell(self, reported: Values) -> bool:
+        """No transaction is open: take over what the server has reported. True if that is something else."""
+        now = {
+            name: reported.get(_REPORTED[name], value) if name in _REPORTED else value
+            for name, value in self.now.items()
+        }
+        if now == self.now:
+            return False
+        self.now = now
+        return True
 
     def savepoint(self, name: str) -> None:
         """A savepoint was set."""
@@ -129,6 +192,11 @@ class Settings:
         self._before = None
 
 
+def is_role_set(values: Values) -> bool:
+    """Whether it is another role than that of the login that acts."""
+    return "role" in values or "session_authorization" in values
+
+
 def roles_in_doubt(told: Values) -> Values:
     """What a server was told, once names of roles may have come to stand for others: such a server is told anew."""
     return {**told, HIDDEN: ""} if any(name in told for name in _AUTHORIZATION) else told
@@ -154,6 +222,25 @@ def difference(has: Values, wanted: Values) -> bytes | None:
         if has.get(name) != wanted[name]
     ]
     return ";".join(parts).encode("utf-8", "surrogateescape")
+
+
+def is_certain(has: Values, wanted: Values) -> bool:
+    """Whether what `difference` gives cannot fail, so that the next request need not wait to see that it has not."""
+    if HIDDEN in has:
+        has = {}
+    return all(
+        name in _CERTAIN or (name in _AUTHORIZATION and wanted.get(name, "none") == "none")
+        for name in has.keys() | wanted.keys()
+        if has.get(name) != wanted.get(name)
+    )
+
+
+def folded(name: str) -> str:
+    """A parameter's name in the one case that it is kept in: PostgreSQL folds A to Z and nothing else."""
+    return name.translate(_FOLD)
+
+
+_FOLD = {ord(letter): ord(letter.lower()) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 
 
 def literal(text: str) -> str:

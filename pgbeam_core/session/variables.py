@@ -20,7 +20,7 @@ class VariableError(PgBeamError):
 class Variables:
     """The `pgbeam.*` of one session. Values are as SHOW prints them."""
 
-    __slots__ = ("_ask", "_before", "_defaults", "_local", "_now")
+    __slots__ = ("_ask", "_before", "_defaults", "_local", "_now", "_savepoints")
 
     def __init__(self, ask: Ask, startup: dict[str, str]) -> None:
         """`startup` holds those given as startup options, names without the prefix: what RESET returns to."""
@@ -29,6 +29,7 @@ class Variables:
         self._now = dict(self._defaults)
         self._local: dict[str, str] = {}
         self._before: dict[str, str] | None = None
+        self._savepoints: list[tuple[str, dict[str, str], dict[str, str]]] = []
 
     def get(self, name: str) -> str:
         """The value in force. Raises VariableError 42704 for a name that nobody owns."""
@@ -61,12 +62,34 @@ class Variables:
         self._local.clear()
         self._now = dict(self._defaults)
 
+    def savepoint(self, name: str) -> None:
+        """A savepoint was set."""
+        self._remember(in_transaction=True)
+        self._savepoints.append((name, dict(self._now), dict(self._local)))
+
+    def release(self, name: str) -> None:
+        """A savepoint was released, and with it all that were set after it."""
+        for place in range(len(self._savepoints) - 1, -1, -1):
+            if self._savepoints[place][0] == name:
+                del self._savepoints[place:]
+                return
+
+    def rollback_to(self, name: str) -> None:
+        """The transaction went back to a savepoint; it stays."""
+        for place in range(len(self._savepoints) - 1, -1, -1):
+            if self._savepoints[place][0] == name:
+                del self._savepoints[place + 1 :]
+                _, now, local = self._savepoints[place]
+                self._now, self._local = dict(now), dict(local)
+                return
+
     def over(self, *, committed: bool) -> None:
         """The transaction has ended."""
         self._local.clear()
         if self._before is not None and not committed:
             self._now = self._before
         self._before = None
+        self._savepoints.clear()
 
     def _remember(self, in_transaction: bool) -> None:
         if in_transaction and self._before is None:

@@ -11,6 +11,7 @@ from pgbeam_core.leases import Pool
 from pgbeam_core.query import Statement, Target
 
 if TYPE_CHECKING:
+    from pgbeam_core.catalog import Catalog
     from pgbeam_core.session.session import Session
     from pgbeam_core.settings import Settings
     from pgbeam_core.stats import ProjectStats
@@ -104,6 +105,9 @@ class World(Protocol):
 
     def stats(self, session: Session) -> ProjectStats:
         """Where to count."""
+
+    def catalog(self, session: Session) -> Catalog | None:
+        """What is known of the catalog of a session's database; None while it is not known."""
 
     def tables_changed(self, statement: Statement) -> None:
         """A statement that defines tables, or may have, was completed."""

@@ -35,9 +35,22 @@ class Scope(NamedTuple):
 NO_NAMES = Scope(None, {}, 0)
 
 _SETTERS = frozenset({"set_config", "setseed"})
-_LOCKING_FUNCTIONS = frozenset(
-    {"pg_advisory_lock", "pg_advisory_lock_shared", "pg_try_advisory_lock", "pg_try_advisory_lock_shared"}
-)
+_LEAVE: dict[str, str] = {
+    function: word
+    for word, functions in {
+        "advisory_lock": "pg_advisory_lock pg_advisory_lock_shared pg_try_advisory_lock pg_try_advisory_lock_shared",
+        "slot": "pg_create_logical_replication_slot pg_create_physical_replication_slot"
+        " pg_copy_logical_replication_slot pg_copy_physical_replication_slot",
+        "origin": "pg_replication_origin_session_setup pg_replication_origin_session_reset",
+        "backup": "pg_backup_start pg_start_backup",
+        # They run SQL that is made of text, or what a name in a text stands for.
+        "unknown": "query_to_xml query_to_xml_and_xmlschema query_to_xmlschema cursor_to_xml cursor_to_xmlschema"
+        " table_to_xml table_to_xml_and_xmlschema schema_to_xml schema_to_xml_and_xmlschema"
+        " database_to_xml database_to_xml_and_xmlschema ts_stat ts_rewrite",
+    }.items()
+    for function in functions.split()
+}
+"""PostgreSQL's own functions that leave something in the session, with the word for it."""
 
 
 class Walk:
@@ -125,10 +138,10 @@ def _call(walk: Walk, fields: Node, scope: Scope) -> None:
     name = name_of(fields["funcname"])
     walk.facts.functions.add(name)
     if name[0] in (None, "pg_catalog"):
-        if name[1] in _LOCKING_FUNCTIONS:
-            walk.facts.makes.add("advisory_lock")
-        elif name[1] in _SETTERS:
+        if name[1] in _SETTERS:
             walk.facts.setters.append(fields)
+        elif name[1] in _LEAVE:
+            walk.facts.makes.add(_LEAVE[name[1]])
     if name[1] in dates.CLOCK_TYPES:  # a cast, written as a call
         dates.note_cast(walk.facts, name[1], fields.get("args", []))
     walk.fields(fields, scope, "funcname")

@@ -7,7 +7,10 @@ from typing import Any
 
 from twisted.internet.protocol import Factory, Protocol
 
+from pgbeam_core import catalog_question
 from pgbeam_core.net.identifying import QUESTION
+from pgbeam_core.session import inspection, settings
+from pgbeam_core.surveys import OWN_SETTINGS
 from pgbeam_core.testing.frames import done, error, table
 from pgbeam_core.wire import backend, frontend, names
 from pgbeam_core.wire.authentication import AuthenticationCleartextPassword
@@ -17,6 +20,16 @@ from pgbeam_core.wire.startup import GSSENCRequest, SSLRequest, StartupMessage, 
 Told = bytes | Callable[[str], bytes]
 """The frames of a reply but for its ReadyForQuery, or a function of the SQL text that gives them."""
 
+_OWN_QUESTIONS = frozenset(
+    text.decode()
+    for text in (
+        catalog_question.QUESTION,
+        settings.difference({}, OWN_SETTINGS),
+        settings.difference(OWN_SETTINGS, {}),
+    )
+    if text is not None
+)
+"""What PgBeam asks about a database, the timeouts of the question, and the end of these."""
 _OWN_WORDS = ("SET", "RESET", "DISCARD", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "DEALLOCATE")
 _STATUS_AFTER = {"BEGIN": b"T", "COMMIT": b"I", "ROLLBACK": b"I"}
 
@@ -45,7 +58,8 @@ class FakePostgres(Factory):
         self.down = False
         self.silent = False
         self.asked: list[str] = []
-        """Every SQL text that arrived for execution, PgBeam's own among them, but for the question who a server is."""
+        """Every SQL text that arrived for execution, PgBeam's own among them, but for what it asks about servers: who
+        they are, what is defined in the database, what a client has left there. (It is told: nothing.)"""
         self.logins = 0
         self.connections: set[_Backend] = set()
 
@@ -66,8 +80,10 @@ class FakePostgres(Factory):
                 return error("42883", "function pg_catalog.pg_stat_get_activity(integer) does not exist")
             columns = ["role", "effective", "database", "recovering", "template"]
             return table(columns, [[*map(str, self.oids), self.recovering, "f"]])
-        self.asked.append(sql)
         told = self.answers.get(sql.strip())
+        if told is None and (sql in _OWN_QUESTIONS or sql.startswith(inspection.FIRST)):
+            return done("SELECT 0")
+        self.asked.append(sql)
         if callable(told):
             return told(sql)
         if told is not None:

@@ -14,6 +14,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from pgbeam_core import hookspecs
+from pgbeam_core.catalog import Catalog
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.firing import Hooks
 from pgbeam_core.leases import Identity, Lease
@@ -209,6 +210,8 @@ class Stage:
         self.clock = Clock()
         self.unfinished = Deadlines(self.clock, PAUSE)
         self.epoch = 0
+        self.known: Catalog | None = Catalog([])
+        """What is known of the database: that there is nothing of users in it."""
         self.left: list[str] = []
         self.settings = SimpleNamespace(prepare_once=prepare_once, max_message_bytes=1 << 30)
         manager = pluggy.PluginManager("pgbeam")
@@ -277,6 +280,10 @@ class Stage:
     def outdated(self) -> None:
         """See World."""
         self.epoch += 1
+
+    def catalog(self, _session: Session) -> Catalog | None:
+        """See World."""
+        return self.known
 
     def leave(self, _session: Session, database: str) -> None:
         """See World."""

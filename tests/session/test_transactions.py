@@ -135,6 +135,7 @@ def test_session_mode_keeps_the_server() -> None:
     stage.turn(query("SELECT 1"), done() + READY)
     assert stage.pools.idle == []
     stage.client.hang_up("left")
+    stage.inspect()
     assert stage.pools.idle == stage.servers
 
 

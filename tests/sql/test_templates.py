@@ -98,9 +98,12 @@ FRAMES = [
 ]
 
 
+_OTHERWISE = ("text", "parts", "cost", "verdict", "is_sibling")
+
+
 def verdict(statement: Statement) -> dict[str, object]:
     """Everything that a verdict says, without the text and what running it has cost so far."""
-    return {name: getattr(statement, name) for name in COMPARED if name not in ("text", "parts", "cost", "is_sibling")}
+    return {name: getattr(statement, name) for name in COMPARED if name not in _OTHERWISE}
 
 
 def analysed(sql: bytes) -> Statement:

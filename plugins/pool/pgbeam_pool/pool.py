@@ -320,7 +320,7 @@ class TargetPool:
         settled = server.settled()
         if settled is not None:
             settled.addCallback(lambda _: self._clean(server))
-        elif server.state:
+        elif server.state or server.in_doubt:
             server.reset().addCallback(lambda _: self._rest(server))
         else:
             self._rest(server)

@@ -30,6 +30,7 @@ class FakeServer:
         self.status = b"I"
         self.owed = 0
         self.state: set[str] = set()
+        self.in_doubt = False
         self.settings: dict[str, str] = {}
         self.lease: Lease | None = None
         self.gone: Any = lambda server, expected: None

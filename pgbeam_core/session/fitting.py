@@ -1,0 +1,24 @@
+"""Gives a server a client's run-time parameters, where that may fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pgbeam_core.session.turns import Turn
+from pgbeam_core.session.unattended import Unattended
+
+
+class Fitting(Unattended):
+    """Owns the turn. `over` gets None or the ErrorResponse with which the server refused; `lost`: it is gone."""
+
+    def __init__(self, over: Callable[[bytes | None], None], lost: Callable[[], None]) -> None:
+        self._over = over
+        self._lost = lost
+
+    def turn_over(self, turn: Turn, ready: bytes) -> None:
+        """The server has them, or is as it was before."""
+        self._over(turn.error)
+
+    def turn_lost(self, turn: Turn, reason: str) -> None:
+        """The server is gone; whoever holds it hears of that too."""
+        self._lost()
