@@ -61,6 +61,8 @@ class Catalog:
         self._foreign: set[str] = set()
         self._types: set[str] = set()
         self._dated: set[str] = set()
+        self.parameters: frozenset[str] = frozenset()
+        """Names with a dot of parameters that functions of users may set."""
         self.has_event_triggers = False
         """Definitions run code of users."""
         for what, *values in self.rows:
@@ -71,6 +73,8 @@ class Catalog:
         if what in ("anything", "sequence", "foreign", "dated"):
             names = {"anything": self._anything, "sequence": self._sequences, "foreign": self._foreign}
             names.get(what, self._dated).add(values[0])
+        elif what == "parameter":
+            self.parameters |= {values[0]}
         elif what == "event":
             self.has_event_triggers = True
         elif what == "defined":

@@ -83,6 +83,18 @@ WITH {_CODE} SELECT DISTINCT 'hidden', proname FROM code WHERE oid IN (
  UNION ALL SELECT conproc FROM pg_conversion)"""
 """Rows about functions: those of extensions that are trusted are `function` only, all others `code` too."""
 
+PARAMETER = (
+    "(?:''|[[:<:]]set[[:space:]]+(?:session[[:space:]]+)?)([[:alpha:]_][[:alnum:]_]*[.][[:alpha:]_][[:alnum:]_]*)"
+)
+"""A parameter with a dot as a function's body may name it. Without backslashes, which not all sessions read alike."""
+MOST_PARAMETERS = 100
+
+PARAMETERS = rf"""
+SELECT DISTINCT 'parameter', lower(m[1]) FROM pg_proc
+ CROSS JOIN LATERAL regexp_matches(prosrc, '{PARAMETER}', 'gi') AS m
+ WHERE {_OWN} AND strpos(prosrc, '.') > 0 ORDER BY 2 LIMIT {MOST_PARAMETERS}"""
+"""Rows about parameters with a dot that bodies of functions name: no catalog shows whether one of these is set."""
+
 DEFINITIONS = rf"""
 WITH {_CALLED} SELECT DISTINCT 'runs', mode, relname, proname FROM (
  SELECT adrelid AS relation, 'write' AS mode, adbin::text AS tree FROM pg_attrdef
@@ -170,5 +182,5 @@ VERSIONS = ";".join(
 
 _PATH = "SELECT WHERE pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true) IS NULL"
 
-QUESTION = f"{_PATH};{FUNCTIONS};{DEFINITIONS};{RELATIONS};{VERSIONS}".encode()
+QUESTION = f"{_PATH};{FUNCTIONS};{PARAMETERS};{DEFINITIONS};{RELATIONS};{VERSIONS}".encode()
 """Gives the rows that a Catalog is made of. Reads of catalogs only, one transaction, with no effect but their locks."""

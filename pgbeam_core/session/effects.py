@@ -104,6 +104,16 @@ class Effects:
             self._until = now + LOOKS_AGAIN_S if self._catalog is not None else 0.0
         return verdict(statement, self._catalog)
 
+    @property
+    def parameters(self) -> frozenset[str]:
+        """Names with a dot of parameters that code of users may have set, as far as anybody knows."""
+        return self.maybe_set if self._catalog is None else self.maybe_set | self._catalog.parameters
+
+    @property
+    def knows_functions(self) -> bool:
+        """Whether a catalog has told what functions name."""
+        return self._catalog is not None
+
     def doubt(self, server: Server) -> None:
         """Something goes to the server of which nobody knows what it leaves."""
         server.in_doubt = self.hidden = True

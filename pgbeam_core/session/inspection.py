@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import NamedTuple
 
+from pgbeam_core.catalog_question import MOST_PARAMETERS, PARAMETER
 from pgbeam_core.session.settings import folded, literal
 from pgbeam_core.session.turns import Turn
 from pgbeam_core.session.unattended import Unattended
@@ -97,6 +98,12 @@ _ORIGIN = {
     ),
 }
 """Whether a replication origin is set up, as a superuser may ask it, and as others."""
+_NAMED_BY_FUNCTIONS = f"""\
+UNION ALL SELECT 'set', name, pg_catalog.current_setting(name, true) FROM (
+ SELECT DISTINCT pg_catalog.lower(m[1]) AS name FROM pg_catalog.pg_proc
+ CROSS JOIN LATERAL pg_catalog.regexp_matches(prosrc, '{PARAMETER}', 'gi') AS m
+ WHERE {_same("pg_proc.oid", "'16384'", ">=")} LIMIT {MOST_PARAMETERS}) AS named"""
+"""Parameters with a dot that functions name."""
 FIRST = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY, NOT DEFERRABLE"
 """What the question begins with: by default the client may wait until it is safe to read, or lock what is read."""
 _NAMED = re.compile(rb"(?:'(?=[\w$.]+')|\bset\s+(?:session\s+)?)([a-z_][\w$]*\.[a-z_][\w$.]*)", re.IGNORECASE)
@@ -119,10 +126,10 @@ def mentioned(text: bytes) -> frozenset[str]:
     return frozenset(names if len(names) < _MOST_NAMES else [*names, ""])
 
 
-def question(names: Iterable[str], *, superuser: bool) -> bytes:
+def question(names: Iterable[str], *, superuser: bool, searches: bool) -> bytes:
     """The SQL; `names` are parameters that were, or may have been, set to what only the server knows.
 
-    superuser: whether it is one who asks.
+    superuser: whether it is one who asks. searches: the server is to look for names in the bodies of functions too.
 
     Several statements in one Query are one transaction, which ends with it, whichever way.
     """
@@ -134,7 +141,7 @@ def question(names: Iterable[str], *, superuser: bool) -> bytes:
     parts = (
         FIRST,
         _OWN_TIMEOUTS,
-        "\n".join([_SETTINGS, *own, _PINS, _ORIGIN[superuser]]),
+        "\n".join([_SETTINGS, *own, *([_NAMED_BY_FUNCTIONS] if searches else []), _PINS, _ORIGIN[superuser]]),
     )
     return ";\n".join(parts).encode("utf-8", "surrogateescape")
 

@@ -234,11 +234,12 @@ class Sender:
     def inspect(self, server: Server, told: Callable[[inspection.Found | None, str], None]) -> None:
         """Ask a server what state the session has left on it."""
         session, effects = self._conversation.session, self._conversation.effects
-        names = session.settings.in_question | effects.maybe_set
+        names = session.settings.in_question | effects.parameters
         reported = server.parameters
         # Nobody may ask in recovery, where nobody may have set one up.
         may_ask = reported.get("is_superuser") == "on" and reported.get("in_hot_standby", "off") == "off"
-        sql = inspection.question(names, superuser=may_ask and server.target.role == "primary")
+        superuser = may_ask and server.target.role == "primary"
+        sql = inspection.question(names, superuser=superuser, searches=not effects.knows_functions)
         server.statements.unnamed = None
         server.send(Turn(inspection.Inspection(told), simple=True), frontend.Query(sql).to_bytes())
 

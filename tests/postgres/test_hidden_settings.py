@@ -70,6 +70,15 @@ def test_a_tenant_set_by_a_function_is_no_other_clients(two: tuple[WireClient, W
     assert value(other, "SELECT coalesce(current_setting('app.tenant', true), '')") == b""
 
 
+def test_a_tenant_that_a_function_names_follows_its_client(two: tuple[WireClient, WireClient]) -> None:
+    """A login function that sets the tenant of a session has done so for good, whoever has the server in between."""
+    one, other = two
+    value(one, "SELECT count(*) FROM users")
+    one.ask(frames.query("SELECT tenant('a')"))
+    assert value(other, "SELECT coalesce(current_setting('app.tenant', true), '')") == b""
+    assert value(one, "SELECT current_setting('app.tenant')") == b"a"
+
+
 @pytest.mark.parametrize("sql", ["SELECT put('app.tenant', 'a')", "DO $$ BEGIN PERFORM put('app.tenant', 'a'); END $$"])
 def test_a_tenant_that_the_text_names_follows_its_client(two: tuple[WireClient, WireClient], sql: str) -> None:
     """What a function sets under a name that the client has given it is there after another client was served."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from pgbeam_core.catalog import Catalog
@@ -262,3 +265,13 @@ def test_variables_of_pgbeam_know_aborted_transactions_and_savepoints() -> None:
         assert b"C25P02\x00" in stage.send(query(sql))
     stage.turn(query("ROLLBACK TO s"), done("ROLLBACK") + IN_TRANSACTION)
     assert stage.conversation.session.variable("debug") is None
+
+
+def test_the_docs_have_the_table() -> None:
+    """docs/pooling.md shows what is decided by, line for line."""
+    page = (Path(__file__).parents[2] / "docs" / "pooling.md").read_text(encoding="utf-8")
+    shown = {
+        (frozenset(re.findall(r"`(\w+)`", kinds)), how.strip())
+        for kinds, how in re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|([^|]+)\|$", page, re.MULTILINE)
+    }
+    assert {(frozenset(kind.name for kind in line.kinds), line.how) for line in TABLE} <= shown
