@@ -108,6 +108,14 @@ class Beam:
                 self.hooks.parse(statement)
         return statement
 
+    def unread(self, text: bytes) -> Statement:
+        """A text of which only the server knows where its strings end; `parse` is fired."""
+        statement = self._statements.unread(text)
+        statement.seen = True
+        if self.hooks.parse.implementations:
+            self.hooks.parse(statement)
+        return statement
+
     def catalog(self, session: Session) -> Catalog | None:
         """What is known of the catalog of a session's database; asked for where it is not."""
         return self.survey(session).catalog(session)

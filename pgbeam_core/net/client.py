@@ -319,6 +319,7 @@ class ClientProtocol:
         if "application_name" in told:
             told["application_name"] = session.application_name or ""
         session.parameter_status = told
+        session.told()
         key = backend.BackendKeyData(*self._key).to_bytes()
         greeting = b"".join([*server.greeting, server.statuses(told), key, backend.READY_IDLE])
         server.greeting.clear()

@@ -468,6 +468,7 @@ class Conversation:
             return None
         if len(told) < _MOST_TOLD or message.name in told:
             told[message.name] = message.value
+        self.session.told()
         return message.to_bytes()
 
     def unasked(self, frame: bytes) -> None:

@@ -98,12 +98,18 @@ class Plain:
         passed, self._passed = self._passed, None
         if passed is not None and passed[0] == text:
             return passed[1]
-        return self._conversation.world.statement(text)
+        return self._find(text)
 
     def forget(self) -> None:
         """The client has left."""
         self._parsed = (b"", None)
         self._passed = None
+
+    def _find(self, text: bytes) -> Statement:
+        conversation = self._conversation
+        if conversation.session.reads_otherwise and conversation.session.misreads(text):
+            return conversation.world.unread(text)
+        return conversation.world.statement(text)
 
     def take(self, data: bytes) -> bool:
         """Start on what the client has sent, if it is one plain statement, whole; nothing else may be under way."""
@@ -124,7 +130,7 @@ class Plain:
         if _HEADER.unpack_from(data)[1] != have - 1 or data.find(0, 5) != have - 1:
             return False
         text = data[5:-1]
-        statement = conversation.world.statement(text)
+        statement = self._find(text)
         if not statement.plain:
             self._passed = text, statement
             return False
@@ -167,7 +173,7 @@ class Plain:
             name, text, types_at = names.parse_names(parse)
         except ProtocolViolation:
             return None
-        statement = self._conversation.world.statement(text)
+        statement = self._find(text)
         prepared = Prepared(name, statement, parse[types_at:])
         self._parsed = parse, prepared
         if not statement.plain:

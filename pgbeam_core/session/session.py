@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _ids = itertools.count(1)
 
+_UNSAFE_ENCODINGS = frozenset({"BIG5", "GB18030", "GBK", "JOHAB", "SHIFT_JIS_2004", "SJIS", "UHC"})
+"""A byte of theirs may look like a quote or a backslash and be the half of a letter."""
 _NOT_PARAMETERS = frozenset({"user", "database", "application_name", "options", "replication"})
 
 
@@ -69,6 +71,19 @@ class Session:
         """What plugins remember about it, each under its own name."""
         self.parameter_status: dict[str, str] = {}
         """What the client was told by ParameterStatus."""
+        self.reads_otherwise = False
+        """Strings in its texts may end elsewhere than in anybody else's: see `misreads`."""
+
+    def told(self) -> None:
+        """What the client was told by ParameterStatus is another thing now."""
+        told = self.parameter_status
+        self.reads_otherwise = (
+            told.get("standard_conforming_strings") == "off" or told.get("client_encoding") in _UNSAFE_ENCODINGS
+        )
+
+    def misreads(self, text: bytes) -> bool:
+        """Whether the grammar would read a text of such a client as something else than the server does."""
+        return b"\\" in text or not text.isascii()
 
     @property
     def in_transaction(self) -> bool:

@@ -100,6 +100,9 @@ class World(Protocol):
     def statement(self, text: bytes) -> Statement:
         """The statement of an SQL text, `parse` fired."""
 
+    def unread(self, text: bytes) -> Statement:
+        """The statement of a text that the grammar would misread, `parse` fired."""
+
     def pool(self, target: Target) -> Pool:
         """The pool of a target."""
 

@@ -111,7 +111,7 @@ class Statements:
     def statement(self, sql: bytes) -> Statement:
         """The statement of a client's text. Never raises; equal texts give the same object while it is remembered."""
         if len(sql) > READ_BYTES:
-            return self._too_long(sql)
+            return self.unread(sql)
         return self._texts.young.get(sql) or self._remembered(sql)
 
     def function_call(self) -> Statement:
@@ -121,8 +121,8 @@ class Statements:
         self._judge(found)
         return found
 
-    def _too_long(self, sql: bytes) -> Statement:
-        """Nothing reads a text of that length, not even to find it again."""
+    def unread(self, sql: bytes) -> Statement:
+        """A text that the grammar would misread, or that is too long to be read at all: it may be anything."""
         found = conclude(unknown(sql))
         self._judge(found)
         return found

@@ -261,6 +261,10 @@ class Stage:
             self.hooks.parse(statement)
         return statement
 
+    def unread(self, text: bytes) -> Statement:
+        """See World."""
+        return self._statements.unread(text)
+
     def pool(self, _target: Target) -> Any:
         """See World."""
         return self._pool

@@ -275,3 +275,20 @@ def test_the_docs_have_the_table() -> None:
         for kinds, how in re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|([^|]+)\|$", page, re.MULTILINE)
     }
     assert {(frozenset(kind.name for kind in line.kinds), line.how) for line in TABLE} <= shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sql"),
+    [
+        ("standard_conforming_strings", "off", "SELECT 'a\\'; LISTEN x; --'"),
+        ("client_encoding", "SJIS", "SELECT '\u8868'"),
+    ],
+)
+def test_a_text_that_its_server_reads_otherwise_is_asked_about(name: str, value: str, sql: str) -> None:
+    """Where a backslash escapes a quote in plain strings, or is the half of a letter, the text tells nothing."""
+    stage = Stage()
+    stage.turn(query("SELECT 1"), backend.parameter_status(name, value) + done() + READY)
+    stage.turn(query("SELECT a FROM t"), done() + READY)
+    assert not asked(stage)
+    stage.turn(query(sql), done() + READY)
+    assert asked(stage)
