@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.guard import Guard
@@ -16,6 +16,9 @@ from pgbeam_core.embedded.postgres import HOST, free_port
 
 DATABASE = "bench"
 USER = "postgres"
+ROOT = Path(__file__).parents[1]
+ROUND_TRIP_MS = 2.0
+"""From a proxy to a PostgreSQL that is far, and back."""
 PREPARED_SINCE = (1, 21)
 """The first PgBouncer with prepared statements in transaction mode."""
 PGPOOL_CHILDREN = 80
@@ -54,6 +57,13 @@ class Setup:
     """More settings of PgBeam, KEY=VALUE."""
     packages: Path | None = None
     """Where PgBeam is, if it is not the one that is installed."""
+    relay: int | None = None
+    """The port of what stands before PostgreSQL, if anything does."""
+
+    @property
+    def upstream(self) -> int:
+        """The port at which a proxy finds PostgreSQL."""
+        return self.relay or self.postgres.port
 
     def home(self, name: str) -> Path:
         """A fresh folder that belongs to whoever runs the servers."""
@@ -80,7 +90,7 @@ def pgbouncer(setup: Setup) -> Iterator[Place]:
     (home / "users.txt").write_text(f'"{USER}" ""\n')
     (home / "pgbouncer.ini").write_text(
         f"""[databases]
-{DATABASE} = host={HOST} port={setup.postgres.port} dbname={DATABASE}
+{DATABASE} = host={HOST} port={setup.upstream} dbname={DATABASE}
 [pgbouncer]
 listen_addr = {HOST}
 listen_port = {port}
@@ -124,7 +134,7 @@ pid_file_name = '{home}/pgpool.pid'
 logdir = '{home}'
 work_dir = '{home}'
 backend_hostname0 = '{HOST}'
-backend_port0 = {setup.postgres.port}
+backend_port0 = {setup.upstream}
 backend_weight0 = 1
 backend_flag0 = 'ALWAYS_PRIMARY'
 enable_pool_hba = off
@@ -154,7 +164,7 @@ def pgbeam(setup: Setup) -> Iterator[Place]:
 state_dir = "{home}/state"
 log_level = "warn"
 [projects.bench]
-upstream = "postgresql://{HOST}:{setup.postgres.port}/{DATABASE}?sslmode=disable"
+upstream = "postgresql://{HOST}:{setup.upstream}/{DATABASE}?sslmode=disable"
 auth = "trust"
 pool_mode = "transaction"
 [plugins.pool]
@@ -168,10 +178,38 @@ max_active = {setup.servers}
         yield Place("pgbeam", port, process.pid, version_of_pgbeam(setup.packages))
 
 
+@contextmanager
+def as_sent(setup: Setup) -> Iterator[Place]:
+    """PgBeam with transactions that are as the client sends them."""
+    with pgbeam(replace(setup, pgbeam=(*setup.pgbeam, "projects.bench.lazy_transactions=off"))) as place:
+        yield replace(place, way="sent")
+
+
+@contextmanager
+def far(setup: Setup, way: str) -> Iterator[Place]:
+    """One of the ways to a PostgreSQL that is ROUND_TRIP_MS away."""
+    home, port = setup.home("relay"), free_port()
+    command = [sys.executable, "-m", "bench.relay", str(port), str(setup.postgres.port), str(ROUND_TRIP_MS / 2)]
+    with running(command, home, setup.guard, packages=ROOT) as relay:
+        wait_ready(relay, setup.psql(port), home)
+        if way == "direct":
+            yield Place("direct", port)
+            return
+        with PROXIES[way](replace(setup, relay=port)) as place:
+            yield place
+
+
 PROXIES: dict[str, Callable[[Setup], AbstractContextManager[Place]]] = {
     "pgbouncer": pgbouncer,
     "pgpool": pgpool,
+    "sent": as_sent,
     "pgbeam": pgbeam,
 }
-NAMES = {"direct": "direct", "pgbouncer": "PgBouncer", "pgpool": "pgpool-II", "pgbeam": "PgBeam"}
+NAMES = {
+    "direct": "direct",
+    "pgbouncer": "PgBouncer",
+    "pgpool": "pgpool-II",
+    "sent": "PgBeam, transactions as sent",
+    "pgbeam": "PgBeam",
+}
 """Ways in the order of the tables, with their names."""

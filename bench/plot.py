@@ -10,7 +10,7 @@ from bench.errors import Skipped
 from bench.figures import Result
 from bench.places import NAMES
 
-COLOURS = {"pgbouncer": "#8aa1b1", "pgpool": "#c9b18a", "pgbeam": "#d1495b"}
+COLOURS = {"pgbouncer": "#8aa1b1", "pgpool": "#c9b18a", "sent": "#e2a3ab", "pgbeam": "#d1495b"}
 INCH_PER_WORK = 0.55
 LONGEST = 4.0
 """Bars end there: PgBouncer's kept connections are many times faster than new ones, and all else would vanish."""

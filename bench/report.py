@@ -10,7 +10,7 @@ from bench.figures import Goal, Result, Sample
 from bench.places import NAMES
 
 NOTHING = "–"
-WORDS = {"rate": "rate", "spread": "p99/p50", "bytes_each": "bytes per client"}
+WORDS = {"rate": "rate", "spread": "p99/p50", "bytes_each": "bytes per client", "p50_ms": "p50 ms"}
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _goals(results: Sequence[Result]) -> str:
         for goal in result.goals:
             if reached := result.reached(goal):
                 value, enough = reached
-                number = _number(value, ",.0f" if goal.against is None else ".2f")
+                number = _number(value, ",.0f" if goal.figure == "bytes_each" else ".2f")
                 rows.append([result.work, _wanted(goal), number, "yes" if enough else "no"])
     return table(["work", "wanted of PgBeam", "is", "reached"], rows) if rows else ""
 
@@ -130,7 +130,7 @@ def _goals(results: Sequence[Result]) -> str:
 def _wanted(goal: Goal) -> str:
     bound = "≥" if goal.figure == "rate" else "≤"
     if goal.against is None:
-        return f"{WORDS[goal.figure]} {bound} {goal.factor:,.0f}"
+        return f"{WORDS[goal.figure]} {bound} {goal.factor:,g}"
     return f"{WORDS[goal.figure]} {bound} {goal.factor:g} × {NAMES[goal.against]}"
 
 

@@ -23,6 +23,18 @@ KEYS = 1_000
 CACHED = f"""\\set aid random(1, {KEYS})
 {{}}SELECT abalance FROM pgbench_accounts WHERE aid = :aid;
 """
+TRANSACTION = """\\set aid random(1, 100000 * :scale)
+BEGIN;
+SELECT abalance FROM pgbench_accounts WHERE aid = :aid;
+COMMIT;
+"""
+CACHED_TRANSACTION = f"""\\set aid random(1, {KEYS})
+BEGIN;
+{{}}SELECT abalance FROM pgbench_accounts WHERE aid = :aid;
+COMMIT;
+"""
+SCRIPTS = {"cached": CACHED, "transaction": TRANSACTION, "cached transaction": CACHED_TRANSACTION}
+"""Those that are not pgbench's own; an annotation goes into the braces."""
 ANNOTATION = "/* @pgbeam: cache */ "
 """For PgBeam alone: to others it is a comment, which keeps pgpool-II from its cache.
 
@@ -33,7 +45,7 @@ PROTOCOLS = ("simple", "extended", "prepared")
 
 @dataclass(frozen=True)
 class PgbenchWork:
-    """pgbench's built-in `script`, or the cached select, by so many clients."""
+    """pgbench's built-in `script`, or one of SCRIPTS, by so many clients."""
 
     group: str
     script: str
@@ -101,9 +113,9 @@ class PgbenchWork:
         command += ["-M", self.protocol, "-l", "--log-prefix=latency", f"--sampling-rate={self.logged}"]
         if self.reconnect:
             command.append("-C")
-        if self.script == "cached":
-            script = folder / "cached.sql"
-            script.write_text(CACHED.format(ANNOTATION if place.way == "pgbeam" else ""))
+        if self.script in SCRIPTS:
+            script = folder / "script.sql"
+            script.write_text(SCRIPTS[self.script].format(ANNOTATION if place.way in ("pgbeam", "sent") else ""))
             command += ["-f", str(script)]
         else:
             command += ["-b", self.script]

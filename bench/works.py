@@ -10,10 +10,11 @@ from bench.places import Place
 from bench.stage import Stage
 from bench.work_batch import BatchWork
 from bench.work_copy import CopyWork
+from bench.work_far import LIBRARIES, FarWork
 from bench.work_idle import IdleWork
 from bench.work_pgbench import KEYS, PROTOCOLS, PgbenchWork
 
-GROUPS = ("select", "cached", "tpcb", "connect", "batch", "copy", "idle")
+GROUPS = ("select", "cached", "transaction", "far", "tpcb", "connect", "batch", "copy", "idle")
 THREE = ("direct", "pgbouncer", "pgbeam")
 DRIVERS = ("psycopg", "asyncpg", "raw")
 IDLE_BYTES = 25_000
@@ -26,6 +27,16 @@ _SELECT_GOALS: dict[int, tuple[Goal, ...]] = {
     64: (Goal(1.5, "pgbouncer"), Goal(1.4, "direct"), Goal(1.0, "pgbouncer", "spread")),
     256: (),
 }
+
+
+_ONE_READ = "BEGIN; select by key; COMMIT"
+_TRANSACTION_GOALS: dict[int, tuple[Goal, ...]] = {
+    16: (Goal(1.3, "pgbouncer"),),
+    64: (Goal(1.8, "pgbouncer"), Goal(1.5, "direct")),
+}
+_CACHED_GOALS: dict[int, tuple[Goal, ...]] = {16: (Goal(2.5, "pgbouncer"),)}
+_ROUND_TRIPS = {"read": 1.2, "cached read": 0.5, "write": 2.2}
+"""Of one transaction, at most."""
 
 
 class Work(Protocol):
@@ -63,14 +74,25 @@ def all_works(
     select_clients: Sequence[int] = (1, 16, 64, 256),
     cached_clients: Sequence[int] = (16, 64),
     batch_rows: Sequence[int] = (1, 1_000, 20_000, 100_000),
+    transaction_clients: Sequence[int] = (1, 16, 64),
     idle_clients: int = 10_000,
 ) -> list[Work]:
     """The rows of all groups, in the order of the tables."""
     works: list[Work] = [_select(clients, protocol) for protocol in PROTOCOLS for clients in select_clients]
     works += [_cached(clients, protocol) for protocol in PROTOCOLS[:2] for clients in cached_clients]
+    works += [_transaction(clients, cached=cached) for cached in (False, True) for clients in transaction_clients]
+    works += [FarWork(library, kind, THREE, trips) for library in LIBRARIES for kind, trips in _ROUND_TRIPS.items()]
     works += [
         PgbenchWork(
-            "tpcb", "tpcb-like", 16, "simple", THREE, "TPC-B", (Goal(0.85, "pgbouncer"),), logged=1.0, warm_up=200
+            "tpcb",
+            "tpcb-like",
+            16,
+            "simple",
+            (*THREE[:2], "sent", "pgbeam"),
+            "TPC-B",
+            (Goal(0.85, "pgbouncer"), Goal(1.12, "sent")),
+            logged=1.0,
+            warm_up=200,
         ),
         PgbenchWork(
             "connect",
@@ -97,6 +119,13 @@ def _select(clients: int, protocol: str) -> PgbenchWork:
         goals = (Goal(1.3, "direct"),) if clients == 64 else ()
     warm_up = 500 if clients == 1 else 2_000
     return PgbenchWork("select", "select-only", clients, protocol, THREE, "select by key", goals, warm_up=warm_up)
+
+
+def _transaction(clients: int, *, cached: bool) -> PgbenchWork:
+    script, title = ("cached transaction", "BEGIN; cached select; COMMIT") if cached else ("transaction", _ONE_READ)
+    goals = (_CACHED_GOALS if cached else _TRANSACTION_GOALS).get(clients, ())
+    ways = (*THREE[:2], "sent", "pgbeam")
+    return PgbenchWork("transaction", script, clients, "extended", ways, title, goals, warm_up=10 * KEYS)
 
 
 def _batch(rows: int, driver: str) -> BatchWork:

@@ -16,6 +16,7 @@ from pgbeam_core.control.registry import Control
 from pgbeam_core.errors import PluginError, UpstreamUnavailable
 from pgbeam_core.firing import Hooks
 from pgbeam_core.identities import Identities
+from pgbeam_core.isolation import Isolation
 from pgbeam_core.leases import Identity, Lease, Opener, Pool
 from pgbeam_core.net import descriptors, opening
 from pgbeam_core.net.cancel import CancelKeys
@@ -71,6 +72,7 @@ class Beam:
         """What workers tell each other."""
         self.news.hear(_DEFINED, self._defined_elsewhere)
         self.news.hear(_LEFT, self._left_elsewhere)
+        self.isolation = Isolation(reactor, self.pool)
         self.identities = Identities(self.now, lambda: self.definitions)
         """Which roles and databases names stand for."""
         self.cancel_keys = CancelKeys(random)
@@ -120,6 +122,13 @@ class Beam:
         """What is known of the catalog of a session's database; asked for where it is not."""
         return self.survey(session).catalog(session)
 
+    def catalog_soon(self, session: Session, seconds: float) -> Deferred[Any] | None:
+        """Fires when the catalog is known, or that time is over; None if nothing is to be waited for."""
+        survey = self.survey(session)
+        if survey.catalog(session) is not None or not survey.asking:
+            return None
+        return survey.wait(session, seconds)
+
     def tables_changed(self, statement: Statement) -> None:
         """A statement that defines tables, functions or roles, or may have, was completed somewhere."""
         if "temp_table" not in statement.makes:
@@ -139,6 +148,10 @@ class Beam:
 
     def _age(self) -> None:
         self.epoch += 1
+
+    def default_isolation(self, session: Session) -> str | None:
+        """The isolation level of a transaction that names none, if the session has set nothing; None: not known."""
+        return self.isolation.level(session)
 
     def stats(self, session: Session) -> ProjectStats:
         """Where to count what a session does."""
@@ -246,7 +259,9 @@ class Beam:
     def opener(self, target: Target) -> Opener:
         """Opens servers of a target, for pools and health checks."""
         limit = self.settings.max_prepared_statements
-        return opening.Opener(self.reactor, target, prepared_limit=limit, identities=self.identities)
+        return opening.Opener(
+            self.reactor, target, prepared_limit=limit, identities=self.identities, isolation=self.isolation
+        )
 
     def ask(
         self, target: Target, identity: Identity, sql: bytes, *, password: str | None = None

@@ -8,7 +8,7 @@ One session sees, in this order::
     connect                        once, before authentication; a Refusal ends the connection
       authenticated                once, if the login succeeds
         parse                      once per distinct SQL text while it is remembered
-        route                      per execution outside a transaction
+        route                      per execution outside a transaction that is real on a server
         execute                    per execution, before a server is leased
         result                     exactly once per execution, however it was answered
         variable                   per SET, SHOW or RESET of pgbeam.*
@@ -120,7 +120,8 @@ def parse(statement: Statement) -> None:
 def route(session: Session, query: Query) -> Target | None:
     """Choose where this execution goes. First answer wins; None everywhere means the primary.
 
-    Not fired inside a transaction (the target is the one it began on), nor for a pipeline of several executions.
+    Not fired inside a transaction that is real on a server (the target is the one it began on), nor for a pipeline of
+    several executions.
     """
 
 

@@ -82,6 +82,15 @@ class SettingChange:
     literal: bool = True
 
 
+class Boundary(NamedTuple):
+    """What begins, ends or marks a transaction: BEGIN, COMMIT, ROLLBACK, SAVEPOINT, RELEASE, ROLLBACK TO."""
+
+    tag: str
+    """The command tag of its success outside of a failed transaction."""
+    isolation: str | None = None
+    """The isolation level that a BEGIN names, in lower case."""
+
+
 class Cost:
     """What executions of one shape of statement have cost a server. Seconds and bytes; recent ones count most."""
 
@@ -207,6 +216,10 @@ class Statement:
     """Types that it names, without their schema."""
     dated: frozenset[str] = frozenset()
     """Columns that it casts to a date or time: as text they might hold the word now."""
+    only_reads: bool = False
+    """A plain read of which nothing is left when its transaction ends, whichever way it ends."""
+    boundary: Boundary | None = None
+    """Set if it begins, ends or marks a transaction and does nothing else."""
     named_shape: tuple[str, str] | None = field(default=None, repr=False)
     """(query_hash, shape), once somebody has asked for them."""
 
@@ -271,6 +284,7 @@ class Statement:
             self.fields,
             self.types,
             self.dated,
+            self.only_reads,
         )
 
     @property
@@ -395,7 +409,9 @@ class Query:
         "fell_back",
         "in_transaction",
         "keep",
+        "lazily",
         "needs_description",
+        "needs_server",
         "notes",
         "session",
         "simple",
@@ -425,6 +441,10 @@ class Query:
         """Sent by the simple query protocol."""
         self.in_transaction = in_transaction
         """Inside an explicit transaction, or one of several in a pipeline."""
+        self.lazily = False
+        """Its transaction is kept back, and it runs as if outside: see `lazy_transactions`."""
+        self.needs_server = True
+        """False for what PgBeam answers itself, unless a plugin refuses it."""
         self.answerable = answerable
         """An Answer would be taken: it is alone in its request and all its rows are asked for."""
         self.arrived = arrived

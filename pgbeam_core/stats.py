@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -62,6 +63,10 @@ class ProjectStats:
     """Answered by a plugin, without a server."""
     errors: int = 0
     transactions: int = 0
+    transactions_lazy: int = 0
+    """Ended without a server that had heard of them."""
+    transactions_begun: Counter[str] = field(default_factory=Counter)
+    """Kept back at first and made real, by the reason."""
     sent_bytes: int = 0
     """To clients, as replies."""
     servers_lost: int = 0
@@ -80,7 +85,11 @@ class ProjectStats:
         self.sent_bytes += result.size
         self.latency.add(result.duration)
 
-    def as_dict(self) -> dict[str, float | int]:
+    def begun(self, reason: str) -> None:
+        """A transaction that was kept back is made real."""
+        self.transactions_begun[reason] += 1
+
+    def as_dict(self) -> dict[str, float | int | dict[str, int]]:
         """What `stats` shows."""
         return {
             "clients": self.clients,
@@ -90,6 +99,8 @@ class ProjectStats:
             "queries_answered": self.queries_answered,
             "errors": self.errors,
             "transactions": self.transactions,
+            "transactions_lazy": self.transactions_lazy,
+            "transactions_begun": dict(self.transactions_begun),
             "sent_bytes": self.sent_bytes,
             "servers_lost": self.servers_lost,
             **quantiles(self.latency),

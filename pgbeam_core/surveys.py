@@ -40,10 +40,13 @@ log = Logger(__name__)
 
 
 class Inquiry(Unattended):
-    """Asks QUESTION on a server; owns the turn. `answer` fails with PgBeamError or UpstreamUnavailable."""
+    """Asks a question on a server; owns the turn. `answer` fails with PgBeamError or UpstreamUnavailable."""
 
-    def __init__(self, server: Server, release: Callable[[], None], *, pooled: bool = True) -> None:
+    def __init__(
+        self, server: Server, release: Callable[[], None], question: bytes = QUESTION, *, pooled: bool = True
+    ) -> None:
         """`pooled`: the server is nobody's: the timeouts that its last client has set need not be this question's."""
+        self._question = question
         self.answer: Deferred[list[Row]] = Deferred(lambda _: None)
         self._server = server
         self._release = release
@@ -59,7 +62,7 @@ class Inquiry(Unattended):
                 self._server.aside(frontend.Query(sql).to_bytes(), "its settings could not be made PgBeam's own")
             self._server.settings = dict(OWN_SETTINGS)
         self._server.statements.unnamed = None  # a Query drops it
-        self._server.send(Turn(self, simple=True), frontend.Query(QUESTION).to_bytes())
+        self._server.send(Turn(self, simple=True), frontend.Query(self._question).to_bytes())
         return self.answer
 
     def deliver(self, data: bytes) -> None:
@@ -129,6 +132,11 @@ class Survey:
         if not known or 2 * age > max_age:
             self._ask(session)
         return self.latest if known and age <= max_age else None
+
+    @property
+    def asking(self) -> bool:
+        """Whether a server is being asked now."""
+        return self._asking is not None
 
     def wait(self, session: Session, seconds: float) -> Deferred[Catalog | None]:
         """The catalog when it is there; None if it cannot be had in that time. Cancelling gives up."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -16,23 +16,30 @@ from pgbeam_core.wire.frames import split
 
 QUESTION = b"""\
 SELECT a.usesysid, pg_catalog.quote_ident(current_user)::pg_catalog.regrole::pg_catalog.oid, a.datid,
- pg_catalog.pg_is_in_recovery(),
+ pg_catalog.current_setting('default_transaction_isolation'), pg_catalog.pg_is_in_recovery(),
  (SELECT d.datistemplate FROM pg_catalog.pg_database AS d WHERE d.oid OPERATOR(pg_catalog.=) a.datid)
  FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) AS a"""
 """Names of this schema come first whatever the search path is, and no operator is used that somebody may have made.
 
 The role in effect may be another one than that of the login: by `options`, or by ALTER ROLE … SET role.
 """
-Told = tuple[tuple[int, ...], bool, bool]
-_NOTHING: Told = (), False, False
+
+
+class Told(NamedTuple):
+    """What a server has said of itself; nothing if it could not."""
+
+    oids: tuple[int, ...] = ()
+    isolation: str | None = None
+    """The isolation level of a transaction that names none, in lower case."""
+    recovering: bool = False
+    in_template: bool = False
+
+
 _MOST_BYTES = 64 * 1024
 
 
 class Identification(Unattended):
-    """One question and its answer: (identifiers, in recovery, in a template). Owns its turn.
-
-    Without an answer nothing is known.
-    """
+    """One question and its answer. Owns its turn."""
 
     def __init__(self) -> None:
         self.answer: Deferred[Told] = Deferred()
@@ -51,7 +58,7 @@ class Identification(Unattended):
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         """It has answered; with an error if it is no PostgreSQL, and knows no such thing."""
-        self.answer.callback(_NOTHING if turn.error is not None else _read(self._data))
+        self.answer.callback(Told() if turn.error is not None else _read(self._data))
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
         """The server went away."""
@@ -64,7 +71,7 @@ def _read(data: bytes) -> Told:
         for tag, start, end in split(data)
         if tag == backend.DataRow.TAG
     ]
-    if len(rows) != 1 or len(rows[0]) != 5 or not all(value is not None for value in rows[0]):
-        return _NOTHING
-    *oids, recovering, template = rows[0]
-    return tuple(int(oid) for oid in oids), recovering == b"t", template == b"t"
+    if len(rows) != 1 or len(rows[0]) != 6 or not all(value is not None for value in rows[0]):
+        return Told()
+    *oids, isolation, recovering, template = rows[0]
+    return Told(tuple(int(oid) for oid in oids), isolation.decode().lower(), recovering == b"t", template == b"t")

@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 from pgbeam_core import leases
 from pgbeam_core.errors import IdentityChanged, PgBeamError, UpstreamUnavailable
 from pgbeam_core.identities import Identities
+from pgbeam_core.isolation import Isolation
 from pgbeam_core.leases import Identity, Relay
 from pgbeam_core.net import transport
 from pgbeam_core.net.cancel import Canceller
@@ -26,12 +27,19 @@ class Opener:
     """Opens servers of one target. Without `identities` they are not asked who they are: they serve no client."""
 
     def __init__(
-        self, reactor: Any, target: Target, *, prepared_limit: int, identities: Identities | None = None
+        self,
+        reactor: Any,
+        target: Target,
+        *,
+        prepared_limit: int,
+        identities: Identities | None = None,
+        isolation: Isolation | None = None,
     ) -> None:
         self._reactor = reactor
         self._target = target
         self._prepared_limit = prepared_limit
         self._identities = identities
+        self._isolation = isolation
         self._twins: dict[Identity, tuple[int, ...]] = {}
         """On a replica that is no physical copy, the oids that stand for those on the primary."""
 
@@ -72,15 +80,18 @@ class Opener:
 
     def _identified(self, told: Told, server: Server, identities: Identities, epoch: int) -> Server:
         """It is who was asked for, or is closed."""
-        (oids, recovering, server.in_template), wanted = told, server.identity
+        oids, wanted = told.oids, server.identity
+        server.in_template = told.in_template
         if not wanted.oids:
             server.identity = wanted._replace(oids=oids)
             identities.told(self._target, server.identity, epoch)
-        elif oids != wanted.oids and not self._is_twin(wanted, oids, recovering=recovering):
+        elif oids != wanted.oids and not self._is_twin(wanted, oids, recovering=told.recovering):
             identities.told(self._target, wanted._replace(oids=oids), epoch)
             message = _changed(wanted, oids)
             server.close(message)
             raise IdentityChanged(message, hint="Connect again.")
+        if self._isolation is not None:
+            self._isolation.told(self._target, server.identity, told.isolation)
         return server
 
     def _is_twin(self, wanted: Identity, oids: tuple[int, ...], *, recovering: bool) -> bool:

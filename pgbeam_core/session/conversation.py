@@ -14,19 +14,22 @@ from twisted.internet.defer import Deferred
 
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.leases import Lease, Server
-from pgbeam_core.query import READ_BYTES, Answer, Query, Refusal, Result, Statement
+from pgbeam_core.query import READ_BYTES, Answer, Kind, Query, Refusal, Result, Statement
 from pgbeam_core.session import local, outcome
+from pgbeam_core.session.boundaries import Boundaries
 from pgbeam_core.session.databases import to_be_left
 from pgbeam_core.session.effects import Effects
 from pgbeam_core.session.endings import Endings
 from pgbeam_core.session.extended import Book, Plan
 from pgbeam_core.session.leasing import Leasing
+from pgbeam_core.session.outside import Outside
 from pgbeam_core.session.pace import PART_BYTES, Pace
 from pgbeam_core.session.plain import Plain
 from pgbeam_core.session.questions import Questions
 from pgbeam_core.session.requests import EXTENDED, Inbox
 from pgbeam_core.session.sending import Sender
 from pgbeam_core.session.session import Session
+from pgbeam_core.session.transaction import Transaction
 from pgbeam_core.session.turns import Owner, Turn
 from pgbeam_core.session.variables import VariableError
 from pgbeam_core.session.world import Client, Nobody, Phase, World
@@ -42,6 +45,8 @@ _QUERY, _FUNCTION_CALL, _SYNC, _FLUSH, _TERMINATE = b"QFSHX"
 _COPY = frozenset(b"dcf")
 _BEHIND_A_BATCH = frozenset(b"QFdcf")
 """What ends the part of a request that is held back, beside Sync and Flush."""
+_BEGIN_AND_ONE = 2
+"""Executions of a request that is BEGIN and one more statement, as JDBC sends it."""
 _NEVER_SKIPPED = frozenset((_SYNC, _TERMINATE))
 _COPY_DATA = ord("d")
 _MOST_TOLD = 1_000
@@ -61,6 +66,9 @@ class Conversation:
         self.effects = Effects(session, self.book, world)
         self.sender = Sender(self)
         self.leasing = Leasing(self)
+        self.transaction = Transaction(session)
+        self.boundaries = Boundaries(self)
+        self.outside = Outside(self)
         self.questions = Questions(self)
         self.pending: Any = None
         """The Deferred that ASKING or WAITING waits for."""
@@ -70,7 +78,7 @@ class Conversation:
         """An error of PgBeam's own came before the end of a request: the rest of it is passed over, up to its Sync."""
         self.client_is_full = False
         self.server_is_full = False
-        self._stats = world.stats(session)
+        self.stats = world.stats(session)
         self._inbox = Inbox(world.settings.max_message_bytes)
         self._batch: list[bytes] = []
         self._batch_size = 0
@@ -104,6 +112,8 @@ class Conversation:
     def begin(self) -> None:
         """The client has been told that it is logged in; the server of the login goes where the pool mode says."""
         self.leasing.begin()
+        if self.session.project.lazy_transactions == "reads" and not self.session.keeps_server:
+            self.world.catalog(self.session)  # it will be needed for the first read
 
     # From the client.
 
@@ -226,6 +236,10 @@ class Conversation:
         if local.is_local(statement):
             self._simple_local(statement)
             return
+        if self.phase is Phase.IDLE and self.boundaries.answers(statement):
+            self.ended = True
+            self.boundaries.answer(statement, outcome.whole, simple=True)
+            return
         self._ask(frame, statement, answerable=self.phase is Phase.IDLE)
 
     def _ask(self, frame: bytes, statement: Statement, *, answerable: bool) -> None:
@@ -255,8 +269,11 @@ class Conversation:
     def _flush_batch(self) -> None:
         """Act on the messages of the extended protocol that were held back."""
         frames, self._batch, self._batch_size = self._batch, [], 0
-        if not frames:
-            return
+        if frames:
+            self._request(frames)
+
+    def _request(self, frames: list[bytes]) -> None:
+        """Act on a request, or a part of one."""
         earlier = self.sender.plan if self.phase is Phase.OPEN else None
         plan = Plan(earlier).read(frames, self.book, self._plain.statement)
         ended = self.ended = frames[-1][0] == _SYNC
@@ -264,14 +281,17 @@ class Conversation:
             queries = self._queries(plan)
             self.questions.ask_all(queries, lambda: self.sender.more(plan, queries))
             return
-        if not plan.needs_server and not self.session.in_transaction:
+        if not plan.needs_server and not self.session.begun:
             self._without_server(plan, ended=ended)
+            return
+
+        if self._is_answered(plan, frames):
             return
         queries = self._queries(plan)
         if len(queries) == 1 and ended:
 
             def reply(answer: Answer) -> bytes:
-                self.book.statements.update({name: made for name, made in plan.new_statements.items() if made})
+                self._remember(plan)
                 return plan.reply(answer)
 
             self.questions.ask(queries[0], lambda: self.sender.extended(plan, queries), reply)
@@ -281,7 +301,7 @@ class Conversation:
     def _without_server(self, plan: Plan, *, ended: bool) -> None:
         """A request that is all about pgbeam.*, or a Sync alone."""
         said, failed = self.sender.alone(plan)
-        if failed and not ended:
+        if failed and (not ended or self.session.in_transaction):
             # Direct, everything up to Sync would be skipped; a server keeps that account.
             self.leasing.lease_for([], lambda: self.sender.extended(plan, []))
             return
@@ -290,8 +310,31 @@ class Conversation:
             said += self.ready()
         self.client.write(said)
 
+    def _is_answered(self, plan: Plan, frames: list[bytes]) -> bool:
+        """Whether it is, or starts with, a BEGIN, COMMIT or the like that PgBeam answers; then it does."""
+        found = plan.leading_boundary()
+        if found is None or plan.steps[-1].tag != _SYNC or not self.boundaries.answers(found[0]):
+            return False
+        statement, behind = found
+        head, rest = Plan().read(frames[:behind], self.book, self._plain.statement), frames[behind:]
+
+        def reply(answer: Answer) -> bytes:
+            self._remember(head)
+            return head.reply(answer)
+
+        if len(rest) == 1:
+            self.boundaries.answer(statement, reply, simple=False)
+            return True
+        if statement.kind is not Kind.BEGIN or len(plan.executions) != _BEGIN_AND_ONE:
+            return False
+        self.boundaries.answer(statement, reply, simple=False, then=lambda: self._request(rest))
+        return True
+
+    def _remember(self, plan: Plan) -> None:
+        self.book.statements.update({name: made for name, made in plan.new_statements.items() if made})
+
     def _queries(self, plan: Plan) -> list[Query]:
-        alone = plan.answerable and not self.session.in_transaction and self.phase is Phase.IDLE
+        alone = plan.answerable and (self.phase is Phase.IDLE or self.sender.is_outside)
         session, now = self.session, self.world.now()
         several = len(plan.executions) > 1 or not self.ended or self.phase is Phase.OPEN
         in_transaction = several or session.in_transaction
@@ -300,7 +343,11 @@ class Conversation:
             prepared = step.prepared
             assert prepared is not None
             bind = plan.binding_of(step)
-            query = Query(session, prepared.statement, False, in_transaction, alone and bind is not None, now)
+            # A portal with a name stays to the end of its transaction, which has to be a real one.
+            if alone and bind is not None and not (step.name and self.transaction.kept_back):
+                query = self.query(prepared.statement, simple=False, answerable=True)
+            else:
+                query = Query(session, prepared.statement, False, in_transaction, False, now)
             query.bound(bind, prepared.key[1], described=plan.needs_description)
             queries.append(query)
         return queries
@@ -309,7 +356,18 @@ class Conversation:
         """One execution, as it is to be asked about."""
         session = self.session
         in_transaction = session.status != b"I"
-        return Query(session, statement, simple, in_transaction, answerable and not in_transaction, self.world.now())
+        query = Query(session, statement, simple, in_transaction, answerable and not in_transaction, self.world.now())
+        if in_transaction and answerable and self.transaction.may_read(statement):
+            self.outside.consider(query)
+        return query
+
+    def tell_of_ends(self) -> None:
+        """Tell the plugins of the transactions that have ended: before the client is told, who may tell others."""
+        over = self.effects.over
+        if over:
+            for committed in over:
+                self.world.hooks.transaction_over(self.session, committed)
+            over.clear()
 
     # Waiting, and going on.
 
@@ -335,7 +393,7 @@ class Conversation:
 
     def report(self, query: Query, result: Result) -> bytes:
         """Count an execution and tell the plugins of its end. Gives the notices they want to add."""
-        self._stats.executed(result)
+        self.stats.executed(result)
         said = self.world.hooks.result(self.session, query, result)
         return outcome.notices(said) if said else b""
 
@@ -378,7 +436,9 @@ class Conversation:
     def skips(self, turn: Turn) -> None:
         """An error before the end of the request: the client goes on to its Sync, and the server skips."""
         self.drop_batch()
-        if self.phase in (Phase.BUSY, Phase.COPYING):
+        if turn.simple:  # it was not the client's part of the request that failed
+            self.sender.end(turn)
+        elif self.phase in (Phase.BUSY, Phase.COPYING):
             self.phase = Phase.OPEN
             self.on()
 

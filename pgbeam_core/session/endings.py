@@ -23,7 +23,7 @@ _READY_SIZE = len(backend.READY_IDLE)
 class Endings:
     """Settles what a conversation's turns have come to."""
 
-    __slots__ = ("_conversation", "_fatal", "_once", "_retry", "cancelled", "told", "unsaid")
+    __slots__ = ("_conversation", "_fatal", "_inside", "_once", "_retry", "cancelled", "told", "unsaid")
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
@@ -33,6 +33,8 @@ class Endings:
         """What a shared turn is about, to be sent once more if it never was at the head."""
         self._once = False
         """It is being sent once more: this time on a server of its own."""
+        self._inside = False
+        """It is being sent once more inside of its transaction, which becomes real for that."""
         self.cancelled = False
         """The client has asked that what is under way be cancelled."""
         self.told = False
@@ -55,21 +57,28 @@ class Endings:
         if turn.taken_back:
             self._once_more()
             return
-        was, status = session.status, ready[5:6]
+        was, status = session.server_status, ready[5:6]
         if turn.error is not None:
             conversation.sender.doubt(turn.error, turn.queries)
+        transaction = conversation.transaction
         conversation.sender.settle(turn)
-        conversation.effects.ready(was, status, failed=turn.error is not None)
-        if status == b"I" and outcome.left_open(turn) and not conversation.effects.over:
-            # Plugins hear of executions as parts of an open transaction: here is the end of that around the pipeline.
-            conversation.effects.over.append(turn.error is None)
+        if not transaction.kept_back:
+            conversation.effects.ready(was, status, failed=turn.error is not None)
+            if status == b"I" and outcome.left_open(turn) and not conversation.effects.over:
+                # Plugins hear of executions as parts of an open transaction: here is the end of that pipeline's.
+                conversation.effects.over.append(turn.error is None)
+        else:
+            conversation.book.portals.clear()
+            if turn.error is not None:
+                transaction.fail()
         if session.lease is not None:
             conversation.effects.tell(session.lease.server, status)
-        session.status = status
+        transaction.ready(status)
         conversation.turn = None
-        notices = self._results(turn, status, begun, now)
-        self._tell_of_transactions()
-        self._close(notices + ready if notices else ready)
+        turn.let_out()
+        notices = self._results(turn, session.status, begun, now)
+        conversation.tell_of_ends()
+        self._close(notices + conversation.ready())
 
     def report_finished(self, turn: Turn) -> None:
         """Report the executions that are through, of a request that goes out in parts: it may have any number."""
@@ -91,16 +100,7 @@ class Endings:
             notices = self._report(query, result, lease)
             if notices:
                 turn.said.append(notices)
-        self._tell_of_transactions()
-
-    def _tell_of_transactions(self) -> None:
-        # Whoever is told of a commit may tell others, who must find its effects.
-        conversation = self._conversation
-        over = conversation.effects.over
-        if over:
-            for committed in over:
-                conversation.world.hooks.transaction_over(conversation.session, committed)
-            over.clear()
+        conversation.tell_of_ends()
 
     def whole(self, turn: Turn, reply: bytes) -> None:
         """A plain statement went well: nothing has changed but what is counted."""
@@ -119,13 +119,13 @@ class Endings:
             turn.kept = None
         lease, query = conversation.session.lease, turn.queries[0]
         assert lease is not None
-        if not query.in_transaction:
+        if turn.outside or not query.in_transaction:
             conversation.book.portals.clear()
         if query.statement.shareable:
             query.statement.cost.learn(now - begun, turn.size)
         notices = self._report(query, outcome.plain_result(turn, now), lease)
-        if notices:
-            reply = reply[:-_READY_SIZE] + notices + reply[-_READY_SIZE:]
+        if notices or turn.outside:
+            reply = b"".join((reply[:-_READY_SIZE], notices, conversation.ready()))
         self._close(turn.prefix + reply if turn.prefix else reply)
 
     def _close(self, last: bytes) -> None:
@@ -176,9 +176,10 @@ class Endings:
         if conversation.phase is Phase.GONE:
             self._after_leaving()
             return
-        if turn.shared and not turn.began and self._retry is not None:
+        if (turn.shared or turn.outside) and not turn.began and self._retry is not None:
             self._once_more()
             return
+        turn.withheld.clear()
         error = Refusal("08006", f"server connection was lost: {reason}")
         now = conversation.world.now()
         for query in turn.queries:
@@ -186,19 +187,21 @@ class Endings:
         conversation.effects.lost(turn.queries)
         conversation.turn = None
         # Words of ours inside half a row would be read as the rest of it.
-        self.told = turn.error is not None or turn.torn
-        self._fatal = turn.torn or (turn.error is not None and outcome.ends_the_session(turn.error))
+        torn = turn.torn and turn.began
+        self.told = turn.error is not None or torn
+        self._fatal = torn or (turn.error is not None and outcome.ends_the_session(turn.error))
         if turn.shared and conversation.session.lease is not None:
             self.server_gone(conversation.session.lease.server, reason)
 
     def takes_back(self, error: bytes) -> bool:
-        """Whether a shared turn's error is not this client's: a cancel that was meant for a turn before it."""
-        return (
-            not self.cancelled
-            and self._retry is not None
-            and outcome.error_of(error)[0] == "57014"
-            and b"user request" in error
-        )
+        """Whether an error is not to reach the client: in a shared turn a cancel that was meant for one before it; in
+        one that runs as if outside of its transaction any error, which is then had inside."""
+        if self.cancelled or self._retry is None:
+            return False
+        if outcome.error_of(error)[0] == "57014" and b"user request" in error:
+            return True
+        self._inside = self._retry[0][0].lazily
+        return self._inside
 
     def moves_on(self) -> Owner | None:
         """A shared turn is not to wait any longer. Gives who takes what the server still owes for it."""
@@ -222,7 +225,7 @@ class Endings:
         conversation.on()
 
     def _once_more(self) -> None:
-        """A shared turn never had its chance: it gets a server of its own."""
+        """A turn never had its chance: it gets a server of its own, inside of its transaction if that is why."""
         conversation = self._conversation
         assert self._retry is not None
         (queries, go), self._retry = self._retry, None
@@ -231,8 +234,12 @@ class Endings:
         conversation.sender.forget()
         conversation.phase = Phase.IDLE
         if lease is not None:
-            lease.release()
+            conversation.leasing.part_from(lease)
         self._once = True
+        if self._inside:
+            self._inside = queries[0].lazily = queries[0].answerable = False
+            queries[0].keep = 0
+            conversation.transaction.failed_outside = True
         conversation.leasing.lease_for(queries, go)
         conversation.on()
 
@@ -244,6 +251,8 @@ class Endings:
             self._once = False
             return False
         session, statement = conversation.session, queries[0].statement
+        if queries[0].lazily:
+            self._retry = queries, go
         if session.keeps_server or session.settings.unknown:
             return False
         if not (statement.shareable and statement.cost.small):
@@ -268,6 +277,8 @@ class Endings:
     def server_gone(self, server: Server, reason: str) -> None:
         """A server of this session is gone. Without state on it the session goes on."""
         conversation = self._conversation
+        if not conversation.leasing.has(server):
+            return  # what was under way on it is being sent once more elsewhere
         told = self.told
         self.told = conversation.server_is_full = False
         conversation.sender.forget()
@@ -280,6 +291,8 @@ class Endings:
         elif conversation.phase is Phase.BUSY:
             conversation.phase = Phase.IDLE
             error = b"" if told else backend.error_response("ERROR", "08006", message)
+            if conversation.transaction.kept_back:
+                conversation.transaction.fail()
             conversation.client.write(error + conversation.ready())
             conversation.on()
 

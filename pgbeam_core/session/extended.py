@@ -241,6 +241,31 @@ class Plan:
         return all(not (step.local or step.twice or step.malformed) and _plain(step, portal) for step in self.steps)
 
     @property
+    def only_prepares(self) -> bool:
+        """Whether it makes, describes or closes statements, and nothing else."""
+        return not self.executions and all(
+            step.tag in (PARSE, FLUSH, SYNC) or (step.tag in (DESCRIBE, CLOSE) and step.kind == STATEMENT)
+            for step in self.steps
+        )
+
+    def leading_boundary(self) -> tuple[Statement, int] | None:
+        """The BEGIN, COMMIT or the like that the request starts with, and where the rest of it begins; None if it
+        does not start with one, or with something unusual about it."""
+        if not self.executions:
+            return None
+        first = self.executions[0]
+        assert first.prepared is not None
+        if first.prepared.statement.boundary is None:
+            return None
+        for place, step in enumerate(self.steps):
+            if step is first:
+                return first.prepared.statement, place + 1
+            about = step.prepared is first.prepared if step.tag == PARSE else step.portal is first.portal
+            if step.tag not in (PARSE, BIND, DESCRIBE) or step.twice or step.malformed or not about:
+                return None
+        return None
+
+    @property
     def learns_columns(self) -> bool:
         """Whether it is one execution of which the client is about to learn the columns."""
         asked = any(step.tag == PARSE or (step.tag == DESCRIBE and step.kind == PORTAL) for step in self.steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -53,7 +54,7 @@ class Leasing:
         session = self._conversation.session
         if session.lease is None:
             return True
-        return session.keeps_server and not (session.in_transaction or session.pins or session.replication)
+        return session.keeps_server and not (session.begun or session.pins or session.replication)
 
     @property
     def may_have_prepared(self) -> bool:
@@ -146,6 +147,8 @@ class Leasing:
         if lease.waited >= 0.001:
             for query in queries:
                 query.explain(waited=f"{lease.waited * 1000:.0f}ms")
+        if self._conversation.transaction.kept_back and self._conversation.session.status == b"E":
+            go = partial(self._conversation.sender.fail_first, go)
         server, now = lease.server, self._conversation.session.settings.now
         if server.roles_at != self._conversation.epoch and not lease.shared:
             server.roles_at = self._conversation.epoch
@@ -238,7 +241,7 @@ class Leasing:
         """Give the server back if nothing keeps it."""
         conversation = self._conversation
         session, lease = conversation.session, conversation.session.lease
-        if lease is None or session.in_transaction:
+        if lease is None or session.begun:
             return
         if lease.shared:
             session.lease = None
@@ -313,6 +316,33 @@ class Leasing:
             server.settings = {**server.settings, HIDDEN: ""}
         self._release(lease)
 
+    def end_aside(self, request: bytes) -> None:
+        """End the server's transaction, which has changed nothing, without anybody waiting for that."""
+        session = self._conversation.session
+        lease, session.lease = session.lease, None
+        assert lease is not None
+        self._conversation.server_is_full = False
+        if self._conversation.client_is_full:
+            lease.server.resume()
+        lease.server.detach(self._conversation)
+        done = lease.server.aside(request, "its transaction could not be ended")
+        done.addCallback(lambda _: lease.release())
+
+    def part_from(self, lease: Lease) -> None:
+        """The server is in order, or gone; what was sent to it is sent elsewhere."""
+        lease.server.detach(self._conversation)
+        lease.release()
+
+    def has(self, server: Server) -> bool:
+        """Whether the session holds that server."""
+        return any(one is not None and one.server is server for one in (self._conversation.session.lease, self._home))
+
+    @property
+    def must_ask(self) -> bool:
+        """Whether the server will have to be asked, or is being asked, what the session has left on it."""
+        lease = self._conversation.session.lease
+        return bool(self._inspecting) or (lease is not None and lease.server.in_doubt)
+
     def _release(self, lease: Lease) -> None:
         self._conversation.session.lease = None
         lease.server.detach(self._conversation)
@@ -330,7 +360,7 @@ class Leasing:
         if lease is not None:
             lease.release()
         away = self._come_home()
-        return session.in_transaction or bool(session.pins) or (session.keeps_server and not away)
+        return session.begun or bool(session.pins) or (session.keeps_server and not away)
 
     def leave(self, reason: str, *, idle: bool) -> None:
         """The client is gone."""
@@ -343,7 +373,7 @@ class Leasing:
             return  # else others' turns are behind this one: it is let run, and its reply dropped
         for one in (lease, self._home):
             if one is not None:
-                self._part_with(one, reason, midway=one is lease and (not idle or session.in_transaction))
+                self._part_with(one, reason, midway=one is lease and (not idle or session.begun))
         self._home = None
 
     def _part_with(self, lease: Lease, reason: str, *, midway: bool) -> None:

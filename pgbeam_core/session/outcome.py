@@ -138,7 +138,7 @@ def plain_result(turn: Turn, now: float) -> Result:
         now - turn.sent_at,
         turn.size,
         None if turn.kept is None else kept_answer(turn.kept),
-        turn.ready == backend.READY_IDLE,
+        turn.ready == backend.READY_IDLE and not turn.outside,
     )
 
 
@@ -149,8 +149,9 @@ def whole(answer: Answer) -> bytes:
 
 def answered(query: Query, source: str, answer: Answer, now: float) -> Result:
     """The Result of an execution that a plugin answered."""
-    tag = answer.complete[5:-1]
-    return Result(source=source, tag=tag.decode(), rows=rows_of(tag), duration=now - query.arrived, size=answer.size)
+    tag = answer.complete[5:-1].decode()
+    duration, rows = now - query.arrived, rows_of(answer.complete[5:-1])
+    return Result(source, tag, rows, duration=duration, size=answer.size, committed=not query.in_transaction)
 
 
 def refused(query: Query, source: str, refusal: Refusal, now: float) -> Result:

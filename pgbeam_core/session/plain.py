@@ -131,11 +131,14 @@ class Plain:
             return False
         text = data[5:-1]
         statement = self._find(text)
-        if not statement.plain:
+        if not statement.plain and not conversation.boundaries.answers(statement):
             self._passed = text, statement
             return False
         conversation.book.statements.pop(b"", None)
         conversation.ended = True
+        if not statement.plain:
+            conversation.boundaries.answer(statement, outcome.whole, simple=True)
+            return True
         query = conversation.query(statement, simple=True, answerable=True)
         conversation.questions.ask(query, lambda: conversation.sender.plain_simple(data, query), outcome.whole)
         return True
@@ -160,7 +163,10 @@ class Plain:
             prepared = self._conversation.book.statements.get(name)
         else:
             prepared = None if name else self._prepared(data[:at])
-        if prepared is None or not prepared.statement.plain:
+        if prepared is None:
+            return None
+        statement = prepared.statement
+        if not statement.plain and not self._conversation.boundaries.answers(statement):
             return None
         return Request(data, prepared, name, at, tail, described=described)
 
@@ -183,15 +189,18 @@ class Plain:
     def _ask(self, request: Request) -> None:
         conversation, prepared = self._conversation, request.prepared
         conversation.ended = True
-        query = conversation.query(prepared.statement, simple=False, answerable=True)
-        bind = request.data[request.bind_at : request.tail_at]
-        query.bound(bind, prepared.key[1], described=request.described)
 
         def reply(answer: Answer) -> bytes:
             if request.parsed:
                 conversation.book.statements[b""] = prepared
             return request.reply(answer)
 
+        if not prepared.statement.plain:
+            conversation.boundaries.answer(prepared.statement, reply, simple=False)
+            return
+        query = conversation.query(prepared.statement, simple=False, answerable=True)
+        bind = request.data[request.bind_at : request.tail_at]
+        query.bound(bind, prepared.key[1], described=request.described)
         conversation.questions.ask(query, partial(self._go, request, query), reply)
 
     def _go(self, request: Request, query: Query) -> None:
@@ -199,7 +208,7 @@ class Plain:
         conversation = self._conversation
         sender, prepared = conversation.sender, request.prepared
         name = sender.ready_name(prepared.key, parsed=request.parsed)
-        if name is None:
+        if name is None or (conversation.transaction.kept_back and not query.lazily):
             sender.extended(self._plan(request), [query])
             return
         if request.parsed:
@@ -210,7 +219,7 @@ class Plain:
         turn.plain = DESCRIBED if request.described else BOUND
         if request.parsed:
             turn.prefix = backend.PARSE_COMPLETE
-        if (request.parsed or request.described) and not query.in_transaction:
+        if (request.parsed or request.described) and (query.lazily or not query.in_transaction):
             turn.again = partial(self._again, request)
         # Whatever it held, the unnamed portal is another one now, of a statement without effects.
         conversation.book.portals.pop(b"", None)

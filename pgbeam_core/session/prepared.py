@@ -14,6 +14,8 @@ from pgbeam_core.query import Statement
 Key = tuple[bytes, bytes]
 """(text as the server sees it, the parameter type section of Parse as sent)."""
 
+NO_TYPES = b"\0\0"
+"""The parameter type section of a Parse that names none."""
 SERVER_PREFIX = b"pgbeam_"
 
 MOST_BYTES = 4 * 1024 * 1024

@@ -41,6 +41,8 @@ class Questions:
         conversation = self._conversation
         session, execute, target = conversation.session, self._hooks.execute, conversation.leasing.target()
         for query in queries:
+            if query.lazily:
+                conversation.outside.settle(query)
             query.target = target
             try:
                 found = execute(session, query, target)
@@ -58,12 +60,18 @@ class Questions:
 
     def ask(self, query: Query, go: Go, reply: Reply) -> None:
         """Ask for a route and an answer; then either give that or `go` on to a server."""
+        if query.lazily and self._conversation.outside.waits(query, lambda: self._ask(query, go, reply)):
+            return
+        self._ask(query, go, reply)
+
+    def _ask(self, query: Query, go: Go, reply: Reply) -> None:
         conversation, hooks = self._conversation, self._hooks
         session = conversation.session
         found: Found = None
         try:
             query.target = conversation.leasing.target()
-            if hooks.route.implementations and conversation.leasing.may_choose():
+            inside = query.in_transaction and not query.lazily
+            if hooks.route.implementations and not inside and conversation.leasing.may_choose():
                 route = hooks.route(session, query)
                 query.target = session.project.primary if route is None else route[1]
             if hooks.execute.implementations:
@@ -92,7 +100,10 @@ class Questions:
                 found = self._after(plugin, query)
             except PluginRaised as error:
                 found = (error.plugin, broken(error))
-        self._conversation.leasing.lease_for([query], go)
+        if query.needs_server:
+            self._conversation.leasing.lease_for([query], go)
+        else:
+            go()
 
     def _await(self, plugin: str, deferred: Any, query: Query, go: Go, reply: Reply) -> None:
         conversation = self._conversation
@@ -154,7 +165,9 @@ class Questions:
         said = outcome.refusal_frame(refusal) + b"".join(
             conversation.report(query, outcome.refused(query, source, refusal, now)) for query in queries
         )
-        if conversation.session.in_transaction or conversation.phase is Phase.OPEN:
+        if conversation.session.in_transaction and not conversation.session.begun and conversation.phase is Phase.IDLE:
+            conversation.transaction.fail()
+        if conversation.session.begun or conversation.phase is Phase.OPEN:
             ended = conversation.ended
             conversation.leasing.lease_for([], lambda: conversation.sender.provoke(said, ended=ended))
         elif conversation.ended:

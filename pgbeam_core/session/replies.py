@@ -331,10 +331,12 @@ class ReplyQueue:
         if tag == _READY:
             self._finish(turn, data, start, position, end)
             return end
-        if tag == _ERROR and turn.shared and not turn.began and turn.owner.takes_back(turn, data[position:end]):
+        if tag == _ERROR and not turn.began and self._is_taken_back(turn, data[position:end]):
             turn.taken_back = turn.muted = True
             turn.plain = None
-            if turn.script is not None:
+            if turn.script is None:
+                self._follow(turn, tag)
+            else:
                 turn.script.clear()
             return end
         if turn.script is None:
@@ -349,6 +351,13 @@ class ReplyQueue:
             turn.owner.copy_in(turn)
             return end
         return start
+
+    @staticmethod
+    def _is_taken_back(turn: Turn, error: bytes) -> bool:
+        """Whether the owner, who has no byte of the reply yet, will have it sent once more elsewhere."""
+        if not (turn.shared or turn.outside) or _is_out_of_date(turn, error):
+            return False
+        return turn.owner.takes_back(turn, error)
 
     def _outside(self, tag: int, frame: bytes) -> None:
         if tag not in (_STATUS, _NOTIFICATION, _NOTICE, _ERROR):
@@ -419,7 +428,7 @@ class ReplyQueue:
                 turn.tags.append(_command_tag(data, position, end))
             return start if step.forward else self._skip(turn, data, start, position, end)
         script.popleft()
-        if tag == _COMPLETE:
+        if tag == _COMPLETE and step.forward:  # else it is of PgBeam's own
             turn.tags.append(_command_tag(data, position, end))
         if step.starts:
             done = turn.tags[-1] if tag == _COMPLETE else b""
@@ -450,7 +459,7 @@ class ReplyQueue:
         """The server skips to the next Sync: of the script nothing is owed any more."""
         assert turn.script is not None
         if turn.again is not None:
-            if turn.script and turn.script[0].ends == BIND.ends and outdated.may_be(data[position:end]):
+            if _is_out_of_date(turn, data[position:end]):
                 turn.refused = data[position:end]
                 if start < position:
                     turn.deliver(data[start:position])
@@ -495,6 +504,12 @@ def _is_one_statement(turn: Turn) -> bool:
         return False
     statement = turn.queries[0].statement
     return statement.plain and b"\\" not in statement.text
+
+
+def _is_out_of_date(turn: Turn, error: bytes) -> bool:
+    """Whether that may be because of what the server had prepared for it, and it is worth another try."""
+    script = turn.script
+    return turn.again is not None and bool(script and script[0].ends == BIND.ends) and outdated.may_be(error)
 
 
 def _command_tag(data: bytes, position: int, end: int) -> bytes:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 from pgbeam_core.query import Query, Statement
 from pgbeam_core.session import inspection, outdated, settings
+from pgbeam_core.session.beginning import Beginning
 from pgbeam_core.session.effects import resets_name
 from pgbeam_core.session.extended import BIND, FLUSH, SYNC, Plan
 from pgbeam_core.session.prepared import Key, ServerStatements
 from pgbeam_core.session.rewrite import PROVOKE, Rewriter
 from pgbeam_core.session.turns import FREE, SIMPLE, TO_THE_END, Owed, Turn, say
 from pgbeam_core.session.unattended import Unattended
-from pgbeam_core.wire import frontend
+from pgbeam_core.session.world import Phase
+from pgbeam_core.wire import backend, frontend
 
 if TYPE_CHECKING:
     from pgbeam_core.leases import Server
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 _LARGE = 1024 * 1024
 """Bytes of a message that is not joined with others."""
+_NOT_FAILED = backend.error_response("FATAL", "08006", "the transaction could not be continued on a server")
 _NONE_HELD = ServerStatements(0)
 
 
@@ -56,6 +59,11 @@ class Sender:
         """The last part of the request that is under way."""
 
     @property
+    def is_outside(self) -> bool:
+        """Whether the request under way runs outside of the client's transaction, and has executed nothing yet."""
+        return self._turn is not None and self._turn.outside and not self._turn.queries
+
+    @property
     def _server(self) -> Server:
         lease = self._conversation.session.lease
         assert lease is not None
@@ -67,6 +75,9 @@ class Sender:
 
     def plain_simple(self, frame: bytes, query: Query) -> None:
         """A Query message with one plain statement."""
+        if self._conversation.transaction.kept_back and not query.lazily:
+            self.simple(frame, query)
+            return
         turn = self.plain_turn(query, simple=True)
         turn.plain = SIMPLE
         self._server.statements.unnamed = None
@@ -76,7 +87,8 @@ class Sender:
         """The turn of one plain statement, on a server that has been given the client's run-time parameters."""
         self._prepare_server()
         turn = self._new_turn([query], simple=simple, ended=True)
-        turn.ready = self._conversation.ready()
+        turn.outside = query.lazily
+        turn.ready = backend.ready_for_query(self._conversation.session.server_status)
         return turn
 
     def ready_name(self, key: Key, *, parsed: bool) -> bytes | None:
@@ -106,8 +118,34 @@ class Sender:
             self._conversation.leave_databases(query.statement)
         turn = self._new_turn(queries, simple=True, ended=True)
         turn.resets_name = _may_reset_name(queries)
+        if not queries:  # nobody knows what it is
+            self._conversation.transaction.only_read = False
+        turn.outside = bool(queries) and queries[0].lazily
         self._server.statements.unnamed = None
+        beginning = self._beginning(queries, outside=turn.outside)
+        if beginning is not None:
+            turn.script = deque([*beginning.script, TO_THE_END])
+            frame = b"".join([*beginning.frames, frame])
         self.send(turn, frame)
+
+    def end(self, turn: Turn) -> None:
+        """BEGIN has failed ahead of a Query: the server skips that, and waits for a Sync."""
+        turn.ended, turn.skipping = True, False
+        self._server.write(frontend.SYNC)
+
+    def _beginning(self, queries: list[Query], *, outside: bool) -> Beginning | None:
+        """What makes the client's transaction real, if it is kept back and this request needs it."""
+        conversation = self._conversation
+        transaction = conversation.transaction
+        if not transaction.kept_back:
+            return None
+        if outside:
+            transaction.has_read = True
+            return None
+        conversation.stats.begun(transaction.reason(queries))
+        for query in queries:
+            query.facts["transaction"] = "begun"
+        return Beginning(transaction, self._server.statements, queries)
 
     def _raw_behind(self, turn: Turn, frame: bytes, queries: list[Query]) -> None:
         """Messages of the extended protocol without a Sync came before it: its ReadyForQuery ends them all."""
@@ -129,10 +167,16 @@ class Sender:
         turn = self._new_turn(queries, simple=False, ended=ended)
         turn.in_parts = not ended
         turn.resets_name = _may_reset_name(queries)
+        turn.outside = self._conversation.transaction.reads and _runs_outside(plan, queries)
+        beginning = self._beginning(queries, outside=turn.outside)
         frames, script = self._write(plan)
-        turn.script = deque(script)
-        if ended and plan.learns_columns and not self._conversation.session.in_transaction:
-            turn.again = partial(self.again, plan)
+        if beginning is None:
+            turn.script = deque(script)
+            if ended and plan.learns_columns and (turn.outside or not self._conversation.session.in_transaction):
+                turn.again = partial(self.again, plan)
+        else:
+            turn.script = deque(beginning.script + script)
+            frames = beginning.frames + frames
         self._send_all(turn, frames)
         if ended or plan.steps[-1].tag == FLUSH:
             self._server.settle(turn)
@@ -165,7 +209,13 @@ class Sender:
         """A further part of a request that is under way."""
         turn = self._turn
         assert turn is not None
+        turn.outside = turn.outside and _runs_outside(plan, queries)
+        beginning = self._beginning(queries, outside=turn.outside)
+        self._conversation.transaction.sent(queries)
         frames, script = self._write(plan)
+        if beginning is not None:
+            turn.add(beginning.script)
+            frames = beginning.frames + frames
         turn.add(script)
         if queries:
             turn.kept = None  # it would be the replies to several
@@ -215,6 +265,16 @@ class Sender:
         turn.spoilt = not ended
         turn.script = deque([step])
         self.send(turn, request)
+
+    def fail_first(self, go: Callable[[], None]) -> None:
+        """The client is in a failed transaction that no server knows of: have the server in one too, then `go`."""
+        conversation = self._conversation
+        conversation.transaction.has_read = False  # of no account any more
+        beginning = Beginning(conversation.transaction, self._server.statements, ())
+        turn = Turn(_Failing(conversation, go), simple=False)
+        turn.script = deque([*beginning.script, Owed(b"2")])
+        conversation.phase = Phase.BUSY
+        self._server.send(turn, b"".join([*beginning.frames, PROVOKE, frontend.SYNC]))
 
     def alone(self, plan: Plan) -> tuple[bytes, bool]:
         """The reply to a request that no server has to see, and whether it ended in an error."""
@@ -270,6 +330,7 @@ class Sender:
         self._in_flight(queries)
         if len(queries) == 1 and queries[0].keep:
             turn.keep_up_to(queries[0].keep)
+        self._conversation.transaction.sent(queries)
         self._turn = turn
         return turn
 
@@ -304,7 +365,7 @@ class Sender:
         """Give the server the client's run-time parameters, ahead of the request; `Leasing` has seen that it can be."""
         session, server = self._conversation.session, self._server
         has, now = server.settings, session.settings.now
-        if has is now or session.in_transaction:
+        if has is now or session.begun:
             return
         sql = settings.difference(has, now) if settings.is_certain(has, now) else None
         if sql is not None:
@@ -375,6 +436,11 @@ def _may_reset_name(queries: list[Query]) -> bool:
     return False
 
 
+def _runs_outside(plan: Plan, queries: list[Query]) -> bool:
+    """Whether a part of a request may run outside of a transaction that is kept back at READ COMMITTED."""
+    return queries[0].lazily if len(queries) == 1 else plan.only_prepares
+
+
 def _unannotated(frame: bytes, statement: Statement) -> bytes:
     """The Query message as the server is to see it."""
     return frontend.Query(statement.text).to_bytes() if statement.annotated else frame
@@ -385,3 +451,27 @@ def _pieces(frames: list[bytes]) -> list[bytes]:
     if not any(len(frame) > _LARGE for frame in frames):
         return [b"".join(frames)]
     return frames
+
+
+class _Failing(Unattended):
+    """Owns the turn that takes a server into a failed transaction."""
+
+    def __init__(self, conversation: Conversation, go: Callable[[], None]) -> None:
+        self._conversation = conversation
+        self._go = go
+
+    def turn_over(self, turn: Turn, ready: bytes) -> None:
+        """The server is where the client is, or nothing that the client sends would do what it is meant to."""
+        conversation = self._conversation
+        if conversation.phase is Phase.GONE:
+            return
+        if ready[5:6] != b"E":
+            conversation.client.hang_up("a failed transaction could not be made real", _NOT_FAILED)
+            return
+        conversation.transaction.ready(b"E")
+        conversation.phase = Phase.IDLE
+        self._go()
+        conversation.on()
+
+    def turn_lost(self, turn: Turn, reason: str) -> None:
+        """The conversation, which holds the server, is told too."""

@@ -60,6 +60,8 @@ class Session:
         self.settings = Settings({"application_name": startup["application_name"]} if named else {})
         self.status = b"I"
         """Transaction status as the client knows it: I, T or E."""
+        self.server_status = b"I"
+        """Transaction status of its server: I while the client's transaction is kept back."""
         self.pins: set[str] = set()
         """Why it keeps its server: temp_table, listen, … Empty when it does not."""
         self.pid = 0
@@ -87,8 +89,13 @@ class Session:
 
     @property
     def in_transaction(self) -> bool:
-        """Inside an explicit transaction, failed or not."""
+        """Inside an explicit transaction, failed or not, kept back or real."""
         return self.status != b"I"
+
+    @property
+    def begun(self) -> bool:
+        """Its transaction is real: a server is in it, and no other will do."""
+        return self.server_status != b"I"
 
     def __repr__(self) -> str:
         return f"<Session {self.id} {self.user}@{self.database} from {self.peer} {self.status.decode()}>"

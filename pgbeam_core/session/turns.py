@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from pgbeam_core.query import SMALL_BYTES
+
 if TYPE_CHECKING:
     from pgbeam_core.query import Query
 
@@ -168,6 +170,7 @@ class Turn:
         "kept",
         "muted",
         "named",
+        "outside",
         "owner",
         "plain",
         "prefix",
@@ -188,6 +191,7 @@ class Turn:
         "tags",
         "taken_back",
         "torn",
+        "withheld",
     )
 
     def __init__(self, owner: Owner, *, simple: bool, script: deque[Owed] | None = None, ended: bool = True) -> None:
@@ -230,6 +234,10 @@ class Turn:
         """Sends the request anew, if all that went wrong is that the server's plan of a statement was out of date."""
         self.shared = False
         """It stands behind other clients' turns, or they behind it."""
+        self.outside = False
+        """It runs as if outside of its client's transaction, which is kept back: an error may send it into that."""
+        self.withheld: list[bytes] = []
+        """The beginning of such a reply, as long as it may still end in an error that the client is not told of."""
         self.taken_back = False
         """Its error was not its own: the client has not been told, and it is to be sent once more."""
         self.muted = False
@@ -260,13 +268,26 @@ class Turn:
         if self.muted:
             return
         self.size += len(data)
-        self.began = True
         if self.kept is not None:
             if self.size > self.keep:
                 self.kept = None
             else:
                 self.kept.append(data)
+        if self.outside and self.ended and not self.began and self.size <= SMALL_BYTES:
+            self.withheld.append(data)
+            return
+        self.began = True
+        if self.withheld:
+            data = b"".join([*self.withheld, data])
+            self.withheld.clear()
         self.owner.deliver(data)
+
+    def let_out(self) -> None:
+        """The reply is complete, or will not be: its owner gets what was withheld of it."""
+        if self.withheld and not self.muted:
+            self.began = True
+            self.owner.deliver(b"".join(self.withheld))
+        self.withheld.clear()
 
     def keep_up_to(self, max_bytes: int) -> None:
         """Keep a copy of the reply, dropped when it grows past that many bytes."""

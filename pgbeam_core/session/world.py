@@ -11,6 +11,8 @@ from pgbeam_core.leases import Pool
 from pgbeam_core.query import Statement, Target
 
 if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
     from pgbeam_core.catalog import Catalog
     from pgbeam_core.session.session import Session
     from pgbeam_core.settings import Settings
@@ -106,11 +108,17 @@ class World(Protocol):
     def pool(self, target: Target) -> Pool:
         """The pool of a target."""
 
+    def default_isolation(self, session: Session) -> str | None:
+        """The isolation level, in lower case, of a transaction that names none; None if it is not known."""
+
     def stats(self, session: Session) -> ProjectStats:
         """Where to count."""
 
     def catalog(self, session: Session) -> Catalog | None:
         """What is known of the catalog of a session's database; None while it is not known."""
+
+    def catalog_soon(self, session: Session, seconds: float) -> Deferred[Any] | None:
+        """Fires when the catalog is known, or that time is over; None if nothing is to be waited for."""
 
     def tables_changed(self, statement: Statement) -> None:
         """A statement that defines tables, or may have, was completed."""

@@ -12,7 +12,15 @@ from typing import Any
 
 from pgbeam_core.query import Target
 from pgbeam_core.settings.build import build, convert
-from pgbeam_core.settings.model import AUTH, MAX_QUERY_TIMEOUT_MS, POOL_MODES, Core, Project, Settings
+from pgbeam_core.settings.model import (
+    AUTH,
+    LAZY_TRANSACTIONS,
+    MAX_QUERY_TIMEOUT_MS,
+    POOL_MODES,
+    Core,
+    Project,
+    Settings,
+)
 from pgbeam_core.settings.sources import PREFIX, Merged, read_environment, read_sets, read_toml
 from pgbeam_core.settings.urls import parse_upstream
 from pgbeam_core.settings.where import Origin, Where
@@ -30,6 +38,7 @@ class RawProject:
     hostnames: tuple[str, ...] = dataclasses.field(default=(), metadata={"help": "matched against TLS SNI"})
     auth: str = dataclasses.field(default="passthrough", metadata={"choices": AUTH})
     pool_mode: str = dataclasses.field(default="transaction", metadata={"choices": POOL_MODES})
+    lazy_transactions: str = dataclasses.field(default="reads", metadata={"choices": LAZY_TRANSACTIONS})
     query_timeout_ms: int = dataclasses.field(default=0, metadata={"min": 0, "max": MAX_QUERY_TIMEOUT_MS})
     auto_read_routing: bool = False
     default: bool = False
@@ -158,6 +167,7 @@ def _project(name: str, table: Any, where: Where) -> Project:
         hostnames=tuple(hostname.lower().rstrip(".") for hostname in raw.hostnames),
         auth=raw.auth,
         pool_mode=raw.pool_mode,
+        lazy_transactions=raw.lazy_transactions,
         query_timeout_ms=raw.query_timeout_ms,
         auto_read_routing=raw.auto_read_routing,
         default=raw.default,

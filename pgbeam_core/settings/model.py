@@ -12,6 +12,7 @@ from pgbeam_core.query import Target
 
 AUTH = ("passthrough", "scram", "trust")
 POOL_MODES = ("session", "transaction", "statement")
+LAZY_TRANSACTIONS = ("reads", "begin", "off")
 LOG_LEVELS = ("debug", "info", "warn", "error")
 LOG_FORMATS = ("auto", "human", "json")
 MAX_QUERY_TIMEOUT_MS = 300_000
@@ -38,6 +39,7 @@ class Project:
     hostnames: tuple[str, ...] = ()
     auth: str = "passthrough"
     pool_mode: str = "transaction"
+    lazy_transactions: str = "reads"
     query_timeout_ms: int = 0
     auto_read_routing: bool = False
     default: bool = False

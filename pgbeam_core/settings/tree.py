@@ -15,7 +15,9 @@ from pgbeam_core.settings.sources import Merged
 from pgbeam_core.settings.urls import format_upstream
 from pgbeam_core.settings.where import Origin
 
-_PROJECT = ("hostnames", "auth", "pool_mode", "query_timeout_ms", "auto_read_routing", "default")
+_PROJECT = (
+    *("hostnames", "auth", "pool_mode", "lazy_transactions", "query_timeout_ms", "auto_read_routing", "default"),
+)
 
 
 def as_tree(settings: Settings) -> dict[str, Any]:

@@ -89,6 +89,7 @@ def _statement(text: bytes, facts: Facts) -> Statement:
         fields=frozenset(facts.fields),
         types=frozenset(facts.types),
         dated=frozenset(facts.dated),
+        boundary=facts.boundary,
     )
 
 

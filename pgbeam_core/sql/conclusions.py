@@ -24,6 +24,11 @@ _EFFECTS = frozenset(
         Kind.UNKNOWN,
     }
 )
+_TELL_ONLY = frozenset(
+    {"clock_timestamp", "current_database", "current_schema", "current_schemas", "now", "pg_backend_pid"}
+    | {"statement_timestamp", "timeofday", "transaction_timestamp", "version"}
+)
+"""Functions whose result changes and which change nothing."""
 _ROWS = frozenset({Kind.SELECT, Kind.INSERT, Kind.UPDATE, Kind.DELETE, Kind.MERGE})
 _LOCAL = frozenset({Kind.SET, Kind.SHOW, Kind.RESET})
 _CURRENT_SETTING = "current_setting"
@@ -42,6 +47,7 @@ def conclude(statement: Statement) -> Statement:
     statement.pure = statement.stable and all(BUILTIN.is_immutable(name) for name in functions)
     statement.calls_unknown = not all(BUILTIN.is_builtin(name) for name in functions)
     statement.shareable = statement.reads and statement.kind is Kind.SELECT and statement.pure
+    statement.only_reads = statement.reads and all(_only_tells(name) for name in functions)
     statement.has_effects = statement.kind in _EFFECTS or bool(statement.settings or statement.makes or statement.drops)
     if statement.kind not in _LOCAL and not shows_a_setting(statement):
         statement.local = False
@@ -52,6 +58,10 @@ def conclude(statement: Statement) -> Statement:
 def shows_a_setting(statement: Statement) -> bool:
     """Whether it calls current_setting(), which PgBeam may have to answer itself, depending on the argument."""
     return any(name == _CURRENT_SETTING for _, name in statement.functions)
+
+
+def _only_tells(name: Name) -> bool:
+    return BUILTIN.is_immutable(name) or (name[0] in (None, "pg_catalog") and name[1] in _TELL_ONLY)
 
 
 def _may_change_session(name: Name) -> bool:

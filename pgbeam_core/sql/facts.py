@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pgbeam_core.query import Kind, Name, SettingChange
+from pgbeam_core.query import Boundary, Kind, Name, SettingChange
 from pgbeam_core.sql.tree import Node
 
 
@@ -29,6 +29,7 @@ class Facts:
     """Columns that become dates or times."""
     aliases: set[str] = field(default_factory=set)
     """Names that the text gives to columns."""
+    boundary: Boundary | None = None
     changing: bool = False
     """Something other than a function call depends on time, session or chance."""
     locks: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pgbeam_core.query import Kind
+from pgbeam_core.query import Boundary, Kind
 from pgbeam_core.sql import definitions, settings
 from pgbeam_core.sql.facts import Facts, is_builtin, name_of, relation_name
 from pgbeam_core.sql.tree import Node
@@ -25,6 +25,16 @@ _TRANSACTIONS = {
     "TRANS_STMT_COMMIT_PREPARED": Kind.TWO_PHASE,
     "TRANS_STMT_ROLLBACK_PREPARED": Kind.TWO_PHASE,
 }
+_BOUNDARIES = {
+    "TRANS_STMT_BEGIN": "BEGIN",
+    "TRANS_STMT_START": "START TRANSACTION",
+    "TRANS_STMT_COMMIT": "COMMIT",
+    "TRANS_STMT_ROLLBACK": "ROLLBACK",
+    "TRANS_STMT_SAVEPOINT": "SAVEPOINT",
+    "TRANS_STMT_RELEASE": "RELEASE",
+    "TRANS_STMT_ROLLBACK_TO": "ROLLBACK",
+}
+"""The command tags of what begins, ends or marks a transaction and does nothing else."""
 _DISCARDS = {"DISCARD_ALL": "all", "DISCARD_TEMP": "temp_table"}
 _FALSE = frozenset({"off", "false", "0"})
 
@@ -68,6 +78,14 @@ def _transaction(facts: Facts, fields: Node) -> None:
     facts.kind = _TRANSACTIONS[fields["kind"]]
     facts.subject = fields.get("savepoint_name") or fields.get("gid")
     facts.writes_unknown = fields["kind"] == "TRANS_STMT_COMMIT_PREPARED"
+    tag = _BOUNDARIES.get(fields["kind"])
+    if tag is None or fields.get("chain"):
+        return
+    isolation = None
+    for option in (item["DefElem"] for item in fields.get("options", ())):
+        if option["defname"] == "transaction_isolation":
+            isolation = option["arg"]["A_Const"]["sval"]["sval"].lower()
+    facts.boundary = Boundary(tag, isolation)
 
 
 def _copy(facts: Facts, fields: Node) -> None:

@@ -10,6 +10,7 @@ from twisted.internet.protocol import Factory, Protocol
 from pgbeam_core import catalog_question
 from pgbeam_core.net.identifying import QUESTION
 from pgbeam_core.session import inspection, settings
+from pgbeam_core.session.beginning import AFTER_READS
 from pgbeam_core.surveys import OWN_SETTINGS
 from pgbeam_core.testing.frames import done, error, table
 from pgbeam_core.wire import backend, frontend, names
@@ -78,8 +79,10 @@ class FakePostgres(Factory):
         if sql == QUESTION.decode():
             if self.oids is None:
                 return error("42883", "function pg_catalog.pg_stat_get_activity(integer) does not exist")
-            columns = ["role", "effective", "database", "recovering", "template"]
-            return table(columns, [[*map(str, self.oids), self.recovering, "f"]])
+            columns = ["role", "effective", "database", "isolation", "recovering", "template"]
+            return table(columns, [[*map(str, self.oids), "read committed", self.recovering, "f"]])
+        if sql == AFTER_READS.decode():
+            return done("SELECT 0")
         told = self.answers.get(sql.strip())
         if told is None and (sql in _OWN_QUESTIONS or sql.startswith(inspection.FIRST)):
             return done("SELECT 0")
@@ -173,11 +176,13 @@ class _Backend(Protocol):
         elif tag == "S":
             self._skipping = False
             self._ready()
+        elif self._skipping:
+            return
         elif tag == "Q":
             self._say(self._run(frontend.Query.from_bytes(frame).sql.decode()))
             self._skipping = False
             self._ready()
-        elif not self._skipping:
+        else:
             self._extended(tag, frame)
 
     def _extended(self, tag: str, frame: bytes) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from bench.__main__ import _parser
 from bench.errors import RunFailed
+from bench.figures import Goal
 from bench.places import NAMES, PGPOOL_CHILDREN
 from bench.processes import telling_line
 from bench.work_idle import QUERY, STARTUP
@@ -80,3 +81,9 @@ def test_nonsense_is_refused_before_anything_starts(arguments: list[str]) -> Non
     """Exit code 2, as for every command line."""
     with pytest.raises(SystemExit, match="2"):
         _parser().parse_args(arguments)
+
+
+def test_a_far_work_counts_round_trips() -> None:
+    """What is wanted is told in round trips, and measured in milliseconds."""
+    goals = {work.name: work.goals for work in all_works() if work.group == "far"}
+    assert goals["one read in a transaction, psycopg, PostgreSQL 2 ms away"] == (Goal(2.4, None, "p50_ms"),)

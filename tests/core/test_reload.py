@@ -111,7 +111,7 @@ def test_a_project_that_changes_otherwise_keeps_its_servers(rehearse: Callable[.
 
 def test_fewer_servers_are_fewer_at_once(rehearse: Callable[..., Rehearsal]) -> None:
     """Idle ones too many are closed, those at work when they are idle again; a larger number holds at once, too."""
-    rehearsal = rehearse()
+    rehearsal = rehearse(project={"lazy_transactions": "off"})
     clients = [rehearsal.login() for _ in range(4)]
     for client in clients[:3]:
         client.query("BEGIN")

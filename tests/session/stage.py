@@ -203,6 +203,8 @@ class Stage:
         plugins: Mapping[str, object] | None = None,
         refusing: tuple[str, ...] = (),
         pool_mode: str = "transaction",
+        lazy: str = "off",
+        isolation: str | None = "read committed",
         prepare_once: bool = True,
         prepared_limit: int = 100,
         application_name: str | None = None,
@@ -212,6 +214,8 @@ class Stage:
         self.epoch = 0
         self.known: Catalog | None = Catalog([])
         """What is known of the database: that there is nothing of users in it."""
+        self.catalog_comes: Deferred[None] | None = None
+        """Fires when it is known, if it is not yet."""
         self.left: list[str] = []
         self.settings = SimpleNamespace(prepare_once=prepare_once, max_message_bytes=1 << 30)
         manager = pluggy.PluginManager("pgbeam")
@@ -227,7 +231,10 @@ class Stage:
         self.cancels: list[Deferred[None]] = []
         self.servers = [self.server() for _ in range(servers)]
         self._pool.idle += self.servers
-        self.project = SimpleNamespace(primary=TARGET, name="shop", pool_mode=pool_mode, query_timeout_ms=0)
+        self.isolation = isolation
+        self.project = SimpleNamespace(
+            primary=TARGET, name="shop", pool_mode=pool_mode, query_timeout_ms=0, lazy_transactions=lazy
+        )
         self.client, self.conversation = self.join(application_name=application_name)
         if pool_mode == "session":
             self.conversation.take(self._pool._lease(self._pool.idle.pop(0)))
@@ -273,6 +280,10 @@ class Stage:
         """See World."""
         return self._stats
 
+    def default_isolation(self, _session: Session) -> str | None:
+        """See World."""
+        return self.isolation
+
     def tables_changed(self, _statement: Statement) -> None:
         """See World."""
         self.epoch += 1
@@ -288,6 +299,10 @@ class Stage:
     def catalog(self, _session: Session) -> Catalog | None:
         """See World."""
         return self.known
+
+    def catalog_soon(self, _session: Session, _seconds: float) -> Any:
+        """See World."""
+        return self.catalog_comes
 
     def leave(self, _session: Session, database: str) -> None:
         """See World."""

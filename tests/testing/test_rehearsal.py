@@ -87,6 +87,7 @@ def test_a_server_that_is_down_or_crashes(rehearse):
     assert client.query("SELECT 1").error[0] == "08006"
     rehearsal.primary.down = False
     client.query("BEGIN")
+    client.query("COPY nothing TO STDOUT")  # it takes a statement to make a transaction real
     rehearsal.primary.crash()
     rehearsal.pump()
     assert client.collect().error[0] == "08006"

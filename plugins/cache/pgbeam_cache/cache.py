@@ -106,7 +106,7 @@ class Cache:
 
     def _agreed(self, session: Session, query: Query, note: Note, settings: CacheSettings) -> Terms | str:
         """The terms of this execution, or the word for why it has none."""
-        if query.in_transaction:
+        if query.in_transaction and not query.lazily:
             return "transaction"
         if note.reason is not None:
             return note.reason

@@ -103,15 +103,16 @@ def replica_ports(primary: Cluster) -> set[int]:
 
 
 def test_annotated_reads_are_spread_over_both_replicas(primary, beam):
-    """Annotated reads reach each replica and no primary; others, writes and transactions the primary."""
+    """Annotated reads reach the replicas, also in a transaction that has only read; everything else the primary."""
     started = beam()
     with connect(started) as client:
         until(lambda: ports(client, ASKED, 2) == replica_ports(primary), "both replicas in use")
         assert ports(client, ASKED) == replica_ports(primary)
         assert ports(client, WHERE) == {primary.port}
         with client.transaction():
+            assert ports(client, ASKED) == replica_ports(primary)
+            client.execute("/* @pgbeam:replica */ INSERT INTO notes (note) VALUES ('here')")
             assert ports(client, ASKED) == {primary.port}
-        client.execute("/* @pgbeam:replica */ INSERT INTO notes (note) VALUES ('here')")
         assert ports(client, ASKED) == replica_ports(primary)
 
 

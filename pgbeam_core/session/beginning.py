@@ -1,0 +1,78 @@
+"""Writes what makes a kept back transaction real, ahead of the request that needs it.
+
+By the extended protocol and without a Sync of its own: should BEGIN fail, the server skips what stands behind it, be it
+a Query, so nothing can run outside of the transaction that it was meant for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pgbeam_core.query import Query
+from pgbeam_core.session.prepared import NO_TYPES, Key, ServerStatements
+from pgbeam_core.session.transaction import Transaction
+from pgbeam_core.session.turns import Owed
+from pgbeam_core.wire import frontend
+
+AFTER_READS = b"SELECT WHERE false"
+"""Stands for the reads that have run as if outside: what must come before any query is refused after it."""
+_EXECUTE = frontend.Execute(b"", 0).to_bytes()
+_BOUND, _DONE = Owed(b"2", forward=False), Owed(b"C", forward=False)
+_PARSED, _CLOSED = Owed(b"1", forward=False), Owed(b"3", forward=False)
+
+
+class Beginning:
+    """BEGIN as the client sent it, and the savepoints that are left of those it made since.
+
+    queries: what makes it real. `frames` goes out first, `script` is owed for it; the client sees nothing of that but
+    an error.
+    """
+
+    __slots__ = ("_held", "frames", "script")
+
+    def __init__(self, transaction: Transaction, held: ServerStatements, queries: Sequence[Query]) -> None:
+        assert transaction.begin is not None
+        self._held = held
+        self.frames: list[bytes] = []
+        self.script: list[Owed] = []
+        begun = Owed(b"C", forward=False, effect=lambda ok: transaction.begun() if ok else None)
+        self._kept_prepared(transaction.begin.text, begun)
+        if transaction.has_read and not (queries and all(query.statement.plain for query in queries)):
+            self._kept_prepared(AFTER_READS, _DONE)
+        for _, text in transaction.savepoints:
+            self._once(text)
+
+    def _kept_prepared(self, text: bytes, done: Owed) -> None:
+        """Texts of which there are few: the server parses them once."""
+        held, key = self._held, (text, NO_TYPES)
+        name = held.named.get(key)
+        if name is None:
+            name = held.new_name()
+            self._parse(name, text, self._remembering(key, name))
+        else:
+            held.named.move_to_end(key)
+        self.frames += [frontend.Bind(b"", name).to_bytes(), _EXECUTE]
+        self.script += [_BOUND, done]
+
+    def _remembering(self, key: Key, name: bytes) -> Owed:
+        held = self._held
+
+        def parsed(ok: bool) -> None:
+            if ok:
+                held.named[key] = name
+
+        return Owed(b"1", forward=False, effect=parsed)
+
+    def _once(self, text: bytes) -> None:
+        name = self._held.new_name()
+        self._parse(name, text, _PARSED)
+        self.frames += [
+            frontend.Bind(b"", name).to_bytes(),
+            _EXECUTE,
+            frontend.Close(frontend.STATEMENT, name).to_bytes(),
+        ]
+        self.script += [_BOUND, _DONE, _CLOSED]
+
+    def _parse(self, name: bytes, text: bytes, owed: Owed) -> None:
+        self.frames.append(frontend.Parse(name, text).to_bytes())
+        self.script.append(owed)

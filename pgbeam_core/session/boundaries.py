@@ -1,0 +1,109 @@
+"""Answers what begins, marks and ends a transaction, where no server has to be asked what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pgbeam_core.query import Answer, Kind, Query, Result, Statement
+from pgbeam_core.session.transaction import DEFAULT_ISOLATION
+from pgbeam_core.wire import backend, frontend
+
+if TYPE_CHECKING:
+    from pgbeam_core.session.conversation import Conversation
+
+_ENDS = (Kind.COMMIT, Kind.ROLLBACK)
+_ROLLBACK = "ROLLBACK"
+
+Reply = Callable[[Answer], bytes]
+
+
+class Boundaries:
+    """The BEGIN, COMMIT, ROLLBACK, SAVEPOINT, RELEASE and ROLLBACK TO of one conversation."""
+
+    __slots__ = ("_conversation",)
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+
+    def answers(self, statement: Statement) -> bool:
+        """Whether PgBeam answers this one, as things stand."""
+        if statement.boundary is None:
+            return False
+        conversation = self._conversation
+        session, transaction = conversation.session, conversation.transaction
+        if statement.kind is Kind.BEGIN:
+            return session.status == b"I" and self._may_keep_back()
+        if transaction.kept_back:
+            return statement.kind in _ENDS or transaction.knows(statement)
+        return statement.kind in _ENDS and transaction.may_end_aside() and self._may_end_aside()
+
+    def _may_keep_back(self) -> bool:
+        session = self._conversation.session
+        project = session.project
+        return (
+            project.lazy_transactions != "off"
+            and project.pool_mode == "transaction"
+            and session.lease is None
+            and not session.keeps_server
+            and not session.pins
+        )
+
+    def _may_end_aside(self) -> bool:
+        conversation = self._conversation
+        session = conversation.session
+        return session.lease is not None and not session.pins and not conversation.leasing.must_ask
+
+    def answer(
+        self, statement: Statement, reply: Reply, *, simple: bool, then: Callable[[], None] | None = None
+    ) -> None:
+        """Answer it, unless a plugin refuses it. then: goes on with what its request holds behind it."""
+        conversation = self._conversation
+        query = conversation.query(statement, simple=simple, answerable=False)
+        query.needs_server = False
+        conversation.questions.ask(query, lambda: self._done(query, reply, then), reply)
+
+    def _done(self, query: Query, reply: Reply, then: Callable[[], None] | None) -> None:
+        conversation, statement = self._conversation, query.statement
+        if statement.kind is Kind.BEGIN or conversation.transaction.kept_back:
+            query.facts["transaction"] = "lazy"
+        tag = self._perform(statement)
+        duration = conversation.world.now() - query.arrived
+        result = Result("pgbeam", tag, duration=duration, committed=statement.kind in _ENDS)
+        said = reply(Answer(None, b"", backend.command_complete(tag))) + conversation.report(query, result)
+        conversation.tell_of_ends()
+        if then is None:
+            conversation.client.write(said + conversation.ready())
+            return
+        conversation.client.write(said)
+        then()
+
+    def _perform(self, statement: Statement) -> str:
+        """Do it, and give its tag."""
+        conversation, kind, boundary = self._conversation, statement.kind, statement.boundary
+        assert boundary is not None
+        transaction = conversation.transaction
+        if kind is Kind.BEGIN:
+            level, reads = self._isolation(), conversation.session.project.lazy_transactions == "reads"
+            transaction.keep_back(statement, boundary.isolation or level, reads=reads)
+            return boundary.tag
+        if kind not in _ENDS:
+            transaction.mark(statement)
+            return boundary.tag
+        committed = kind is Kind.COMMIT and conversation.session.status == b"T"
+        if transaction.kept_back:
+            conversation.stats.transactions_lazy += 1
+        else:
+            conversation.leasing.end_aside(frontend.Query(statement.text).to_bytes())
+        transaction.over(committed=committed)
+        conversation.book.portals.clear()
+        conversation.effects.over.append(committed)
+        return boundary.tag if committed else _ROLLBACK
+
+    def _isolation(self) -> str | None:
+        """The level of a transaction that names none; None if that is not known for certain."""
+        session = self._conversation.session
+        if session.settings.unknown:
+            return None
+        own = session.settings.now.get(DEFAULT_ISOLATION)
+        return own.lower() if own is not None else self._conversation.world.default_isolation(session)

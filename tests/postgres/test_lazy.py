@@ -1,0 +1,186 @@
+"""Lazy transactions with real drivers: what reaches PostgreSQL, by its own log, and what the application sees."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import asyncpg
+import psycopg
+import psycopg2
+import psycopg_pool
+import pytest
+import sqlalchemy
+from sqlalchemy import orm
+
+from .beams import Beam
+from .clusters import Cluster
+from .conftest import BeamFactory
+from .loops import run
+
+pytestmark = pytest.mark.pg
+READ = "SELECT name FROM products WHERE id = 5"
+CACHED = f"/* @pgbeam:cache maxAge=300 */ {READ}"
+WRITE = "UPDATE products SET name = name WHERE id = 5"
+NAME = "product 5"
+_LOGGED = re.compile(r"LOG:  (?:statement|execute [^:]*): +(.*)")
+_OWN = (
+    "SELECT a.usesysid",
+    "SELECT pg_catalog.set_config(",
+    "SELECT WHERE pg_catalog.set_config",
+    "SELECT reset_val",
+    "SELECT 'set'",
+)
+"""How PgBeam's own questions begin."""
+
+
+class Log:
+    """What clients' statements reach the server, from now on."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._from = len(cluster.log)
+
+    def statements(self) -> list[str]:
+        """Those that were executed, in capitals, without what PgBeam asks for itself; waits for the log."""
+        time.sleep(0.05)
+        found = _LOGGED.findall(self._cluster.log[self._from :])
+        return [text.strip() for text in found if not text.startswith(_OWN)]
+
+    def words(self) -> list[str]:
+        """The first word of each."""
+        return [text.split()[0].rstrip(";").upper() for text in self.statements()]
+
+
+@pytest.fixture
+def url(cluster: Cluster, shared_beam: BeamFactory) -> str:
+    """PgBeam in transaction mode, for a role whose statements are logged by the server."""
+    beam = shared_beam(cluster, "transaction", settings={"plugins": {"cache": {"l2": "off"}}})
+    return beam.url("boss", options="-c log_statement=all")
+
+
+def by_psycopg(url: str, sql: str) -> Any:
+    with psycopg.connect(url) as conn:
+        return conn.execute(sql).fetchone()
+
+
+def by_psycopg_pool(url: str, sql: str) -> Any:
+    with psycopg_pool.ConnectionPool(url, min_size=1, max_size=1) as pool, pool.connection() as conn:
+        return conn.execute(sql).fetchone()
+
+
+def by_psycopg2(url: str, sql: str) -> Any:
+    conn = psycopg2.connect(url)
+    try:
+        with conn, conn.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetchone()
+    finally:
+        conn.close()
+
+
+def by_asyncpg(url: str, sql: str) -> Any:
+    async def read() -> Any:
+        conn = await asyncpg.connect(url.partition("?")[0], server_settings={"log_statement": "all"})
+        try:
+            async with conn.transaction():
+                return (await conn.fetch(sql))[0]
+        finally:
+            await conn.close()
+
+    return run(read())
+
+
+DRIVERS = [by_psycopg, by_psycopg_pool, by_psycopg2, by_asyncpg]
+
+
+@pytest.mark.parametrize("read", DRIVERS)
+def test_one_read_in_a_transaction_is_one_statement(
+    cluster: Cluster, url: str, read: Callable[[str, str], Any]
+) -> None:
+    """No BEGIN and no COMMIT reach PostgreSQL, whatever the driver wraps around it."""
+    log = Log(cluster)
+    assert read(url, READ)[0] == NAME
+    assert log.words() == ["SELECT"], log.statements()
+
+
+@pytest.mark.parametrize("read", DRIVERS)
+def test_a_cached_read_in_a_transaction_is_none(cluster: Cluster, url: str, read: Callable[[str, str], Any]) -> None:
+    """The second time nothing reaches PostgreSQL."""
+    text = f"{CACHED} -- {read.__name__} {time.monotonic_ns()}"
+    assert read(url, text)[0] == NAME
+    log = Log(cluster)
+    assert read(url, text)[0] == NAME
+    # asyncpg asks for the columns of a text that is new to a connection, with a Flush: that is not answered.
+    assert log.words() == (["SELECT"] if read is by_asyncpg else [])
+
+
+def test_sqlalchemy_reads_without_a_transaction(cluster: Cluster, url: str) -> None:
+    """`engine.connect()` and an ORM session wrap each read in BEGIN and ROLLBACK or COMMIT."""
+    engine = sqlalchemy.create_engine(url.replace("postgresql://", "postgresql+psycopg://"), pool_size=1)
+    try:
+        with engine.connect() as conn:
+            conn.execute(sqlalchemy.text(READ))
+        log = Log(cluster)
+        with engine.connect() as conn:
+            assert conn.execute(sqlalchemy.text(READ)).scalar() == NAME
+        with orm.Session(engine) as session, session.begin():
+            assert session.execute(sqlalchemy.text(READ)).scalar() == NAME
+            with session.begin_nested():
+                assert session.execute(sqlalchemy.text(READ)).scalar() == NAME
+        assert log.words() == ["SELECT"] * 3
+    finally:
+        engine.dispose()
+
+
+def test_a_write_makes_it_real(cluster: Cluster, url: str) -> None:
+    """From there on it is as the application wrote it."""
+    with psycopg.connect(url) as conn:
+        conn.execute(READ)
+        log = Log(cluster)
+        conn.execute(WRITE)
+        conn.execute(READ)
+        conn.commit()
+    assert log.words() == ["BEGIN", "UPDATE", "SELECT", "COMMIT"]
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_the_level_that_a_role_has_is_known(cluster: Cluster, shared_beam: BeamFactory, level: str) -> None:
+    """A role whose transactions are not READ COMMITTED reads inside."""
+    beam = shared_beam(cluster, "transaction", settings={"plugins": {"cache": {"l2": "off"}}})
+    url = beam.url(
+        "boss", options=f"-c log_statement=all -c default_transaction_isolation={level.replace(' ', chr(92) + ' ')}"
+    )
+    log = Log(cluster)
+    assert by_psycopg(url, READ)[0] == NAME
+    assert log.words()[:2] == ["BEGIN", "SELECT"]
+
+
+def test_now_is_when_it_became_real(cluster: Cluster, shared_beam: BeamFactory) -> None:
+    """BEGIN's own time is known to nobody."""
+    beam: Beam = shared_beam(cluster, "transaction")
+    with psycopg.connect(beam.url()) as conn, cluster.connect() as boss:
+        conn.execute(READ)
+        between = boss.execute("SELECT clock_timestamp()").fetchone()
+        first, second = (conn.execute("SELECT now()").fetchone() for _ in range(2))
+        assert between is not None
+        assert first is not None
+        assert first[0] > between[0]
+        assert first == second
+
+
+def test_tables_only_read_are_not_locked(cluster: Cluster, shared_beam: BeamFactory) -> None:
+    """DDL of others waits for nobody who has only read."""
+    beam: Beam = shared_beam(cluster, "transaction")
+    with cluster.connect() as boss, psycopg.connect(beam.url()) as conn:
+        boss.execute("CREATE TABLE IF NOT EXISTS only_read AS SELECT 1 AS x")
+        boss.execute("GRANT SELECT ON only_read TO PUBLIC")
+        try:
+            conn.execute("SELECT x FROM only_read")
+            boss.execute("SET lock_timeout = '5s'")
+        finally:
+            boss.execute("DROP TABLE only_read")
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            conn.execute("SELECT x FROM only_read")
