@@ -31,7 +31,7 @@ NO_BLOCKS = Refusal("0A000", "transaction blocks are not allowed in statement po
 class Leasing:
     """The servers of one conversation: at most one in use, and in session mode its own beside a replica."""
 
-    __slots__ = ("_conversation", "_home", "_inspecting", "_last", "_unanswered")
+    __slots__ = ("_conversation", "_home", "_inspecting", "_last", "_told", "_unanswered")
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
@@ -41,18 +41,35 @@ class Leasing:
         """Questions about the session's state that its server has not answered."""
         self._last: list[Lease] = []
         """Servers that are being asked although the client has left."""
+        self._told: Deferred[None] | None = None
+        """Fires when the question under way has been answered."""
         self._unanswered = 0
         """Questions in a row that were answered with an error."""
 
     def target(self) -> Target:
         """Where the session is now."""
         lease = self._conversation.session.lease
-        return self._conversation.session.project.primary if lease is None else lease.server.target
+        if lease is None or self._is_leaving:
+            return self._conversation.session.project.primary
+        return lease.server.target
+
+    def _at(self) -> Target | None:
+        lease = self._conversation.session.lease
+        return None if lease is None else lease.server.target
+
+    @property
+    def _is_leaving(self) -> bool:
+        """Whether it has a replica only until that has told what was left on it: what comes next may go elsewhere."""
+        conversation = self._conversation
+        session, lease = conversation.session, conversation.session.lease
+        if lease is None or conversation.turn is not None or lease.server.target == session.project.primary:
+            return False
+        return not (session.keeps_server or session.begun or session.pins)
 
     def may_choose(self) -> bool:
         """Whether a query may go elsewhere than where the session is."""
         session = self._conversation.session
-        if session.lease is None:
+        if session.lease is None or self._is_leaving:
             return True
         return session.keeps_server and not (session.begun or session.pins or session.replication)
 
@@ -66,6 +83,8 @@ class Leasing:
         conversation = self._conversation
         session = conversation.session
         target = queries[0].target if queries and queries[0].target is not None else session.project.primary
+        if self._is_leaving and target != self._at() and self._leaves_first(queries, go):
+            return
         if session.lease is not None:
             if target == session.lease.server.target or not queries or not self.may_choose():
                 settled = session.lease.server.settled() if conversation.turn is None else None
@@ -86,6 +105,17 @@ class Leasing:
         else:
             self._wait(got, target, queries, go)
 
+    def _leaves_first(self, queries: list[Query], go: Go) -> bool:
+        """Whether the replica has to tell first what was left on it; then `go`, elsewhere."""
+        if self._told is None:
+            self.let_go()
+        lease = self._conversation.session.lease
+        waiting = None if lease is None else self._told or lease.server.settled()
+        if waiting is None:
+            return False
+        self._settle(waiting, queries, go)
+        return True
+
     def _settle(self, settled: Deferred[None], queries: list[Query], go: Go) -> None:
         conversation = self._conversation
         conversation.phase = Phase.WAITING
@@ -97,6 +127,8 @@ class Leasing:
             if isinstance(result, Failure):
                 self._no_server(queries, result.value or CancelledError())
             else:
+                if self._is_leaving:
+                    self.let_go()
                 self.lease_for(queries, go)
             conversation.on()
 
@@ -266,6 +298,7 @@ class Leasing:
         """Have the server tell what was left on it, before anybody else gets it."""
         lease.server.in_doubt = False
         self._inspecting += 1
+        self._told = Deferred(lambda _: None)
         self._conversation.sender.inspect(lease.server, lambda found, problem: self._inspected(lease, found, problem))
 
     def _settled(self, lease: Lease) -> None:
@@ -288,6 +321,9 @@ class Leasing:
             self._farewell(lease)
         elif conversation.phase is Phase.IDLE and conversation.session.lease is lease:
             self.let_go()
+        told, self._told = self._told, None
+        if told is not None and not told.called:
+            told.callback(None)
 
     def _not_told(self, lease: Lease, problem: str) -> None:
         """A cancel request may have hit the question by chance: the server is asked once more. Else it is closed."""

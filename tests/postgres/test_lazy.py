@@ -29,6 +29,7 @@ _LOGGED = re.compile(r"LOG:  (?:statement|execute [^:]*): +(.*)")
 _OWN = (
     "SELECT a.usesysid",
     "SELECT pg_catalog.set_config(",
+    'RESET "statement_timeout"',
     "SELECT WHERE pg_catalog.set_config",
     "SELECT reset_val",
     "SELECT 'set'",

@@ -88,7 +88,10 @@ def test_the_notice_says_so(place: Beam) -> None:
         with client.transaction():
             said.clear()
             client.execute(plain[0])
-            assert "shared" not in said[-1], "in a transaction"
+            assert "shared=true" in said[-1], "in a transaction that is kept back"
+            client.execute("SELECT now()")
+            client.execute(plain[0])
+            assert "shared" not in said[-1], "in a transaction that is real"
 
 
 def test_the_first_ones_are_alone(cluster: Cluster, fresh_shop: None, shared_beam: BeamFactory) -> None:
