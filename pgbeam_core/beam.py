@@ -24,6 +24,7 @@ from pgbeam_core.net.deadlines import LOGIN_TIMEOUT, PARTING_S, PAUSE, Deadlines
 from pgbeam_core.net.unauthenticated import Unauthenticated
 from pgbeam_core.news import News
 from pgbeam_core.query import Query, Result, Statement, Target
+from pgbeam_core.session.large_messages import LargeMessages
 from pgbeam_core.session.session import Session
 from pgbeam_core.sql.statements import Statements
 from pgbeam_core.stats import ProjectStats
@@ -76,6 +77,8 @@ class Beam:
         self.identities = Identities(self.now, lambda: self.definitions)
         """Which roles and databases names stand for."""
         self.cancel_keys = CancelKeys(random)
+        self.large_messages = LargeMessages(reactor.callLater)
+        """Large messages of clients that are not all there."""
         self.logins = Deadlines(reactor, LOGIN_TIMEOUT)
         """Of the clients that are logging in."""
         self.answers = Deadlines(reactor, settings.login_timeout_s)

@@ -21,6 +21,7 @@ from pgbeam_core.session.databases import to_be_left
 from pgbeam_core.session.effects import Effects
 from pgbeam_core.session.endings import Endings
 from pgbeam_core.session.extended import Book, Plan
+from pgbeam_core.session.large_messages import LARGE_BYTES
 from pgbeam_core.session.leasing import Leasing
 from pgbeam_core.session.outside import Outside
 from pgbeam_core.session.pace import PART_BYTES, Pace
@@ -88,6 +89,7 @@ class Conversation:
         """What a server owes this client."""
         self.pace = Pace(self)
         self._reading = True
+        self._has_large = False
         self._advancing = False
 
     @property
@@ -136,10 +138,28 @@ class Conversation:
     def _mind_the_inbox(self) -> None:
         """Stop reading a client that is too far ahead; a message that is still growing must be let in."""
         waiting = self.client_is_full or self.pace.waits or self.phase in (Phase.ASKING, Phase.WAITING, Phase.BUSY)
-        reading = not self.server_is_full and not (waiting and len(self._inbox) > _INBOX_HIGH)
+        size = len(self._inbox)
+        reading = not self.server_is_full and not (waiting and size > _INBOX_HIGH)
+        if size > LARGE_BYTES or self._has_large:
+            reading = self._may_read_large(size) and reading
         if reading is not self._reading and self.phase is not Phase.GONE:
             self._reading = reading
             (self.client.resume if reading else self.client.pause)()
+
+    def _may_read_large(self, size: int) -> bool:
+        if self.phase is Phase.GONE:
+            size = 0
+        self._has_large = size > LARGE_BYTES
+        return self.world.large_messages.may_read(self, size if self._has_large else 0)
+
+    @property
+    def listens(self) -> bool:
+        """It reads what the client sends."""
+        return self._reading
+
+    def read_on(self) -> None:
+        """There may be room for more of a large message."""
+        self._mind_the_inbox()
 
     def advance(self) -> None:
         """Take messages for as long as nothing is owed, and others need not wait too long."""
@@ -598,6 +618,8 @@ class Conversation:
         self.effects.lost([] if self.turn is None else self.turn.queries)
         self.leasing.leave(reason, idle=idle)
         self._inbox.clear()
+        if self._has_large:
+            self._may_read_large(0)
         self.drop_batch()
         if self.session.lease is None:
             self.forget()

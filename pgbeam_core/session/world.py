@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from pgbeam_core.catalog import Catalog
+    from pgbeam_core.session.large_messages import LargeMessages
     from pgbeam_core.session.session import Session
     from pgbeam_core.settings import Settings
     from pgbeam_core.stats import ProjectStats
@@ -87,6 +88,8 @@ class World(Protocol):
 
     hooks: Hooks
     settings: Settings
+    large_messages: LargeMessages
+    """The large messages of all clients that are not all there."""
     now: Callable[[], float]
     """Monotonic seconds."""
     function_call: Statement

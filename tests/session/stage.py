@@ -22,6 +22,7 @@ from pgbeam_core.net.deadlines import PAUSE, Deadlines
 from pgbeam_core.net.server import Server
 from pgbeam_core.query import Statement, Target
 from pgbeam_core.session.conversation import Conversation
+from pgbeam_core.session.large_messages import LargeMessages
 from pgbeam_core.session.session import Session
 from pgbeam_core.sql.statements import Statements
 from pgbeam_core.stats import ProjectStats
@@ -217,6 +218,7 @@ class Stage:
         self.catalog_comes: Deferred[None] | None = None
         """Fires when it is known, if it is not yet."""
         self.left: list[str] = []
+        self.large_messages = LargeMessages(self.clock.callLater)
         self.settings = SimpleNamespace(prepare_once=prepare_once, max_message_bytes=1 << 30)
         manager = pluggy.PluginManager("pgbeam")
         manager.add_hookspecs(hookspecs)
