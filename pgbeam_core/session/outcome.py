@@ -45,25 +45,26 @@ def ends_the_session(error: bytes) -> bool:
     return fields.get("V", fields.get("S")) == "FATAL" and not fields.get("C", "").startswith("57P")
 
 
-def kept_answer(parts: Sequence[bytes]) -> Answer | None:
-    """The kept bytes of a reply as an Answer, if they hold one result and nothing that would not be true again."""
-    data = b"".join(parts)
+def kept_answer(turn: Turn) -> Answer | None:
+    """The kept bytes of a reply as an Answer, if they hold one result and nothing that would not be true again.
+
+    Rows are not walked: what may stand between them is dropped by the reply queue as it comes.
+    """
+    kept, tags = turn.kept, turn.tags
+    if kept is None or len(tags) != 1 or not tags[0].startswith(b"SELECT "):
+        return None
+    data, complete = b"".join(kept), b"C" + (len(tags[0]) + 5).to_bytes(4) + tags[0] + b"\0"
+    if not data.endswith(complete):
+        return None
     description: bytes | None = None
-    complete = b""
-    first_row = last_row = 0
     for tag, start, end in split(data):
-        if tag == 0x44:  # DataRow
-            first_row = first_row or start
-            last_row = end
-        elif tag == 0x54 and description is None:  # RowDescription
+        if tag == 0x54 and description is None:  # RowDescription
             description = data[start:end]
-        elif tag == 0x43 and not complete:  # CommandComplete
-            complete = data[start:end]
+        elif tag == 0x44 or tag == 0x43:  # DataRow, CommandComplete
+            return Answer(description, data[start : len(data) - len(complete)], complete)
         elif tag not in (0x31, 0x32):  # ParseComplete, BindComplete
             return None
-    if not complete.startswith(b"C") or complete[5:12] != b"SELECT ":
-        return None
-    return Answer(description, data[first_row:last_row], complete)
+    return None
 
 
 def left_open(turn: Turn) -> bool:
@@ -74,7 +75,7 @@ def left_open(turn: Turn) -> bool:
 def server_results(turn: Turn, now: float, status: bytes) -> list[Result]:
     """One Result for each execution of a turn that the server has answered."""
     error = error_of(turn.error) if turn.error is not None else None
-    kept = kept_answer(turn.kept) if turn.kept is not None and error is None else None
+    kept = kept_answer(turn) if error is None else None
     results = []
     alone = len(turn.queries) == 1 and not turn.reported
     finished = turn.finished or []
@@ -137,7 +138,7 @@ def plain_result(turn: Turn, now: float) -> Result:
         now - query.arrived,
         now - turn.sent_at,
         turn.size,
-        None if turn.kept is None else kept_answer(turn.kept),
+kept_answer(turn),
         turn.ready == backend.READY_IDLE and not turn.outside,
     )
 

@@ -284,6 +284,8 @@ class ReplyQueue:
         if not self.turns or length < 4 or length > _MAX_LENGTH:
             raise OutOfTurn(f"server sent {chr(tag)!r} of length {length} unasked")
         turn = self.turns[0]
+        if tag == _COPY_DATA:
+            turn.kept = None
         if turn.script is None:
             self._follow(turn, tag)
             return start
@@ -320,6 +322,8 @@ class ReplyQueue:
             self._outside(tag, data[position:end])
             return end
         turn = self.turns[0]
+        if tag == _NOTICE or tag == _NOTIFICATION:
+            turn.kept = None  # it would not be true of another reply
         if tag == _NOTICE:
             return start
         if tag == _NOTIFICATION:
@@ -367,6 +371,7 @@ class ReplyQueue:
         self._aside.unasked(tag, frame)
 
     def _parameter(self, turn: Turn, data: bytes, start: int, position: int, end: int) -> int:
+        turn.kept = None
         frame = data[position:end]
         shown = self._aside.parameter_status(frame)
         if shown == frame:

@@ -330,3 +330,27 @@ def test_the_name_of_the_statement_in_an_error_is_that_of_the_statement_that_fai
     name = frontend.Parse.from_bytes(messages(stage.sent())[0]).name
     stage.say(ONE + error("08P01", f'bind message for "{name.decode()}"') + READY)
     assert b'"one"' in stage.client.take()
+
+
+def test_a_kept_reply_is_taken_apart_without_a_look_at_its_rows() -> None:
+    """A large reply with many small rows costs no more to keep than to pass on; what is not all rows is not kept."""
+    rows = backend.data_row([]) * 2000
+    for between, kept in ((b"", True), (backend.notice_response("NOTICE", "00000", "by the way"), False)):
+        replies: list[Result] = []
+
+        class Keeps:
+            @hookimpl
+            def execute(self, query: Query) -> None:
+                query.keep_result(1 << 20)
+
+            @hookimpl
+            def result(self, result: Result, into: list[Result] = replies) -> None:
+                into.append(result)
+
+        stage = Stage(plugins={"keeps": Keeps()})
+        description = backend.row_description([])
+        stage.turn(simple("SELECT FROM t"), description + rows + between + rows + done("SELECT 4000") + READY)
+        rest(stage)
+        (result,) = replies
+        assert (result.kept is not None) == kept
+        assert result.kept is None or result.kept.rows == rows + rows

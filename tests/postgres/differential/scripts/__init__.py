@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import (
     again,
     asynchronous,
+    batches,
     copying,
     cursors,
     extended,
@@ -24,6 +25,7 @@ from . import (
 __all__ = [
     "again",
     "asynchronous",
+    "batches",
     "copying",
     "cursors",
     "extended",
