@@ -138,7 +138,7 @@ def plain_result(turn: Turn, now: float) -> Result:
         now - query.arrived,
         now - turn.sent_at,
         turn.size,
-kept_answer(turn),
+        kept_answer(turn),
         turn.ready == backend.READY_IDLE and not turn.outside,
     )
 

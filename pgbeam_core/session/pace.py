@@ -79,8 +79,8 @@ class Pace:
     def too_far(self, turn: Turn) -> bool:
         """Whether the server owes too much for the request under way to be sent more of it."""
         if not self.ahead and turn.script is not None and len(turn.script) > self.most_owed:
-            self.ahead = True
-            self._conversation.sender.flush()  # a server may say nothing before it is asked to
+            self._conversation.sender.flush()  # nobody may say anything before he is asked to
+            self.ahead = len(turn.script) > self.most_owed // 2
         return self.ahead
 
     def paid(self, turn: Turn) -> None:

@@ -230,8 +230,10 @@ class Sender:
         self._conversation.sent(turn)
 
     def flush(self) -> None:
-        """Have the server say what it has to say so far."""
+        """Have the server say what it has to say so far, and say what is PgBeam's."""
         self._server.write(frontend.FLUSH)
+        if self._turn is not None:
+            self._server.settle(self._turn)
 
     def probe(self) -> None:
         """Have the server tell what came of what was sent so far: it may be in copy-in mode, or not."""

@@ -354,3 +354,15 @@ def test_a_kept_reply_is_taken_apart_without_a_look_at_its_rows() -> None:
         (result,) = replies
         assert (result.kept is not None) == kept
         assert result.kept is None or result.kept.rows == rows + rows
+
+
+def test_a_long_request_that_pgbeam_answers_alone_comes_to_its_end() -> None:
+    """Thousands of messages of which the server sees none are answered without its help."""
+    stage = Stage()
+    stage.turn(parse("SELECT 1", b"s") + SYNC, ONE + READY)
+    got = stage.send((close(b"s") + parse("SELECT 1", b"s")) * MOST_OWED + SYNC)
+    rest(stage)
+    assert stage.sent().endswith(SYNC)
+    stage.say(READY)
+    rest(stage)
+    assert tags(got + stage.client.take()) == "31" * MOST_OWED + "Z"
