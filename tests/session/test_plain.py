@@ -97,8 +97,8 @@ def compare(steps: list[Step], *, clients: int = 1, pool_mode: str = "transactio
     """Play it in all ways: nothing that anybody can see differs. Give what came of it, first the long way."""
     long = Play(LONG, clients=clients, pool_mode=pool_mode).run(steps)
     stories = [long]
-    # A ParseComplete of PgBeam's own is said with the reply: where none comes, it is not said.
-    unsaid = ONE if any(step.data == LOST for step in steps) else None
+    # A ParseComplete of PgBeam's own is said with the reply: where none comes, or nobody waits for it, it is not said.
+    unsaid = ONE if any(step.data in (LOST, LEFT) for step in steps) else None
     for way in WAYS:
         short = Play(way, clients=clients, pool_mode=pool_mode).run(steps)
         stories.append(short)
