@@ -30,6 +30,8 @@ _WORDS = ASKED_WORDS | {"function"}
 _ASKED_LAST = frozenset({"setting", "load", "backup"})
 """Pins that no question finds."""
 LOOKS_AGAIN_S = 1.0
+NO_CATALOG = -2
+"""The serial of none: no verdict has it."""
 _MOST_NAMES = 100
 """Parameters that are asked for by name."""
 _FOUND = frozenset({"temp_table", "listen", "advisory_lock", "prepare", "with_hold", "slot", "origin"})
@@ -49,6 +51,7 @@ class Effects:
         "_epoch",
         "_new_pins",
         "_respell",
+        "_serial",
         "_session",
         "_touched",
         "_until",
@@ -75,6 +78,7 @@ class Effects:
         self.maybe_set: frozenset[str] = frozenset()
         """Parameters that it may have set and that no catalog shows."""
         self._catalog: Catalog | None = None
+        self._serial = NO_CATALOG
         self._epoch = -1
         self._until = 0.0
         """Until when the catalog need not be asked for again, if no definition is seen to change."""
@@ -91,18 +95,24 @@ class Effects:
                 named = mentioned(statement.text)
                 # Rows in bulk name no parameters.
                 self.maybe_set |= named if statement.kind in _DEFINES_ANYWAY else named - {""}
+            if statement.kind in _DEFINES_ANYWAY:
+                self._defined = statement
         elif session.pins and (statement.kind in _MAY_DROP or "function" in statement.makes):
             server.in_doubt = True
-        if statement.kind in _DEFINES_ANYWAY:
-            self._defined = statement
 
     def may_leave(self, statement: Statement, now: float) -> bool:
         """Whether a statement may leave what only its server knows."""
+        if now >= self._until or self._world.epoch != self._epoch:
+            self._look(now)
+        found = statement.verdict
+        return found.leaves if found.serial == self._serial else verdict(statement, self._catalog)
+
+    def _look(self, now: float) -> None:
+        """See what is known of the catalog now."""
         world = self._world
-        if now >= self._until or world.epoch != self._epoch:
-            self._catalog, self._epoch = world.catalog(self._session), world.epoch
-            self._until = now + LOOKS_AGAIN_S if self._catalog is not None else 0.0
-        return verdict(statement, self._catalog)
+        self._catalog, self._epoch = world.catalog(self._session), world.epoch
+        self._serial = NO_CATALOG if self._catalog is None else self._catalog.serial
+        self._until = now + LOOKS_AGAIN_S if self._catalog is not None else 0.0
 
     @property
     def parameters(self) -> frozenset[str]:

@@ -185,6 +185,8 @@ class Leasing:
         if server.roles_at != self._conversation.epoch and not lease.shared:
             server.roles_at = self._conversation.epoch
             server.settings = roles_in_doubt(server.settings)
+        if server.settings is not now and server.settings == now:
+            server.settings = now
         if lease.shared or server.settings is now or is_certain(server.settings, now):
             go()
         else:

@@ -130,7 +130,8 @@ class Plain:
         if _HEADER.unpack_from(data)[1] != have - 1 or data.find(0, 5) != have - 1:
             return False
         text = data[5:-1]
-        statement = self._find(text)
+        reads_otherwise = conversation.session.reads_otherwise
+        statement = self._find(text) if reads_otherwise else conversation.world.statement(text)
         if not statement.plain and not conversation.boundaries.answers(statement):
             self._passed = text, statement
             return False
