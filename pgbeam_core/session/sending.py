@@ -137,11 +137,14 @@ class Sender:
         """What makes the client's transaction real, if it is kept back and this request needs it."""
         conversation = self._conversation
         transaction = conversation.transaction
-        if not transaction.kept_back:
+        turn = self._turn
+        assert turn is not None
+        if not transaction.kept_back or turn.begins:
             return None
         if outside:
             transaction.has_read = True
             return None
+        turn.begins = True
         conversation.stats.begun(transaction.reason(queries))
         for query in queries:
             query.facts["transaction"] = "begun"

@@ -161,6 +161,7 @@ class Turn:
         "again",
         "at",
         "began",
+        "begins",
         "copying",
         "ended",
         "error",
@@ -234,6 +235,8 @@ class Turn:
         """Sends the request anew, if all that went wrong is that the server's plan of a statement was out of date."""
         self.shared = False
         """It stands behind other clients' turns, or they behind it."""
+        self.begins = False
+        """What makes its client's transaction real has gone out with it."""
         self.outside = False
         """It runs as if outside of its client's transaction, which is kept back: an error may send it into that."""
         self.withheld: list[bytes] = []

@@ -103,10 +103,12 @@ class Outcome:
     state: Any
 
 
-def played(requests: list[bytes], part: int, *, chunk: int, slice_: int = 1024, owed: int = MOST_OWED) -> Outcome:
+def played(
+    requests: list[bytes], part: int, *, chunk: int, slice_: int = 1024, owed: int = MOST_OWED, lazy: str = "off"
+) -> Outcome:
     """These requests, one after another, in parts of so many messages; the client sends and the server says chunks."""
     watcher = Watcher()
-    stage = Stage(plugins={"watcher": watcher})
+    stage = Stage(plugins={"watcher": watcher}, lazy=lazy)
     pace = stage.conversation.pace
     pace.part, pace.slice, pace.most_owed = part, slice_, owed
     server, got = Played(Tables()), b""
@@ -154,6 +156,18 @@ def test_a_request_cut_anywhere_comes_to_the_same(
     assert cut.executed == whole.executed
     assert cut.state == whole.state
     assert [each for each in cut.ended if each[2] is None] == [each for each in whole.ended if each[2] is None]
+
+
+@settings(deadline=None)
+@given(REQUESTS, st.integers(1, 9), st.sampled_from([3, 1 << 20]), st.sampled_from(["reads", "begin"]))
+def test_a_request_cut_anywhere_comes_to_the_same_in_a_lazy_transaction(
+    requests: list[bytes], part: int, chunk: int, lazy: str
+) -> None:
+    """Nor what the client sees, if transactions are kept back until something needs them."""
+    whole = played(requests, 10_000, chunk=1 << 20, lazy=lazy)
+    cut = played(requests, part, chunk=chunk, lazy=lazy)
+    assert cut.got == whole.got
+    assert (cut.state[0], cut.state[-1]) == (whole.state[0], whole.state[-1])
 
 
 def long_request(executions: int) -> bytes:
@@ -366,3 +380,13 @@ def test_a_long_request_that_pgbeam_answers_alone_comes_to_its_end() -> None:
     stage.say(READY)
     rest(stage)
     assert tags(got + stage.client.take()) == "31" * MOST_OWED + "Z"
+
+
+def test_a_transaction_that_a_batch_makes_real_begins_but_once() -> None:
+    """BEGIN, kept back, goes out ahead of the first part alone, however long the server takes to answer it."""
+    stage = Stage(lazy="reads")
+    assert tags(stage.send(simple("BEGIN"))) == "CZ"
+    stage.send(long_request(PART * 2))
+    rest(stage)
+    begun = [frame for frame in messages(stage.sent()) if frame[:1] == b"P" and b"BEGIN" in frame]
+    assert len(begun) == 1
