@@ -155,6 +155,14 @@ class Sender:
         skipped = turn.skipping
         # PostgreSQL 18 may be left in a state in which the next statement fails: not for another client.
         self._server.state.add("unfinished_pipeline")
+        turn.outside = False  # what stands behind it has a transaction to be in
+        beginning = self._beginning(queries, outside=False)
+        self._conversation.transaction.sent(queries)
+        if not queries:  # nobody knows what it is
+            self._conversation.transaction.only_read = False
+        if beginning is not None:
+            turn.add(beginning.script)
+            frame = b"".join([*beginning.frames, frame])
         turn.add([TO_THE_END])
         turn.queries += queries
         turn.resets_name = turn.resets_name or _may_reset_name(queries)

@@ -21,6 +21,7 @@ from tests.session.stage import (
     messages,
     parse,
     pbe,
+    query,
     tags,
 )
 
@@ -138,3 +139,19 @@ def test_flush_and_sync_are_the_servers_to_ignore_in_copy_mode() -> None:
     assert tags(stage.sent()).replace("H", "") == "PBEdSdcS"
     stage.say(done("COPY 2") + READY)
     assert tags(stage.client.take()) == "12GCZ"
+
+
+def test_a_query_behind_an_unfinished_request_is_in_its_transaction() -> None:
+    """asyncpg prepares with Flush alone: what it then asks by the simple protocol must not run outside of BEGIN."""
+    stage = Stage(lazy="reads")
+    stage.send(query("BEGIN"))
+    stage.send(parse("SELECT 1", b"n") + FLUSH)
+    stage.say(ONE)
+    stage.sent()
+    stage.send(query("INSERT INTO t VALUES (1)"))
+    sent = messages(stage.sent())
+    assert [frame[:1] for frame in sent] == [b"P", b"B", b"E", b"Q"]
+    assert b"BEGIN" in sent[0]
+    stage.say(ONE + TWO + done("BEGIN") + done("INSERT 0 1") + b"Z\0\0\0\5T")
+    assert stage.client.take()[-len(READY) :] == b"Z\0\0\0\5T"
+    assert stage.conversation.session.begun

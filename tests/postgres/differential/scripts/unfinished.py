@@ -376,3 +376,19 @@ def copy_many_in_one_write() -> Script:
     yield say(copied(data + copy_done() + sync()))
     yield ask("SELECT count(*), sum(length(name)) FROM categories WHERE id >= 300")
     yield ask(CLEAN)
+
+
+@conversation()
+def query_behind_an_unfinished_request_in_a_block() -> Script:
+    """What a Query writes behind a Flush is taken back with its block; savepoints hold."""
+    yield ask("BEGIN")
+    yield ask("SAVEPOINT s")
+    yield say(parse("SELECT 1", "n"), describe("n", b"S"), flush(), until=b"T")
+    yield ask("INSERT INTO categories VALUES (230, 'x')")
+    yield ask("ROLLBACK TO s")
+    yield ask("SELECT count(*) FROM categories WHERE id = 230")
+    yield say(parse("SELECT 2"), flush(), until=b"1")
+    yield ask("INSERT INTO categories VALUES (231, 'x')")
+    yield ask("ROLLBACK")
+    yield ask("SELECT count(*) FROM categories WHERE id IN (230, 231)")
+    yield say(close("n"), sync())
