@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _GIVES_UP = frozenset({Kind.SET, Kind.RESET, Kind.DISCARD})
 """Statements that may change what a server is not to be given any more."""
+_OF_ROLES = frozenset({"role", "session_authorization"})
 NO_BLOCKS = Refusal("0A000", "transaction blocks are not allowed in statement pool mode")
 
 
@@ -182,7 +183,8 @@ class Leasing:
         if self._conversation.transaction.kept_back and self._conversation.session.status == b"E":
             go = partial(self._conversation.sender.fail_first, go)
         server, now = lease.server, self._conversation.session.settings.now
-        if server.roles_at != self._conversation.epoch and not lease.shared:
+        in_doubt = server.roles_at != self._conversation.epoch and not lease.shared
+        if in_doubt and not (server.settings == now and _gives_up_role(queries)):
             server.roles_at = self._conversation.epoch
             server.settings = roles_in_doubt(server.settings)
         if server.settings is not now and server.settings == now:
@@ -192,16 +194,15 @@ class Leasing:
         else:
             self._fit(server, queries, go)
 
-    def _fit(self, server: Server, queries: list[Query], go: Go) -> None:
+    def _fit(self, server: Server, queries: list[Query], go: Go, *, again: bool = False) -> None:
         """Give a server the client's parameters, and wait for that: nothing may run with those of somebody else.
 
-        What the client changes or resets now is not given to it, so that it can get rid of a value that will not do.
+        again: it has refused. What the client changes or resets now is then not given to it, so that the client can
+        get rid of a value that will not do.
         """
         conversation = self._conversation
         settings = conversation.session.settings
-        wanted = settings.now
-        if queries and all(query.statement.kind in _GIVES_UP for query in queries):
-            wanted = settings.without(_changes(queries))
+        wanted = settings.without(_changes(queries)) if again else settings.now
         sql = difference(server.settings, wanted)
         if sql is None:
             go()
@@ -214,6 +215,8 @@ class Leasing:
             if error is None:
                 server.settings = wanted
                 go()
+            elif not again and queries and all(query.statement.kind in _GIVES_UP for query in queries):
+                self._fit(server, queries, go, again=True)
             else:
                 self._cannot_fit(error, queries)
             conversation.on()
@@ -436,6 +439,13 @@ class Leasing:
                     settled.addCallback(lambda _: self._ask(lease) if server.alive else self._farewell(lease))
         else:
             self.give_back(lease)
+
+
+def _gives_up_role(queries: list[Query]) -> bool:
+    """Whether the role that a server was told is of no account: it is changed or reset by these."""
+    if not all(query.statement.kind in _GIVES_UP for query in queries):
+        return False
+    return any(change.name in _OF_ROLES and not change.local for change in _changes(queries))
 
 
 def _changes(queries: list[Query]) -> list[SettingChange]:

@@ -119,12 +119,14 @@ def advisory_locks_of_two_clients(me: str) -> Script:
 
 @conversation(pins=True)
 def currval_and_lastval(me: str) -> Script:
-    """currval() and lastval() speak of the session's own nextval()."""
+    """In a transaction currval() and lastval() speak of the session's own nextval()."""
     yield ask(f"CREATE SEQUENCE IF NOT EXISTS counter_{me}")
+    yield ask("BEGIN")
     yield ask(f"SELECT nextval('counter_{me}')")
     yield ask(f"SELECT currval('counter_{me}'), lastval()")
     yield ask("INSERT INTO orders (id, user_id) VALUES (DEFAULT, 1)")
     yield ask(f"SELECT currval('counter_{me}'), lastval() = currval('orders_id_seq')")
+    yield ask("COMMIT")
 
 
 @conversation(pins=True)
