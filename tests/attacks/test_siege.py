@@ -59,7 +59,7 @@ def test_the_log_names_code_and_client(fort: Fort) -> None:
 def test_kept_memory_is_seen(fort: Fort) -> None:
     """What an attack leaves behind counts, and what it needed meanwhile."""
     report = harm(fort(), keep=100 * MB)
-    assert 90 * MB < report.after - report.before < 130 * MB
+    assert 80 * MB < report.after - report.before < 160 * MB
     with pytest.raises(AssertionError, match="were left behind"):
         report.check(held_s=9)
     with pytest.raises(AssertionError, match="memory grew by"):
