@@ -170,6 +170,14 @@ class TwoClients(RuleBasedStateMachine):
         for op in ops:
             self.pairs[who].do(op)
 
+    @rule(who=WHO)
+    def read_on(self, who: int) -> None:
+        """One of them reads the same again and again, as applications do: PgBeam gets to know what it reads."""
+        self._make_room(who)
+        for _ in range(6):
+            self.pairs[who].do(simple("SELECT id, n FROM own_~.t WHERE id < 3 ORDER BY id"))
+            time.sleep(0.01)
+
     @rule(ops=st.tuples(operations.following(), operations.following()))
     def ask_together(self, ops: tuple[Op, Op]) -> None:
         """Both ask at the same moment."""

@@ -13,6 +13,9 @@ from .schema import DATABASES
 from .things import APP
 from .views import View, look
 
+_MASKS = [r"\(mine, \d+\)"]
+"""The details of an error with the number of a temporary schema."""
+
 
 class Comparison:
     """A direct leg, one through PgBeam, and what a session sees that nothing has happened in."""
@@ -68,7 +71,7 @@ class Comparison:
 def _own(cell: Cell, right: Seen, seen: Seen) -> list[str]:
     found: list[str] = []
     heard = not cell.outcome.gone and cell.outcome.mark != "^" and not cell.way.vague
-    if heard and (parted := difference(_said(right), _said(seen))):
+    if heard and (parted := difference(_said(right), _said(seen), _MASKS)):
         found.append(f"reply: {parted}")
     if right.own and not seen.own:
         found.append("own view: connection lost")
