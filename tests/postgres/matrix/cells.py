@@ -163,4 +163,4 @@ def chosen(share: int, seed: int = 0) -> list[Cell]:
         number = zlib.crc32(f"{way.name} {thing.name} {seed}".encode())
         if number % share == 0:
             cells.append(min(group, key=lambda cell: zlib.crc32(f"{cell} {seed}".encode())))
-    return sorted(cells, key=lambda cell: cell.thing.user)
+    return sorted(cells, key=lambda cell: (cell.way.apart, cell.thing.user))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from ..beams import Direct
@@ -9,7 +10,7 @@ from ..differential.running import difference
 from ..wireclient import Frame
 from .cells import Cell
 from .legs import ENDS, Leg, Seen
-from .schema import DATABASES
+from .schema import APART, DATABASES
 from .things import APP
 from .views import View, look
 
@@ -22,7 +23,11 @@ class Comparison:
 
     def __init__(self, place: Direct) -> None:
         self._straight = Direct(place.cluster)
-        self._through, self._direct = Leg(place, DATABASES[0]), Leg(self._straight, DATABASES[1])
+        self._legs = {
+            apart: (Leg(place, through), Leg(self._straight, direct))
+            for apart, (through, direct) in ((False, DATABASES), (True, APART))
+        }
+        self._through, self._direct = self._legs[False]
         self._fresh: dict[tuple[str, str], View] = {}
         self.known = 0
         """How many differences were those of docs/limits-of.md."""
@@ -31,6 +36,10 @@ class Comparison:
 
     def run(self, cell: Cell) -> list[str]:
         """What is not as it has to be."""
+        if self._legs[cell.way.apart][0] is not self._through:
+            self._through.leave()
+            self._direct.leave()
+            self._through, self._direct = self._legs[cell.way.apart]
         right, seen = _attempt(self._direct, cell), _attempt(self._through, cell)
         if isinstance(right, str):
             found = [f"direct: {right}"]
@@ -49,8 +58,8 @@ class Comparison:
 
     def close(self) -> None:
         """All clients go."""
-        self._direct.close()
-        self._through.close()
+        for leg in itertools.chain(*self._legs.values()):
+            leg.close()
 
     def _others(self, cell: Cell, seen: Seen) -> list[str]:
         fresh = {**self._view(cell), "rows": self._through.rows()}

@@ -17,6 +17,8 @@ AFTER = {
 """What a mark behind a thing's name makes the code do once the thing is there."""
 DATABASES = ("matrix", "matrix_twin")
 """PgBeam's, and the one of direct connections."""
+APART = ("matrix_apart", "matrix_apart_twin")
+"""Likewise for the ways that are kept apart."""
 
 _FUNCTIONS = """
 CREATE FUNCTION m.stop(how text) RETURNS int LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $f$
@@ -82,12 +84,11 @@ BEGIN
 END $f$;
 CREATE FUNCTION m.same(int, int) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT $1 = $2';
 CREATE FUNCTION m.of_text(text, int) RETURNS int LANGUAGE sql AS 'SELECT m.leave($1)';
-CREATE OPERATOR m.@@ (FUNCTION = m.of_text, LEFTARG = text, RIGHTARG = int);
+CREATE OPERATOR m.<~~> (FUNCTION = m.of_text, LEFTARG = text, RIGHTARG = int);
 CREATE TYPE m.box AS (thing text);
 CREATE FUNCTION m.of_box(m.box) RETURNS int LANGUAGE sql AS 'SELECT m.leave($1.thing)';
 CREATE FUNCTION m.of_box_and(m.box, int) RETURNS int LANGUAGE sql AS 'SELECT m.leave($1.thing)';
 CREATE OPERATOR public.~~~ (FUNCTION = m.of_box_and, LEFTARG = m.box, RIGHTARG = int);
-CREATE CAST (m.box AS int) WITH FUNCTION m.of_box(m.box) AS IMPLICIT;
 CREATE FUNCTION public.upper(m.box) RETURNS int LANGUAGE sql AS 'SELECT m.leave($1.thing)';
 CREATE FUNCTION m.gather(int, text) RETURNS int LANGUAGE plpgsql AS $f$ BEGIN RETURN m.leave($2); END $f$;
 CREATE AGGREGATE m.gathered(text) (SFUNC = m.gather, STYPE = int, INITCOND = '0');
@@ -107,10 +108,7 @@ CREATE FUNCTION m.compare_items(m.item, m.item) RETURNS int LANGUAGE plpgsql IMM
 BEGIN RETURN m.compare($1.thing, $2.thing); END $f$;
 CREATE FUNCTION m.item_less(m.item, m.item) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT m.compare_items($1, $2) < 0';
 CREATE FUNCTION m.item_same(m.item, m.item) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT m.compare_items($1, $2) = 0';
-CREATE OPERATOR m.< (FUNCTION = m.item_less, LEFTARG = m.item, RIGHTARG = m.item);
-CREATE OPERATOR m.= (FUNCTION = m.item_same, LEFTARG = m.item, RIGHTARG = m.item, MERGES);
 CREATE TYPE m.entry AS (thing m.word);
-CREATE TYPE m.span AS RANGE (SUBTYPE = int);
 """
 _TABLES = """
 CREATE TABLE m.written (n int);
@@ -197,20 +195,22 @@ def build(cluster: Cluster) -> None:
     with cluster.connect() as boss:
         boss.execute(f"CREATE ROLE {OTHER}")
         boss.execute(f"GRANT {OTHER} TO {APP}")
-        for database in DATABASES:
+        for database in (*DATABASES, *APART):
             boss.execute(f"CREATE DATABASE {database} OWNER {APP}")
             boss.execute(f"ALTER DATABASE {database} SET search_path = public, m")
             boss.execute("SELECT pg_replication_origin_create(%s)", [f"matrix_{database}"])
-    for database in DATABASES:
+    for database in (*DATABASES, *APART):
         with cluster.connect(database=database) as boss:
             boss.execute("SET client_min_messages = error")
             boss.execute("; ".join(_statements()).encode())
+            if database in APART:
+                boss.execute(_APART.encode())
 
 
 def tear_down(cluster: Cluster) -> None:
     """Take everything away again."""
     with cluster.connect() as boss:
-        for database in DATABASES:
+        for database in (*DATABASES, *APART):
             boss.execute(f"DROP DATABASE {database} WITH (FORCE)")
             boss.execute("SELECT pg_replication_origin_drop(%s)", [f"matrix_{database}"])
         boss.execute(f"DROP ROLE {OTHER}")
@@ -238,13 +238,21 @@ def _sql(thing: Thing) -> str:
     return f"SELECT count({thing.sql})::int" if thing.sql else f"SELECT m.leave('{thing.name}')"
 
 
-_OPEN = f"""
+_APART = """
+CREATE TYPE m.span AS RANGE (SUBTYPE = int);
+CREATE OPERATOR m.@@ (FUNCTION = m.of_text, LEFTARG = text, RIGHTARG = int);
+CREATE CAST (m.box AS int) WITH FUNCTION m.of_box(m.box) AS IMPLICIT;
+CREATE OPERATOR m.< (FUNCTION = m.item_less, LEFTARG = m.item, RIGHTARG = m.item);
+CREATE OPERATOR m.= (FUNCTION = m.item_same, LEFTARG = m.item, RIGHTARG = m.item, MERGES);
 CREATE OPERATOR CLASS m.own_order FOR TYPE text USING btree AS
   OPERATOR 1 m.<<<, OPERATOR 3 pg_catalog.=(text, text), FUNCTION 1 m.compare(text, text);
 CREATE OPERATOR CLASS m.order_of_items DEFAULT FOR TYPE m.item USING btree AS
   OPERATOR 1 m.<, OPERATOR 3 m.=, FUNCTION 1 m.compare_items(m.item, m.item);
 CREATE TYPE m.texts AS RANGE (SUBTYPE = text, SUBTYPE_OPCLASS = m.own_order);
 GRANT USAGE ON TYPE m.texts TO PUBLIC;
+"""
+"""What may run with any statement, since nobody can tell by names: it is kept apart from the rest."""
+_OPEN = f"""
 GRANT USAGE ON SCHEMA m TO {OTHER};
 GRANT ALL ON ALL TABLES IN SCHEMA m TO {OTHER};
 GRANT ALL ON ALL SEQUENCES IN SCHEMA m TO {OTHER}

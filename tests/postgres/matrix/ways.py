@@ -28,6 +28,8 @@ class Way:
     """A FunctionCall message instead of SQL."""
     builtin: bool = False
     """Nothing but functions of PostgreSQL's own is in it."""
+    apart: bool = False
+    """Its code may run with any statement of its database, by what the catalog tells: see schema.APART."""
     before: str = ""
     """What has to be there, made by a third party."""
 
@@ -72,10 +74,11 @@ WAYS = (
     _one("generated", "INSERT INTO m.generated VALUES ('{arg}')"),
     _one("domain", "SELECT '{arg}'::m.word"),
     _one("domain_column", "INSERT INTO m.worded VALUES ('{arg}')"),
-    _one("operator", "SELECT '{arg}'::text OPERATOR(m.@@) 1"),
+    _one("operator", "SELECT '{arg}'::text OPERATOR(m.<~~>) 1"),
+    _one("operator_like_another", "SELECT '{arg}'::text OPERATOR(m.@@) 1", apart=True),
     _one("operator_path", "SELECT ROW('{arg}')::m.box ~~~ 1"),
-    _one("cast", "SELECT ROW('{arg}')::m.box::int"),
-    _one("implicit_cast", "SELECT ROW('{arg}')::m.box + 1"),
+    _one("cast", "SELECT ROW('{arg}')::m.box::int", apart=True),
+    _one("implicit_cast", "SELECT ROW('{arg}')::m.box + 1", apart=True),
     _one("computed", "SELECT o.total FROM m.things o WHERE o.thing = '{arg}'"),
     _one("aggregate", "SELECT m.gathered('{arg}')"),
     _one("window", "SELECT m.gathered('{arg}') OVER ()"),
@@ -116,8 +119,8 @@ WAYS = (
     _one("default_argument", f"SELECT m.argument_{{thing}}(), {_AFTER}"),
     _one("overload", "SELECT upper(ROW('{arg}')::m.box)"),
     _one("text_of_a_function", "SELECT count(*) FROM ts_stat('SELECT to_tsvector(m.leave(''{arg}'')::text)')"),
-    _one("order_using", "SELECT t FROM (VALUES ('{arg}'), ('nothing')) v (t) ORDER BY t USING OPERATOR(m.<<<)"),
-    _one("range", "SELECT m.span(1, 2) && m.span(m.leave('{arg}'), 4)"),
+    _one("order_using", "SELECT t FROM (VALUES ('{arg}'), ('x')) v (t) ORDER BY t USING OPERATOR(m.<<<)", apart=True),
+    _one("range", "SELECT m.span(1, 2) && m.span(m.leave('{arg}'), 4)", apart=True),
     _one("alter_table", "ALTER TABLE m.one ADD COLUMN more int DEFAULT m.leave('{arg}')",
          before="ALTER TABLE m.one DROP COLUMN IF EXISTS more"),
     Way("unparsable", ("SET standard_conforming_strings = off", "SELECT 'it\\'s', m.leave('{arg}')",
@@ -133,9 +136,9 @@ WAYS = (
     _one("explain_only", "EXPLAIN (COSTS OFF) SELECT m.leave_immutable('{arg}')"),
     _one("estimated", "EXPLAIN (COSTS OFF) SELECT 1 FROM m.one WHERE n > m.leave_stable('{arg}')"),
     _one("folded", "SELECT m.leave_immutable('{arg}')"),
-    _one("distinct", "SELECT DISTINCT b FROM (VALUES (ROW('{arg}')::m.item), (ROW('nothing')::m.item)) v (b)"),
-    _one("order_by_item", "SELECT b FROM (VALUES (ROW('{arg}')::m.item), (ROW('nothing')::m.item)) v (b) ORDER BY b"),
-    _one("range_of_texts", "SELECT m.texts('a', '{arg}') IS NULL"),
+    _one("distinct", "SELECT DISTINCT b FROM (VALUES (ROW('{arg}')::m.item), (ROW('x')::m.item)) v (b)", apart=True),
+    _one("order_by_item", "SELECT b FROM (VALUES (ROW('{arg}')::m.item), (ROW('x'))) v (b) ORDER BY b", apart=True),
+    _one("range_of_texts", "SELECT m.texts('a', '{arg}') IS NULL", apart=True),
     _one("json_record", """SELECT * FROM jsonb_to_record('{"t": "{arg}"}') AS x (t m.word)"""),
     _one("array_of_domain", "SELECT '{\"{arg}\"}'::m.word[]"),
     _one("row_of_domain", "SELECT '(\"{arg}\")'::m.entry"),
