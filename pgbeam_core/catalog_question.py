@@ -27,6 +27,8 @@ _LEAVING = ", ".join(
         *("query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "cursor_to_xml", "cursor_to_xmlschema"),
         *("table_to_xml", "table_to_xml_and_xmlschema", "schema_to_xml", "schema_to_xml_and_xmlschema"),
         *("database_to_xml", "database_to_xml_and_xmlschema"),
+        *("pg_input_is_valid", "pg_input_error_info", "domain_in", "array_in", "record_in", "range_in"),
+        *("multirange_in", "brin_summarize_new_values", "brin_summarize_range"),
     )
 )
 
@@ -46,7 +48,7 @@ LATERAL (SELECT DISTINCT m[1]::oid AS oid
 
 _MAY_WRITE = (
     r"\m(insert|update|delete|merge|truncate|copy|call|execute|do|create|alter|drop|grant|revoke|refresh|reindex|cluster"
-    r"|import|(query|cursor|table|schema|database)_to_xml\w*|ts_stat|ts_rewrite|lo_\w+)\M"
+    r"|import|(query|cursor|table|schema|database)_to_xml\w*|ts_stat|ts_rewrite|pg_input_\w+|(domain|array|record|range|multirange)_in|brin_\w+|lo_\w+)\M"
     r'|"[^"]*[^"[:alnum:]_][^"]*"\s*\('
 )
 """In a function's body: words of statements that write, and calls by names that are no plain words."""

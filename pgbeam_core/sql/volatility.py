@@ -32,9 +32,11 @@ RUNS_SQL = frozenset(
         *("query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "cursor_to_xml", "cursor_to_xmlschema"),
         *("table_to_xml", "table_to_xml_and_xmlschema", "schema_to_xml", "schema_to_xml_and_xmlschema"),
         *("database_to_xml", "database_to_xml_and_xmlschema", "ts_stat", "ts_rewrite"),
+        *("pg_input_is_valid", "pg_input_error_info", "domain_in", "array_in", "record_in", "range_in"),
+        *("multirange_in", "brin_summarize_new_values", "brin_summarize_range"),
     }
 )
-"""PostgreSQL's own functions that run a query, which may call anything."""
+"""PostgreSQL's own functions that run a query, or the checks of a type that a text names: these may call anything."""
 
 
 class Volatility:

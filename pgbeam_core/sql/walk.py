@@ -46,7 +46,10 @@ _LEAVE: dict[str, str] = {
         # They run SQL that is made of text, or what a name in a text stands for.
         "unknown": "query_to_xml query_to_xml_and_xmlschema query_to_xmlschema cursor_to_xml cursor_to_xmlschema"
         " table_to_xml table_to_xml_and_xmlschema schema_to_xml schema_to_xml_and_xmlschema"
-        " database_to_xml database_to_xml_and_xmlschema ts_stat ts_rewrite",
+        " database_to_xml database_to_xml_and_xmlschema ts_stat ts_rewrite"
+        # Or they make a value of a type, or work out an index, that a text or a number names.
+        " pg_input_is_valid pg_input_error_info domain_in array_in record_in range_in multirange_in"
+        " brin_summarize_new_values brin_summarize_range",
     }.items()
     for function in functions.split()
 }

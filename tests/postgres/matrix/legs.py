@@ -108,6 +108,15 @@ class Leg:
         """How many there are in truth."""
         return str((self.boss.execute("SELECT count(*) FROM m.written").fetchone() or (0,))[0])
 
+    def rows_at_rest(self, user: str) -> tuple[str, str]:
+        """How many there are, and how many the other client reads, once what had been sent is over."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            time.sleep(0.05)
+            before, seen, after = self.rows(), read(self._seats[user][1].client, self._round)["rows"], self.rows()
+            if before == seen == after or time.monotonic() > deadline:
+                return after, seen
+
     def renew(self) -> None:
         """After something went wrong: all clients go, the servers with them, and what is cached is not read again."""
         self.leave()

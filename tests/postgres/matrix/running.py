@@ -63,6 +63,8 @@ class Comparison:
 
     def _others(self, cell: Cell, seen: Seen) -> list[str]:
         fresh = {**self._view(cell), "rows": self._through.rows()}
+        if cell.outcome.gone and seen.other.get("rows") != fresh["rows"]:
+            fresh["rows"], seen.other["rows"] = self._through.rows_at_rest(cell.thing.user)
         fresh["secret"] = "all" if cell.thing.user == APP else "all acme matrix_other"
         found = [f"the other sees {line}" for line in _unequal(fresh, seen.other)]
         if seen.waited and self._through.mode != "session":

@@ -143,6 +143,8 @@ WAYS = (
     _one("array_of_domain", "SELECT '{\"{arg}\"}'::m.word[]"),
     _one("row_of_domain", "SELECT '(\"{arg}\")'::m.entry"),
     _one("input_is_valid", "SELECT pg_input_is_valid('{arg}', 'm.word')"),
+    _one("domain_in", "SELECT domain_in('{arg}', 'm.word'::regtype::oid, -1) IS NULL"),
+    _one("array_in", "SELECT array_in('{\"{arg}\"}', 'm.word'::regtype::oid, -1) IS NULL"),
     _one("add_check", "ALTER TABLE m.one ADD CONSTRAINT more CHECK (m.leave('{arg}') > 0)",
          before="ALTER TABLE m.one DROP CONSTRAINT IF EXISTS more"),
     _one("alter_type", "ALTER TABLE m.one ALTER COLUMN n TYPE int USING m.leave('{arg}')"),
