@@ -14,7 +14,8 @@ from pgbeam_core.session import local
 from pgbeam_core.session.prepared import Prepared
 from pgbeam_core.wire import backend, names
 
-Lookup = Callable[[bytes], Statement]
+Lookup = Callable[[bytes, bool], Statement]
+"""Gives the statement of a text; True: what comes before it may have changed how the server reads strings."""
 
 
 class Portal:
@@ -109,6 +110,7 @@ class Plan:
         "new_statements",
         "request",
         "steps",
+        "unsure",
     )
 
     def __init__(self, earlier: Plan | None = None) -> None:
@@ -125,6 +127,8 @@ class Plan:
         self.new_portals: dict[bytes, Portal | None] = {} if earlier is None else earlier.new_portals
         self.new_of_sql: dict[bytes, bool] = {} if earlier is None else earlier.new_of_sql
         """Names that PREPARE takes, or DEALLOCATE frees."""
+        self.unsure: bool = False if earlier is None else earlier.unsure
+        """Something in the request may change how the server reads the strings of texts that come behind it."""
         self.lends = False
         """Some of its SQL speaks of statements that the client has made by the protocol."""
 
@@ -154,7 +158,7 @@ class Plan:
         step.name = name
         there = self._statement(name, book) if name else None
         step.twice = there is not None
-        step.prepared = there or Prepared(name, lookup(text), step.frame[types_at:])
+        step.prepared = there or Prepared(name, lookup(text, self.unsure), step.frame[types_at:])
         step.local = local.is_local(step.prepared.statement)
         step.of_sql = self.new_of_sql.get(name, name in book.of_sql)
         if not (step.twice or step.of_sql):
@@ -186,6 +190,7 @@ class Plan:
         step.prepared = self._statement(name, book)
         if step.prepared is not None:
             step.portal = self.new_portals[portal] = Portal(step.prepared, step.frame, self.request)
+            self.unsure = self.unsure or not step.prepared.statement.shareable
             step.local = local.is_local(step.prepared.statement)
         else:
             self.new_portals[portal] = None
@@ -208,6 +213,7 @@ class Plan:
         if step.portal is None:
             return
         step.prepared = step.portal.prepared
+        self.unsure = self.unsure or not step.prepared.statement.shareable
         step.local = local.is_local(step.prepared.statement)
         if not step.local and not step.portal.started:
             step.starts = True

@@ -93,9 +93,14 @@ class Plain:
         self._passed: tuple[bytes, Statement] | None = None
         """A text that was looked up and does not go the short way."""
 
-    def statement(self, text: bytes) -> Statement:
-        """The statement of a text, for the long way: one that was looked up in vain is asked for but once."""
+    def statement(self, text: bytes, unsure: bool = False) -> Statement:
+        """The statement of a text, for the long way: one that was looked up in vain is asked for but once.
+
+        `unsure`: something that comes before it may have changed how the server reads strings.
+        """
         passed, self._passed = self._passed, None
+        if unsure and self._conversation.session.misreads(text):
+            return self._conversation.world.unread(text)
         if passed is not None and passed[0] == text:
             return passed[1]
         return self._find(text)
@@ -231,4 +236,4 @@ class Plain:
 
     def _plan(self, request: Request) -> Plan:
         # Its statement is the one that plugins have been asked about, remembered by now or not.
-        return Plan().read(request.frames(), self._conversation.book, lambda _text: request.prepared.statement)
+        return Plan().read(request.frames(), self._conversation.book, lambda _text, _unsure: request.prepared.statement)

@@ -14,7 +14,7 @@ _WAYS = (
     "INSERT INTO own_~.watched VALUES ('{}')",
     "INSERT INTO own_~.checked VALUES ('{}')",
     "SELECT '{}'::own_~.word",
-    "SELECT ROW('{}')::own_~.box::int",
+    "SELECT own_~.unpack(ROW('{}')::own_~.box)",
     "CALL own_~.does('{}')",
     "CALL own_~.commits('{}')",
     "DO $$ BEGIN PERFORM own_~.leave('{}'); END $$",
@@ -82,7 +82,6 @@ CREATE TABLE own_{me}.checked (v text CHECK (own_{me}.leave(v) > 0));
 CREATE DOMAIN own_{me}.word AS text CHECK (own_{me}.leave(VALUE) > 0);
 CREATE TYPE own_{me}.box AS (v text);
 CREATE FUNCTION own_{me}.unpack(own_{me}.box) RETURNS int LANGUAGE sql AS 'SELECT own_{me}.leave($1.v)';
-CREATE CAST (own_{me}.box AS int) WITH FUNCTION own_{me}.unpack(own_{me}.box);
 CREATE PROCEDURE own_{me}.does(v text) LANGUAGE plpgsql AS $f$ BEGIN PERFORM own_{me}.leave(v); END $f$;
 CREATE PROCEDURE own_{me}.commits(v text) LANGUAGE plpgsql AS $f$
 BEGIN PERFORM own_{me}.leave(pg_catalog.rtrim(v, '!')); COMMIT; PERFORM own_{me}.leave(v); END $f$;

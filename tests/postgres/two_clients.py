@@ -162,6 +162,7 @@ class TwoClients(RuleBasedStateMachine):
                 for letter in "ab":
                     boss.execute(_TABLES.format(me=letter, code=own_code.CODE.format(me=letter)).encode())
         self.pairs = [Pair(self.place, letter) for letter in (b"a", b"b")]
+        self.read_on(0)
 
     @rule(who=WHO, ops=st.lists(operations.anything(), min_size=1, max_size=3))
     def ask(self, who: int, ops: list[Op]) -> None:

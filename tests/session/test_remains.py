@@ -13,6 +13,7 @@ from pgbeam_core.session.remains import TABLE
 from pgbeam_core.wire import backend
 from tests.session.stage import (
     IN_TRANSACTION,
+    ONE,
     READY,
     SYNC,
     TWO,
@@ -40,6 +41,7 @@ CODE = [
     "SELECT pg_try_advisory_lock(1)",
     "SELECT pg_create_physical_replication_slot('x', false, true)",
     "SELECT query_to_xml('SELECT 1', true, true, '')",
+    "SELECT pg_input_is_valid('1', 'own.type')",
     "SELECT * FROM own.view WHERE a OPERATOR(own.+) 1",
 ]
 PLAIN_ONES = [
@@ -294,4 +296,15 @@ def test_a_text_that_its_server_reads_otherwise_is_asked_about(name: str, value:
     stage.turn(query("SELECT a FROM t"), done() + READY)
     assert not asked(stage)
     stage.turn(query(sql), done() + READY)
+    assert asked(stage)
+
+
+@pytest.mark.parametrize("first", ["SET standard_conforming_strings = off", "INSERT INTO t VALUES (1)"])
+def test_a_text_behind_what_may_change_how_it_is_read_is_asked_about(first: str) -> None:
+    """In a pipeline the server may read strings otherwise by the time it comes to the next text."""
+    stage = Stage()
+    one = ONE + TWO + done()
+    stage.turn(pbe("SELECT a FROM t") + pbe(first) + pbe("SELECT 'a'") + SYNC, one * 3 + READY)
+    asked(stage)
+    stage.turn(pbe("SELECT a FROM t") + pbe(first) + pbe("SELECT 'a\\'' , f() , ' b --'") + SYNC, one * 3 + READY)
     assert asked(stage)
