@@ -103,8 +103,13 @@ def _copy(facts: Facts, fields: Node) -> None:
 def _explain(facts: Facts, fields: Node) -> None:
     facts.kind = Kind.EXPLAIN
     facts.subject = _executed_name(fields)
+    inner = facts_of(fields["query"])
     if any(_is_on(option["DefElem"]) for option in fields.get("options", ())):
-        facts.add_executed(facts_of(fields["query"]))
+        facts.add_executed(inner)
+    else:  # functions that are called immutable or stable may run while it is planned
+        facts.functions |= inner.functions
+        facts.fields |= inner.fields
+        facts.types |= inner.types
 
 
 def _executed_name(fields: Node) -> str | None:

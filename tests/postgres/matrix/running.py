@@ -14,8 +14,8 @@ from .schema import APART, DATABASES
 from .things import APP
 from .views import View, look
 
-_MASKS = [r"\(mine, \d+\)"]
-"""The details of an error with the number of a temporary schema."""
+_MASKS = [r"\(mine, \d+\)", r"matrix_matrix\w*(,0/[0-9A-F]+)?"]
+"""The number of a temporary schema in the details of an error; slots and origins with the name of their database."""
 
 
 class Comparison:
