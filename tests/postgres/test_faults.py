@@ -88,7 +88,7 @@ def is_whole(place: Beam, servers: int = SERVERS) -> None:
     place.wait_until_idle()
     clients = [place.wire() for _ in range(servers)]
     for client in clients:
-        assert client.ask(frames.query("BEGIN"))[-1].body == b"T"
+        assert client.ask(frames.query("BEGIN; SELECT 1"))[-1].body == b"T"
     for client in clients:
         assert client.ask(frames.query("COMMIT"))[-1].body == b"I"
         client.send(frames.terminate())
@@ -272,7 +272,7 @@ def test_a_client_that_leaves_the_queue(few: Beam) -> None:
     last, *everybody = [few.wire() for _ in range(1 + SERVERS + 5)]
     holders, gone = everybody[:SERVERS], everybody[SERVERS:]
     for holder in holders:
-        holder.ask(frames.query("BEGIN"))
+        holder.ask(frames.query("BEGIN; LOCK TABLE users IN ACCESS SHARE MODE"))
     for client in gone:
         client.send(frames.query("DELETE FROM orders"))
         time.sleep(0.02)
