@@ -32,12 +32,21 @@ _LEAVING = ", ".join(
     )
 )
 
+_RUN_TEXTS = "'dblink', 'tablefunc', 'xml2'"
+"""Extensions whose functions run SQL that they are given, and some of which are declared STABLE."""
+_OF_RANGES = (
+    "'range_constructor2', 'range_constructor3',"
+    " 'multirange_constructor0', 'multirange_constructor1', 'multirange_constructor2'"
+)
+"""What PostgreSQL makes of its own for each range type."""
+
 _CODE = f"""code AS MATERIALIZED (
  SELECT p.oid, proname FROM pg_proc p JOIN pg_language l ON l.oid = prolang
  LEFT JOIN (pg_depend x JOIN pg_extension e ON e.oid = x.refobjid)
   ON x.classid = 'pg_proc'::regclass AND x.objid = p.oid AND x.deptype = 'e'
  WHERE p.{_OWN} AND (extname IS NULL OR NOT (extname IN ('uuid-ossp', 'pgcrypto')
-  OR provolatile = 'i' OR (provolatile = 's' AND lanname = 'c'))))"""
+  OR provolatile = 'i' OR (provolatile = 's' AND lanname = 'c' AND extname NOT IN ({_RUN_TEXTS}))))
+ AND NOT (lanname = 'internal' AND prosrc IN ({_OF_RANGES})))"""
 
 _CALLED = f"""{_CODE}, called AS MATERIALIZED (TABLE code
  UNION ALL SELECT oid, proname FROM pg_proc WHERE oid < 16384 AND proname IN ({_LEAVING}))"""

@@ -128,6 +128,16 @@ def test_a_catalog_knows_functions(catalog: Callable[[], Catalog]) -> None:
     assert not pure("SELECT nowhere(1)")
 
 
+def test_a_range_type_makes_nobody_suspicious(cluster: Cluster, catalog: Callable[[], Catalog]) -> None:  # noqa: F811
+    """What PostgreSQL makes of its own for a range type runs no code of users: reads go on being shared."""
+    with cluster.connect() as boss:
+        boss.execute("CREATE TYPE public.lasting AS RANGE (SUBTYPE = int)")
+        try:
+            assert not catalog().functions.suspicious
+        finally:
+            boss.execute("DROP TYPE public.lasting")
+
+
 def test_equal_catalogs_have_equal_rows(catalog: Callable[[], Catalog]) -> None:
     """So whoever reads one again sees that nothing has changed."""
     assert catalog().rows == catalog().rows
