@@ -176,8 +176,9 @@ def test_debug_says_miss_on_a_replica(watched: Watched, replicated: Beam) -> Non
 
 
 def test_debug_says_bypass_in_a_transaction(watched: Watched, replicated: Beam) -> None:
-    """Inside a transaction the cache is passed by, and the primary answers."""
+    """Inside a transaction that is real the cache is passed by, and the primary answers."""
     with watched.conn.transaction():
+        watched.ask("SELECT now()")
         message = watched.ask("/* @pgbeam:cache maxAge=60 */ SELECT * FROM users")
     port = replicated.cluster.port
     assert re.match(rf"pgbeam: cache=bypass reason=transaction upstream=127\.0\.0\.1:{port}($| )", message)
@@ -217,9 +218,9 @@ def test_a_replica_answers(replicated: Beam) -> None:
 
 def test_too_many_connections(cluster: Cluster, beam: BeamFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A query that finds no free server in time is psycopg's TooManyConnections."""
-    mine = beam(cluster, "transaction", settings={"plugins": {"pool": {"max_active": 1, "wait_timeout_s": 1}}})
+    mine = beam(cluster, "transaction", settings={"plugins": {"pool": {"max_active": 1, "wait_timeout_s": 3}}})
     with psycopg.connect(mine.url()) as holder, psycopg.connect(mine.url()) as conn, conn.cursor() as cur:
-        holder.execute("SELECT 1")
+        holder.execute("SELECT now()")
         assert run(monkeypatch, mine.url(), ERRORS, cur=cur)[1]["caught"] == "too many connections"
 
 
