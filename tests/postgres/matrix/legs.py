@@ -91,7 +91,7 @@ class Leg:
         seen = Seen()
         pid = 0
         if perform(cell, first.client, self._oid, seen.replies):
-            mine, pid = look(first.client, first.user, cell.thing.ask)
+            mine, pid = look(first.client, cell.thing.becomes or first.user, cell.thing.ask)
             seen.own.append(mine)
         else:
             first.leave(politely=False)
@@ -151,7 +151,7 @@ class Leg:
         if self.mode == "session":
             second.leave()
         elif seen.own and not tied and not seen.waited:
-            seen.own.append(look(first.client, self._user, cell.thing.ask)[0])
+            seen.own.append(look(first.client, cell.thing.becomes or self._user, cell.thing.ask)[0])
 
     def _look(self, cell: Cell, seen: Seen) -> tuple[View, int]:
         first, second = self._seats[self._user]

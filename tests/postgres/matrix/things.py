@@ -21,6 +21,8 @@ class Thing:
     user: str = APP
     anew: bool = False
     """DISCARD ALL does not take it away: whoever has it has to leave."""
+    becomes: str = ""
+    """The user that its client is afterwards."""
     text: str = ""
     """The statement that does it, for a client itself."""
     ask: str = ""
@@ -34,12 +36,12 @@ def _set(name: str, setting: str, value: str, local: str = "false") -> Thing:
     return Thing(name, f"PERFORM {call};", call, text=f"SELECT {call}")
 
 
-def _run(name: str, statement: str, user: str = APP, ask: str = "") -> Thing:
-    return Thing(name, f"EXECUTE $e${statement}$e$;", user=user, text=statement, ask=ask)
+def _run(name: str, statement: str, user: str = APP, ask: str = "", becomes: str = "") -> Thing:
+    return Thing(name, f"EXECUTE $e${statement}$e$;", user=user, becomes=becomes, text=statement, ask=ask)
 
 
 def _call(name: str, call: str, user: str = APP, *, anew: bool = False) -> Thing:
-    return Thing(name, f"PERFORM {call};", call, user, anew, f"SELECT {call}")
+    return Thing(name, f"PERFORM {call};", call, user, anew, text=f"SELECT {call}")
 
 
 _OWN = "'matrix_' || pg_catalog.current_database()"
@@ -61,7 +63,7 @@ THINGS = (
     _run("reset", "RESET ALL"),
     _set("role", "role", OTHER),
     _run("set_role", f"SET ROLE {OTHER}"),
-    _run("authorization", "SET SESSION AUTHORIZATION app", BOSS),
+    _run("authorization", "SET SESSION AUTHORIZATION app", BOSS, becomes=APP),
     _run("replica_role", "SET session_replication_role = replica", BOSS),
     _run("temp_table", "CREATE TEMP TABLE mine AS SELECT 1 AS n", ask="TABLE mine"),
     _run("temp_hides", "CREATE TEMP TABLE written AS SELECT 1 AS n", ask="SELECT 1 FROM written WHERE n = 2"),
