@@ -94,6 +94,8 @@ class Leg:
             mine, pid = look(first.client, cell.thing.becomes or first.user, cell.thing.ask)
             seen.own.append(mine)
         else:
+            if cell.outcome.mark == "_":
+                self._wait("wait_event = 'PgSleep'", there=True, seconds=0.5)
             first.leave(politely=False)
             self._wait("state NOT IN ('idle', 'idle in transaction')")
         if self.mode != "direct":
@@ -170,12 +172,12 @@ class Leg:
         if not stays or not first.clean():
             first.leave(politely=cell.number % 2 == 0)
 
-    def _wait(self, condition: str) -> None:
-        """Until there is no such server process in this database."""
+    def _wait(self, condition: str, *, there: bool = False, seconds: float = PATIENCE) -> None:
+        """Until there is no such server process in this database, or until there is one."""
         query = f"SELECT 1 FROM pg_stat_activity WHERE {_CLIENTS} AND {condition}"
-        deadline = time.monotonic() + PATIENCE
-        while self.boss.execute(query.encode()).fetchone() and time.monotonic() < deadline:
-            time.sleep(0.005)
+        deadline = time.monotonic() + seconds
+        while bool(self.boss.execute(query.encode()).fetchone()) is not there and time.monotonic() < deadline:
+            time.sleep(0.003)
 
 
 def perform(cell: Cell, client: WireClient, oid: int, replies: list[list[Frame]]) -> bool:

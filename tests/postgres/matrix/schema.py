@@ -32,7 +32,7 @@ BEGIN
   CASE mark
     WHEN '!' THEN RETURN 1 / 0;
     WHEN '~', '^' THEN RETURN m.stop(mark);
-    WHEN '_' THEN PERFORM pg_catalog.pg_sleep(0.02);
+    WHEN '_' THEN PERFORM pg_catalog.pg_sleep(0.05);
     ELSE RETURN 1;
   END CASE;
   RETURN 1;
