@@ -139,9 +139,12 @@ class Survey:
         return self._asking is not None
 
     def wait(self, session: Session, seconds: float) -> Deferred[Catalog | None]:
-        """The catalog when it is there; None if it cannot be had in that time. Cancelling gives up."""
+        """The catalog when it is there; None if it cannot be had in that time. Cancelling gives up.
+
+        Nor can it be had by a session that holds a server meanwhile: that may be the one which is to be asked.
+        """
         found = self.catalog(session, self._max_age)
-        if found is not None or self._asking is None:
+        if found is not None or self._asking is None or (session.lease is not None and not session.keeps_server):
             return succeed(found)
         waiting: Deferred[Catalog | None] = Deferred(self._forget)
         self._waiting.append(waiting)

@@ -160,6 +160,17 @@ def test_a_busy_server_is_left_alone() -> None:
     assert told == [None]
 
 
+def test_who_holds_a_server_does_not_wait_for_it_to_be_asked() -> None:
+    """In a pool that is at its limit, the server that would be asked is the one which is held: nobody would go on."""
+    desk = Desk()
+    told: list[Any] = []
+    holder = desk.session(desk.server())
+    holder.keeps_server = False  # as in transaction mode
+    desk.survey.wait(holder, 1.0).addCallback(told.append)
+    assert told == [None]
+    assert len(desk.leases) == 1  # it is asked for all the same
+
+
 def test_one_that_is_too_old_is_waited_for() -> None:
     """What was changed past PgBeam holds after that time, also for whoever has not asked for long."""
     desk = Desk()
