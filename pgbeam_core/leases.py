@@ -132,8 +132,11 @@ class Server(Protocol):
     def settle(self, turn: Turn) -> None:
         """Let the turn say at once what is PgBeam's to say."""
 
-    def aside(self, request: bytes, otherwise: str) -> Deferred[None]:
-        """Send a request of PgBeam's own, up to one Query or Sync; if it fails, close with `otherwise`."""
+    def aside(self, request: bytes, otherwise: str | None) -> Deferred[None]:
+        """Send a request of PgBeam's own, up to one Query or Sync; if it fails, close with `otherwise`, if given."""
+
+    def lift_timeouts(self) -> None:
+        """Ahead of a request of PgBeam's own: take away timeouts of clients that are too short for it."""
 
     def cancel(self, turn: Turn) -> Deferred[None]:
         """Ask PostgreSQL to cancel that turn, once it is at the head. Fires when no cancel request is under way."""

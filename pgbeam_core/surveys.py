@@ -57,6 +57,7 @@ class Inquiry(Unattended):
     def ask(self) -> Deferred[list[Row]]:
         """Send it."""
         if self._pooled:
+            self._server.lift_timeouts()
             sql = difference(self._server.settings, OWN_SETTINGS)
             if sql is not None:
                 self._server.aside(frontend.Query(sql).to_bytes(), "its settings could not be made PgBeam's own")

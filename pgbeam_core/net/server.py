@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from pgbeam_core.errors import PasswordNeeded, PgBeamError, ProtocolViolation, ServerRefused, UpstreamUnavailable
 from pgbeam_core.leases import Identity, Lease, Relay
+from pgbeam_core.net import timeouts
 from pgbeam_core.net.cancel import Cancelling
 from pgbeam_core.query import Target
 from pgbeam_core.session.prepared import ServerStatements
@@ -40,14 +41,6 @@ UNHEARD_BYTES = 1 << 20
 
 _LOGGED = 500
 """Characters of a server's words that are worth a line in the log."""
-_TIMEOUTS = frozenset({"statement_timeout", "lock_timeout", "transaction_timeout", "options"})
-"""Parameters that may cut short what runs on a server."""
-_NO_TIMEOUTS = (
-    b"SELECT pg_catalog.set_config('statement_timeout', '0', false), pg_catalog.set_config('lock_timeout', '0', false),"
-    b" CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL"
-    b" THEN pg_catalog.set_config('transaction_timeout', '0', false) END"
-)
-"""Those of a client are not for what cleans up behind it."""
 _AUTHENTICATION, _KEY, _STATUS, _READY, _ERROR, _NOTICE, _NEGOTIATE, _NOTIFICATION = b"RKSZENvA"
 
 
@@ -290,8 +283,11 @@ class Server:
         if not turn.shared and self._replies.turns and self._replies.turns[0] is turn:
             turn.settle()
 
-    def aside(self, request: bytes, otherwise: str) -> Deferred[None]:
-        """Send a request of PgBeam's own whose result nobody wants; if it fails, close with `otherwise`."""
+    def aside(self, request: bytes, otherwise: str | None) -> Deferred[None]:
+        """Send a request of PgBeam's own whose result nobody wants; if it fails, close with `otherwise`.
+
+        None: it may fail.
+        """
         owner = Aside(self, otherwise)
         self.statements.unnamed = None
         turn = Turn(owner, simple=True)
@@ -299,13 +295,28 @@ class Server:
         self.send(turn, request)
         return owner.done
 
+    def lift_timeouts(self) -> None:
+        """Ahead of something of PgBeam's own: what clients have set may be too short for it."""
+        names = timeouts.short_ones(self.settings, dict(self.identity.parameters))
+        if names:
+            self._lift(names)
+
+    def _lift(self, names: tuple[str, ...]) -> None:
+        request = frontend.Query(timeouts.lifting(names)).to_bytes()
+        for _ in range(timeouts.TRIES - 1):
+            self.aside(request, None)
+        self.aside(request, "its timeouts could not be lifted")
+        self.settings = {**self.settings, **dict.fromkeys(names, "0")}
+
     def reset(self) -> Deferred[None]:
         """Run DISCARD ALL and forget what clients left; closed if that is not enough."""
         if self.in_doubt or not self.state.isdisjoint(KEPT_BY_DISCARD):
             self.close("a client has left on it what DISCARD ALL does not take away")
             return succeed(None)
-        if HIDDEN in self.settings or not _TIMEOUTS.isdisjoint({*self.settings, *dict(self.identity.parameters)}):
-            self.aside(frontend.Query(_NO_TIMEOUTS).to_bytes(), "its timeouts could not be set")
+        if HIDDEN in self.settings:
+            self._lift(timeouts.NAMES)
+        else:
+            self.lift_timeouts()
         done = self.aside(frontend.Query(b"DISCARD ALL").to_bytes(), "DISCARD ALL failed")
         self.statements.clear()
         self.settings = {}
@@ -507,7 +518,7 @@ class Server:
 class Aside(Unattended):
     """Owns a turn of PgBeam's own."""
 
-    def __init__(self, server: Server, otherwise: str) -> None:
+    def __init__(self, server: Server, otherwise: str | None) -> None:
         self.done: Deferred[None] = Deferred()
         self.done.addErrback(lambda _: None)
         self._server = server
@@ -519,7 +530,7 @@ class Aside(Unattended):
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         """It is done, or the server is."""
-        if turn.error is not None:
+        if turn.error is not None and self._otherwise is not None:
             message = backend.error_fields(turn.error).get("M", "")
             self._server.quarantine(f"{self._otherwise}: {message}")
             return

@@ -203,6 +203,8 @@ class Leasing:
         conversation = self._conversation
         settings = conversation.session.settings
         wanted = settings.without(_changes(queries)) if again else settings.now
+        if server.settings != wanted:
+            server.lift_timeouts()
         sql = difference(server.settings, wanted)
         if sql is None:
             go()

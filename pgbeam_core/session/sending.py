@@ -377,9 +377,12 @@ class Sender:
     def _prepare_server(self) -> None:
         """Give the server the client's run-time parameters, ahead of the request; `Leasing` has seen that it can be."""
         session, server = self._conversation.session, self._server
-        has, now = server.settings, session.settings.now
-        if has is now or session.begun:
+        now = session.settings.now
+        if server.settings is now or session.begun:
             return
+        if server.settings != now:
+            server.lift_timeouts()
+        has = server.settings
         sql = settings.difference(has, now) if settings.is_certain(has, now) else None
         if sql is not None:
             server.aside(frontend.Query(sql).to_bytes(), "its settings could not be made those of the client")

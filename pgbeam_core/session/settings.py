@@ -16,7 +16,8 @@ from pgbeam_core.query import SettingChange
 Values = dict[str, str]
 
 _AUTHORIZATION = ("session_authorization", "role")
-"""Told last and in this order: each decides what may still be set."""
+_ORDER = {"session_authorization": 1, "role": 2, "statement_timeout": 3, "lock_timeout": 3, "transaction_timeout": 3}
+"""Those told last: these decide what may still be set, and how long that may take; the rest comes at 0."""
 HIDDEN = ""
 """The name in a server's values that stands for parameters which nobody knows and no catalog shows."""
 MOST = 200
@@ -215,7 +216,7 @@ def difference(has: Values, wanted: Values) -> bytes | None:
         parts += ["RESET ROLE", "RESET SESSION AUTHORIZATION"]
         has = {name: value for name, value in has.items() if name not in _AUTHORIZATION}
     parts += [f"RESET {_identifier(name)}" for name in has if name not in wanted]
-    order = sorted(wanted, key=lambda name: _AUTHORIZATION.index(name) if name in _AUTHORIZATION else -1)
+    order = sorted(wanted, key=lambda name: _ORDER.get(name, 0))
     parts += [
         f"SELECT pg_catalog.set_config({literal(name)}, {literal(wanted[name])}, false)"
         for name in order

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import combinations
 from typing import Any
 
 from twisted.internet.protocol import Factory, Protocol
 
 from pgbeam_core import catalog_question
+from pgbeam_core.net import timeouts
 from pgbeam_core.net.identifying import QUESTION
 from pgbeam_core.session import inspection, settings
 from pgbeam_core.session.beginning import AFTER_READS
@@ -27,10 +29,11 @@ _OWN_QUESTIONS = frozenset(
         catalog_question.QUESTION,
         settings.difference({}, OWN_SETTINGS),
         settings.difference(OWN_SETTINGS, {}),
+        *(timeouts.lifting(some) for size in (1, 2, 3) for some in combinations(timeouts.NAMES, size)),
     )
     if text is not None
 )
-"""What PgBeam asks about a database, the timeouts of the question, and the end of these."""
+"""What PgBeam asks about a database, the timeouts of the question, and the end of these and of clients' timeouts."""
 _OWN_WORDS = ("SET", "RESET", "DISCARD", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "DEALLOCATE")
 _STATUS_AFTER = {"BEGIN": b"T", "COMMIT": b"I", "ROLLBACK": b"I"}
 

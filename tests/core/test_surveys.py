@@ -43,6 +43,7 @@ class Desk:
             alive=True, status=b"I", owed=0, statements=SimpleNamespace(unnamed=b"x"), settings=dict(self.settings)
         )
         found.aside = lambda request, otherwise: self.asides.append(request)
+        found.lift_timeouts = lambda: self.asides.append(b"lift")
         found.send = lambda turn, data: self.turns.append(turn)
         return found
 
@@ -211,5 +212,7 @@ def test_its_timeouts_are_its_own() -> None:
     desk.settings = {"statement_timeout": "1"}
     desk.survey.catalog(desk.session())
     desk.give()
-    assert b"'statement_timeout', '9000'" in desk.asides[0]
-    assert b"'lock_timeout', '1000'" in desk.asides[0]
+    lifted, told = desk.asides
+    assert lifted == b"lift"
+    assert b"'statement_timeout', '9000'" in told
+    assert b"'lock_timeout', '1000'" in told

@@ -136,7 +136,7 @@ def test_projects_and_servers_are_apart(
     elsewhere = clusters(15 if server.version == 18 else 18)
     with elsewhere.connect() as boss:
         boss.execute(
-            "DROP TABLE IF EXISTS t; CREATE TABLE t AS SELECT 'elsewhere'::text AS v; GRANT SELECT ON t TO app"
+            "DROP TABLE IF EXISTS t CASCADE; CREATE TABLE t AS SELECT 'elsewhere'::text AS v; GRANT SELECT ON t TO app"
         )
     try:
         for place in (
