@@ -1,9 +1,14 @@
 """A programmable PostgreSQL proxy. What stands in `__all__` is what a plugin may import; the rest may change."""
 
+from pgbeam_core.api.commands import Command
+from pgbeam_core.api.console import Table
+from pgbeam_core.api.hookspecs import hookimpl
+from pgbeam_core.api.pool import Identity, Lease, Opener, Pool, Relay, Server
+from pgbeam_core.api.query import Parameters, Query, Target
+from pgbeam_core.api.results import Answer, Notice, Refusal, Result
+from pgbeam_core.api.statement import Annotation, Kind, Name, SettingChange, Statement
 from pgbeam_core.beam import Beam
 from pgbeam_core.catalog import Catalog
-from pgbeam_core.commands import Command
-from pgbeam_core.console import Table
 from pgbeam_core.control.client import ask_running
 from pgbeam_core.control.registry import Control
 from pgbeam_core.errors import (
@@ -17,23 +22,7 @@ from pgbeam_core.errors import (
     SettingsError,
     UpstreamUnavailable,
 )
-from pgbeam_core.hookspecs import hookimpl
-from pgbeam_core.leases import Identity, Lease, Opener, Pool, Relay, Server
 from pgbeam_core.net.unauthenticated import neighbourhood
-from pgbeam_core.query import (
-    Annotation,
-    Answer,
-    Kind,
-    Name,
-    Notice,
-    Parameters,
-    Query,
-    Refusal,
-    Result,
-    SettingChange,
-    Statement,
-    Target,
-)
 from pgbeam_core.session.session import Session
 from pgbeam_core.settings import Project
 from pgbeam_core.stats import Histogram

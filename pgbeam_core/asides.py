@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
+from pgbeam_core.api.pool import Lease
+from pgbeam_core.api.query import Query
+from pgbeam_core.api.results import Result
 from pgbeam_core.errors import PgBeamError, UpstreamUnavailable
-from pgbeam_core.leases import Lease
-from pgbeam_core.query import Query, Result
 from pgbeam_core.session import settings, turns
 from pgbeam_core.session.fitting import Fitting
 from pgbeam_core.session.outcome import error_of, server_results

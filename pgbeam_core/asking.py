@@ -8,9 +8,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from pgbeam_core.api.pool import Identity, Opener, Server
 from pgbeam_core.credentials import StoredPassword
 from pgbeam_core.errors import PasswordNeeded, PgBeamError, UpstreamUnavailable
-from pgbeam_core.leases import Identity, Opener, Server
 from pgbeam_core.session.outcome import error_of
 from pgbeam_core.session.turns import Turn
 from pgbeam_core.session.unattended import Unattended

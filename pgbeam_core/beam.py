@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
 
+from pgbeam_core.api.pool import Identity, Lease, Opener, Pool
+from pgbeam_core.api.query import Query, Target
+from pgbeam_core.api.results import Result
+from pgbeam_core.api.statement import Statement
 from pgbeam_core.asides import Rerun
 from pgbeam_core.asking import Question
 from pgbeam_core.catalog import Catalog
@@ -17,13 +21,11 @@ from pgbeam_core.errors import PluginError, UpstreamUnavailable
 from pgbeam_core.firing import Hooks
 from pgbeam_core.identities import Identities
 from pgbeam_core.isolation import Isolation
-from pgbeam_core.leases import Identity, Lease, Opener, Pool
 from pgbeam_core.net import descriptors, opening
 from pgbeam_core.net.cancel import CancelKeys
 from pgbeam_core.net.deadlines import LOGIN_TIMEOUT, PARTING_S, PAUSE, Deadlines
 from pgbeam_core.net.unauthenticated import Unauthenticated
 from pgbeam_core.news import News
-from pgbeam_core.query import Query, Result, Statement, Target
 from pgbeam_core.session.large_messages import LargeMessages
 from pgbeam_core.session.session import Session
 from pgbeam_core.sql.statements import Statements

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pgbeam_core.api.pool import Server
 from pgbeam_core.errors import PgBeamError
-from pgbeam_core.leases import Server
 from pgbeam_core.wire.authentication import (
     AuthenticationMD5Password,
     AuthenticationSASL,

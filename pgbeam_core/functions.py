@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from pgbeam_core.query import Name
+from pgbeam_core.api.statement import Name
 from pgbeam_core.sql.classify import classify
 from pgbeam_core.sql.volatility import BUILTIN, RUNS_SQL
 

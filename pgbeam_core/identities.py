@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pgbeam_core.leases import Identity
-from pgbeam_core.query import Target
+from pgbeam_core.api.pool import Identity
+from pgbeam_core.api.query import Target
 
 HELD_FOR = 60.0
 """Seconds; what has changed since may not have come through PgBeam."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
 
+from pgbeam_core.api.pool import Identity, Lease, Pool
+from pgbeam_core.api.query import Target
 from pgbeam_core.catalog import Row
-from pgbeam_core.leases import Identity, Lease, Pool
-from pgbeam_core.query import Target
 from pgbeam_core.surveys import Inquiry
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pluggy
 
-from pgbeam_core import hookspecs
+from pgbeam_core.api import hookspecs
 from pgbeam_core.errors import PluginError
 from pgbeam_core.settings.where import nearest
 

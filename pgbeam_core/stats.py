@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pgbeam_core.query import Result
+from pgbeam_core.api.results import Result
 
 BOUNDS = tuple(0.0001 * 1.25**step for step in range(60))
 """Upper bounds of the histogram's buckets in seconds: 0.1 ms to about 53 s, each a quarter more than the last."""

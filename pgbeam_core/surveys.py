@@ -9,10 +9,10 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pgbeam_core.api.pool import Lease, Pool, Server
 from pgbeam_core.catalog import Catalog, Row
 from pgbeam_core.catalog_question import QUESTION
 from pgbeam_core.errors import PgBeamError, UpstreamUnavailable
-from pgbeam_core.leases import Lease, Pool, Server
 from pgbeam_core.session.outcome import error_of
 from pgbeam_core.session.settings import difference
 from pgbeam_core.session.turns import Turn

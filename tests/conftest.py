@@ -11,7 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from pgbeam_core import query
+from pgbeam_core.api import query
 from pgbeam_core.cli.release import compiled
 from pgbeam_core.embedded.postgres import free_port as find_free_port
 from tests.postgres.quickly import NEWEST

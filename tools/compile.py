@@ -92,7 +92,7 @@ def missing() -> str:
 
 
 def plan() -> tuple[list[Path], list[str]]:
-    """The folders of our packages, and the modules to compile: paths such as "pgbeam_core/query.py"."""
+    """The folders of our packages, and the modules to compile: paths such as "pgbeam_core/api/query.py"."""
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     packages = [ROOT / path for path in wheel["packages"]]
     modules = [

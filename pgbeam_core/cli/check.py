@@ -5,8 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from pgbeam_core import plugins, settings
+from pgbeam_core.api.commands import Command
 from pgbeam_core.cli import options
-from pgbeam_core.commands import Command
 
 
 def configure(parser: ArgumentParser) -> None:

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pgbeam_core import plugins, settings
+from pgbeam_core.api.commands import Command
 from pgbeam_core.cli import options
-from pgbeam_core.commands import Command
 
 PLAIN_WIDTH = 160  # when the output is no terminal, nobody's lines are cut
 

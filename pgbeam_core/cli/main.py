@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 import pluggy
 
 from pgbeam_core import plugins, settings
+from pgbeam_core.api.commands import Command
 from pgbeam_core.cli import check, listing, options, release, run
-from pgbeam_core.commands import Command
 from pgbeam_core.errors import PgBeamError, PluginError, SettingsError
 from pgbeam_core.masking import mask, mask_words
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import metadata
 from importlib.machinery import ExtensionFileLoader
 
-from pgbeam_core import query
+from pgbeam_core.api import query
 
 
 def compiled() -> bool:

@@ -7,8 +7,8 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from pgbeam_core import logs, plugins, settings
+from pgbeam_core.api.commands import Command
 from pgbeam_core.cli import banner, options, reactor
-from pgbeam_core.commands import Command
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.net import descriptors
 from pgbeam_core.settings import Settings

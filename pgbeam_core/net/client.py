@@ -10,6 +10,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pgbeam_core.api.pool import Lease, Pool
+from pgbeam_core.api.results import Refusal
 from pgbeam_core.credentials import StoredPassword
 from pgbeam_core.errors import (
     AncientProtocol,
@@ -22,10 +24,8 @@ from pgbeam_core.errors import (
 )
 from pgbeam_core.firing import PluginRaised
 from pgbeam_core.identities import named
-from pgbeam_core.leases import Lease, Pool
 from pgbeam_core.net.login import RelayedLogin
 from pgbeam_core.net.unauthenticated import neighbourhood
-from pgbeam_core.query import Refusal
 from pgbeam_core.session.conversation import Conversation
 from pgbeam_core.session.outcome import refusal_frame
 from pgbeam_core.session.session import Session

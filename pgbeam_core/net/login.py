@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pgbeam_core.leases import Server
+from pgbeam_core.api.pool import Server
 from pgbeam_core.wire import backend
 from pgbeam_core.wire.authentication import AuthenticationSASL, auth_code
 from pgbeam_core.wire.tags import Auth

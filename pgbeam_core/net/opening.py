@@ -7,17 +7,17 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from pgbeam_core import leases
+from pgbeam_core.api import pool
+from pgbeam_core.api.pool import Identity, Relay
+from pgbeam_core.api.query import Target
 from pgbeam_core.errors import IdentityChanged, PgBeamError, UpstreamUnavailable
 from pgbeam_core.identities import Identities
 from pgbeam_core.isolation import Isolation
-from pgbeam_core.leases import Identity, Relay
 from pgbeam_core.net import transport
 from pgbeam_core.net.cancel import Canceller
 from pgbeam_core.net.deadlines import LOGIN_TIMEOUT
 from pgbeam_core.net.identifying import Identification, Told
 from pgbeam_core.net.server import Server
-from pgbeam_core.query import Target
 
 _MOST_TWINS = 10_000
 """Identities whose oids on a server that is no copy are remembered."""
@@ -43,10 +43,8 @@ class Opener:
         self._twins: dict[Identity, tuple[int, ...]] = {}
         """On a replica that is no physical copy, the oids that stand for those on the primary."""
 
-    def __call__(
-        self, identity: Identity, application_name: str | None, relay: Relay | None
-    ) -> Deferred[leases.Server]:
-        """Connect and log in: see `leases.Opener`."""
+    def __call__(self, identity: Identity, application_name: str | None, relay: Relay | None) -> Deferred[pool.Server]:
+        """Connect and log in: see `pool.Opener`."""
         reactor = self._reactor
         server = Server(
             self._target,
@@ -59,7 +57,7 @@ class Opener:
             relay=relay,
         )
         connecting: Deferred[Any] = Deferred()
-        opened: Deferred[leases.Server] = Deferred(lambda _: self._give_up(server, connecting, "given up"))
+        opened: Deferred[pool.Server] = Deferred(lambda _: self._give_up(server, connecting, "given up"))
         timeout = reactor.callLater(LOGIN_TIMEOUT, lambda: self._give_up(server, connecting, "login timed out"))
 
         def over(result: Any) -> Any:

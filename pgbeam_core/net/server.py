@@ -9,11 +9,11 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pgbeam_core.api.pool import Identity, Lease, Relay
+from pgbeam_core.api.query import Target
 from pgbeam_core.errors import PasswordNeeded, PgBeamError, ProtocolViolation, ServerRefused, UpstreamUnavailable
-from pgbeam_core.leases import Identity, Lease, Relay
 from pgbeam_core.net import timeouts
 from pgbeam_core.net.cancel import Cancelling
-from pgbeam_core.query import Target
 from pgbeam_core.session.prepared import ServerStatements
 from pgbeam_core.session.remains import KEPT_BY_DISCARD
 from pgbeam_core.session.replies import ReplyQueue

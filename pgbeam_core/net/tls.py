@@ -5,8 +5,8 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
+from pgbeam_core.api.query import Target
 from pgbeam_core.errors import UpstreamUnavailable
-from pgbeam_core.query import Target
 
 USER_ROOT = Path("~/.postgresql/root.crt")
 

@@ -20,10 +20,10 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
+from pgbeam_core.api.query import Target
 from pgbeam_core.errors import PgBeamError, UpstreamUnavailable
 from pgbeam_core.net import tls
 from pgbeam_core.net.streams import Bridge, Flusher, Port
-from pgbeam_core.query import Target
 from pgbeam_core.wire.startup import SSLRequest
 
 CONNECT_TIMEOUT = 15.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgbeam_core.query import Query
+from pgbeam_core.api.query import Query
 from pgbeam_core.session.prepared import NO_TYPES, Key, ServerStatements
 from pgbeam_core.session.transaction import Transaction
 from pgbeam_core.session.turns import Owed

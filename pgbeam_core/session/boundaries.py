@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pgbeam_core.query import Answer, Kind, Query, Result, Statement
+from pgbeam_core.api.query import Query
+from pgbeam_core.api.results import Answer, Result
+from pgbeam_core.api.statement import Kind, Statement
 from pgbeam_core.session.transaction import DEFAULT_ISOLATION
 from pgbeam_core.wire import backend, frontend
 

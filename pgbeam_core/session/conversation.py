@@ -12,9 +12,11 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from pgbeam_core.api.pool import Lease, Server
+from pgbeam_core.api.query import Query
+from pgbeam_core.api.results import Answer, Refusal, Result
+from pgbeam_core.api.statement import READ_BYTES, Kind, Statement
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.leases import Lease, Server
-from pgbeam_core.query import READ_BYTES, Answer, Kind, Query, Refusal, Result, Statement
 from pgbeam_core.session import local, outcome
 from pgbeam_core.session.boundaries import Boundaries
 from pgbeam_core.session.databases import to_be_left

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pgbeam_core.query import Kind, Statement
+from pgbeam_core.api.statement import Kind, Statement
 
 _HEAD = 4096
 """Bytes of a statement in which it names databases."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgbeam_core.leases import Lease, Server
-from pgbeam_core.query import Query, Refusal, Result
+from pgbeam_core.api.pool import Lease, Server
+from pgbeam_core.api.query import Query
+from pgbeam_core.api.results import Refusal, Result
 from pgbeam_core.session import outcome
 from pgbeam_core.session.questions import CANCELLED, Go
 from pgbeam_core.session.settings import is_role_set

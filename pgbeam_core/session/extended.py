@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from pgbeam_core.api.results import Answer
+from pgbeam_core.api.statement import Kind, Statement
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.query import Answer, Kind, Statement
 from pgbeam_core.session import local
 from pgbeam_core.session.prepared import Prepared
 from pgbeam_core.wire import backend, names

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
+from pgbeam_core.api.pool import Lease, Server
+from pgbeam_core.api.query import Query, Target
+from pgbeam_core.api.results import Refusal
+from pgbeam_core.api.statement import Kind, SettingChange, Statement
 from pgbeam_core.errors import PasswordNeeded, PgBeamError, ServerRefused, UpstreamUnavailable
-from pgbeam_core.leases import Lease, Server
-from pgbeam_core.query import Kind, Query, Refusal, SettingChange, Statement, Target
 from pgbeam_core.session import outcome
 from pgbeam_core.session.fitting import Fitting
 from pgbeam_core.session.inspection import Found

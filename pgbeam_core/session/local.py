@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from pgbeam_core.query import Answer, Kind, Statement
+from pgbeam_core.api.results import Answer
+from pgbeam_core.api.statement import Kind, Statement
 from pgbeam_core.session.variables import PREFIX, VariableError, Variables
 from pgbeam_core.wire import backend
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgbeam_core.query import Answer, Notice, Query, Refusal, Result
+from pgbeam_core.api.query import Query
+from pgbeam_core.api.results import Answer, Notice, Refusal, Result
 from pgbeam_core.session.turns import Turn
 from pgbeam_core.wire import backend
 from pgbeam_core.wire.frames import split

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pgbeam_core.query import Query
+from pgbeam_core.api.query import Query
 from pgbeam_core.session.world import Phase
 
 if TYPE_CHECKING:

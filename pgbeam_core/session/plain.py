@@ -13,8 +13,9 @@ from functools import partial
 from struct import Struct
 from typing import TYPE_CHECKING
 
+from pgbeam_core.api.query import Query
+from pgbeam_core.api.results import Answer
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.query import Answer, Query
 from pgbeam_core.session import outcome
 from pgbeam_core.session.extended import Plan
 from pgbeam_core.session.prepared import Prepared
@@ -23,7 +24,7 @@ from pgbeam_core.wire import backend, frontend, names
 from pgbeam_core.wire.frames import split
 
 if TYPE_CHECKING:
-    from pgbeam_core.query import Statement
+    from pgbeam_core.api.statement import Statement
     from pgbeam_core.session.conversation import Conversation
 
 _HEADER = Struct("!BI")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from struct import pack
 
-from pgbeam_core.query import Statement
+from pgbeam_core.api.statement import Statement
 
 Key = tuple[bytes, bytes]
 """(text as the server sees it, the parameter type section of Parse as sent)."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError
 
+from pgbeam_core.api.query import Query
+from pgbeam_core.api.results import Answer, Refusal
 from pgbeam_core.firing import PluginRaised
-from pgbeam_core.query import Answer, Query, Refusal
 from pgbeam_core.session import outcome
 from pgbeam_core.session.world import Phase
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pgbeam_core.query import Kind, Statement
+from pgbeam_core.api.statement import Kind, Statement
 
 if TYPE_CHECKING:
     from pgbeam_core.catalog import Catalog

@@ -20,8 +20,8 @@ from struct import Struct
 from struct import error as struct_error
 from typing import Protocol
 
+from pgbeam_core.api._bookkeeping import SMALL_BYTES
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.query import SMALL_BYTES
 from pgbeam_core.session import outdated
 from pgbeam_core.session.turns import BIND, COMPLETE, FOLLOWS, FREE, TO_THE_END, Form, Turn, in_clients_words
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pgbeam_core.api.statement import Kind, Statement
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.query import Kind, Statement
 from pgbeam_core.session import extended, local, turns
 from pgbeam_core.session.extended import Book, Plan, Portal, Step
 from pgbeam_core.session.prepared import Key, Prepared, ServerStatements

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pgbeam_core.query import Query, Statement
+from pgbeam_core.api.query import Query
+from pgbeam_core.api.statement import Statement
 from pgbeam_core.session import inspection, outdated, settings
 from pgbeam_core.session.beginning import Beginning
 from pgbeam_core.session.effects import resets_name
@@ -20,7 +21,7 @@ from pgbeam_core.session.world import Phase
 from pgbeam_core.wire import backend, frontend
 
 if TYPE_CHECKING:
-    from pgbeam_core.leases import Server
+    from pgbeam_core.api.pool import Server
     from pgbeam_core.session.conversation import Conversation
 
 _LARGE = 1024 * 1024

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from pgbeam_core.leases import Identity
+from pgbeam_core.api.pool import Identity
 from pgbeam_core.session.settings import Settings
 from pgbeam_core.session.variables import PREFIX, Ask, Variables
 from pgbeam_core.wire.startup import options_to_settings, without_options
 
 if TYPE_CHECKING:
-    from pgbeam_core.leases import Lease
+    from pgbeam_core.api.pool import Lease
     from pgbeam_core.settings import Project
 
 _ids = itertools.count(1)

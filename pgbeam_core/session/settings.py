@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pgbeam_core.query import SettingChange
+from pgbeam_core.api.statement import SettingChange
 
 Values = dict[str, str]
 

@@ -12,7 +12,8 @@ T or E           the same       real: from here on all is as the client sent it
 
 from __future__ import annotations
 
-from pgbeam_core.query import Kind, Query, Statement
+from pgbeam_core.api.query import Query
+from pgbeam_core.api.statement import Kind, Statement
 from pgbeam_core.session.session import Session
 
 _EACH_STATEMENT_ANEW = frozenset({"read committed", "read uncommitted"})

@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from pgbeam_core.query import SMALL_BYTES
+from pgbeam_core.api._bookkeeping import SMALL_BYTES
 
 if TYPE_CHECKING:
-    from pgbeam_core.query import Query
+    from pgbeam_core.api.query import Query
 
 
 class Owner(Protocol):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pgbeam_core.api.results import Refusal
 from pgbeam_core.errors import PgBeamError
-from pgbeam_core.query import Refusal
 
 PREFIX = "pgbeam."
 

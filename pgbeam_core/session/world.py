@@ -6,9 +6,10 @@ import enum
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pgbeam_core.api.pool import Pool
+from pgbeam_core.api.query import Target
+from pgbeam_core.api.statement import Statement
 from pgbeam_core.firing import Hooks
-from pgbeam_core.leases import Pool
-from pgbeam_core.query import Statement, Target
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pgbeam_core.query import Target
+from pgbeam_core.api.query import Target
 from pgbeam_core.settings.build import build, convert
 from pgbeam_core.settings.model import (
     AUTH,

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pgbeam_core.query import Target
+from pgbeam_core.api.query import Target
 
 AUTH = ("passthrough", "scram", "trust")
 POOL_MODES = ("session", "transaction", "statement")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pgbeam_core.query import Target
+from pgbeam_core.api.query import Target
 from pgbeam_core.settings.load import validate
 from pgbeam_core.settings.model import Core, Endpoint, Project, Settings
 from pgbeam_core.settings.sources import Merged

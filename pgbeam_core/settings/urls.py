@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-from pgbeam_core.query import Target
+from pgbeam_core.api.query import Target
 from pgbeam_core.settings.model import Endpoint
 
 SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")

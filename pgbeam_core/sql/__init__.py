@@ -1,4 +1,4 @@
-"""One door to understanding SQL: `statements.Statements.statement(text)` gives a `pgbeam_core.query.Statement`.
+"""One door to understanding SQL: `statements.Statements.statement(text)` gives a `pgbeam_core.api.statement.Statement`.
 
 `tree` asks PostgreSQL's own grammar; `walk`, `kinds`, `definitions` and `settings` read its tree into `facts.Facts`;
 `classify` makes a Statement of them. Beside it: `annotations` (the comments meant for PgBeam), `templates` (texts that

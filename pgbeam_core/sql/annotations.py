@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from pgbeam_core.query import Annotation
+from pgbeam_core.api.statement import Annotation
 
 MARK = b"@pgbeam:"
 

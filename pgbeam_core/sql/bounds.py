@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from pgbeam_core.query import READ_BYTES
+from pgbeam_core.api.statement import READ_BYTES
 
 FREE_BYTES = 1024
 """Texts up to here are parsed as they are: the worst of them takes 1.5 ms and 350 kB of stack."""

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Iterable
 from typing import TypeVar
 
-from pgbeam_core.query import Kind, Statement
+from pgbeam_core.api.statement import Kind, Statement
 from pgbeam_core.sql.bounds import Bounded, bounded
 from pgbeam_core.sql.facts import Facts
 from pgbeam_core.sql.kinds import facts_of

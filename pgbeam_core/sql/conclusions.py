@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgbeam_core.query import Kind, Name, Statement
+from pgbeam_core.api.statement import Kind, Name, Statement
 from pgbeam_core.sql.volatility import BUILTIN
 
 _EFFECTS = frozenset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pgbeam_core.query import Kind
+from pgbeam_core.api.statement import Kind
 from pgbeam_core.sql.facts import Facts, in_temp_schema, name_of, relation_name
 from pgbeam_core.sql.tree import Node
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pgbeam_core.query import Boundary, Kind, Name, SettingChange
+from pgbeam_core.api.statement import Boundary, Kind, Name, SettingChange
 from pgbeam_core.sql.tree import Node
 
 

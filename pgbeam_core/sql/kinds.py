@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pgbeam_core.query import Boundary, Kind
+from pgbeam_core.api.statement import Boundary, Kind
 from pgbeam_core.sql import definitions, settings
 from pgbeam_core.sql.facts import Facts, is_builtin, name_of, relation_name
 from pgbeam_core.sql.tree import Node

@@ -6,7 +6,7 @@ from functools import cache
 
 import postgast
 
-from pgbeam_core.query import Kind, SettingChange
+from pgbeam_core.api.statement import Kind, SettingChange
 from pgbeam_core.sql.facts import Facts, in_temp_schema, name_of
 from pgbeam_core.sql.tree import Node
 

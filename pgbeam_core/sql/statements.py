@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Generic, TypeVar
 
-from pgbeam_core.query import READ_BYTES, Statement
+from pgbeam_core.api.statement import READ_BYTES, Statement
 from pgbeam_core.sql.annotations import HEAD_BYTES, MARK, VOCABULARY, Vocabulary, annotate
 from pgbeam_core.sql.classify import classify, unknown
 from pgbeam_core.sql.conclusions import conclude

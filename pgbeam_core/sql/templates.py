@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pgbeam_core.query import Kind, Statement
+from pgbeam_core.api.statement import Kind, Statement
 from pgbeam_core.sql.clock import may_mention_clock, mentions_clock
 from pgbeam_core.sql.conclusions import shows_a_setting
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from pgbeam_core.query import Name
+from pgbeam_core.api.statement import Name
 
 
 def _load() -> dict[str, frozenset[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pgbeam_core.query import Answer
+from pgbeam_core.api.results import Answer
 from pgbeam_core.wire import backend, frontend
 from pgbeam_core.wire.message import raw
 from pgbeam_core.wire.startup import StartupMessage

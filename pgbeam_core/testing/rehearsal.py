@@ -10,13 +10,14 @@ from typing import Any, Self
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from pgbeam_core.api.hookspecs import hookimpl
+from pgbeam_core.api.pool import Opener
+from pgbeam_core.api.query import Query, Target
+from pgbeam_core.api.results import Result
 from pgbeam_core.beam import Beam
 from pgbeam_core.firing import Hooks
-from pgbeam_core.hookspecs import hookimpl
-from pgbeam_core.leases import Opener
 from pgbeam_core.net.client import ClientProtocol
 from pgbeam_core.plugins import assemble, specs
-from pgbeam_core.query import Query, Result, Target
 from pgbeam_core.settings import Merged, Settings, reloaded, validate
 from pgbeam_core.settings.where import Origin
 from pgbeam_core.testing.chunks import Chunks, whole

@@ -93,7 +93,7 @@ def test_plugins_are_listed_with_whether_they_are_on(pgbeam, install):
 
 
 COMMAND = """
-    from pgbeam_core.commands import Command
+    from pgbeam_core.api.commands import Command
 
     def configure(parser):
         parser.add_argument("--loud", action="store_true")

@@ -8,7 +8,8 @@ from typing import Any
 import pluggy
 import pytest
 
-from pgbeam_core import hookimpl, hookspecs
+from pgbeam_core import hookimpl
+from pgbeam_core.api import hookspecs
 from pgbeam_core.firing import Hooks, PluginRaised
 from tests.core.plugins import Speaker
 

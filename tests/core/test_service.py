@@ -12,7 +12,8 @@ import pluggy
 import pytest
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
-from pgbeam_core import hookimpl, hookspecs
+from pgbeam_core import hookimpl
+from pgbeam_core.api import hookspecs
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.service import PgBeamService, longest_served
 from pgbeam_core.settings import Merged, validate

@@ -15,7 +15,8 @@ from typing import Any
 import pluggy
 import pytest
 
-from pgbeam_core import hookspecs, settings
+from pgbeam_core import settings
+from pgbeam_core.api import hookspecs
 from pgbeam_core.settings.load import RawProject
 from pgbeam_core.settings.model import Core
 

@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from pgbeam_core.leases import Identity
+from pgbeam_core.api.pool import Identity
+from pgbeam_core.api.query import Target
 from pgbeam_core.net import opening
-from pgbeam_core.query import Target
 
 TARGET = Target("shop", "primary", "db.example.com", 5432)
 

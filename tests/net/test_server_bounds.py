@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
+from pgbeam_core.api.pool import Identity
 from pgbeam_core.errors import UpstreamUnavailable
-from pgbeam_core.leases import Identity
 from pgbeam_core.net.server import Server
 from pgbeam_core.wire import backend
 from pgbeam_core.wire.frames import frame

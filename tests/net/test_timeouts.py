@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from pgbeam_core.leases import Identity
+from pgbeam_core.api.pool import Identity
 from pgbeam_core.net import timeouts
 from pgbeam_core.net.server import Server
 from pgbeam_core.session.settings import difference

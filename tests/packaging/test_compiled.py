@@ -49,7 +49,7 @@ def test_what_tests_start_is_compiled(tmp_path):
 def test_each_module_of_the_list_exists():
     """A module that is renamed or removed does not silently stay interpreted."""
     packages, modules = tool.plan()
-    assert "pgbeam_core/query.py" in modules
+    assert "pgbeam_core/api/query.py" in modules
     assert ROOT / "plugins/pool/pgbeam_pool" in packages
 
 

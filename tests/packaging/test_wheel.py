@@ -116,7 +116,7 @@ def test_the_compiled_wheel_is_for_this_platform_and_has_the_sources_too(compile
     """pip does not install it where it cannot run; tracebacks and type checkers find the sources."""
     assert not compiled_wheel.name.endswith("-none-any.whl")
     names = zipfile.ZipFile(compiled_wheel).namelist()
-    for module in ("pgbeam_core/query", "pgbeam_pool/pool"):
+    for module in ("pgbeam_core/api/query", "pgbeam_pool/pool"):
         assert f"{module}.py" in names
         assert any(name.startswith(f"{module}.") and name.endswith(".so") for name in names)
 
@@ -125,7 +125,7 @@ def test_the_compiled_wheel_answers_queries(clean_compiled, server, free_port, t
     """What is installed from it runs compiled, and runs."""
     pgbeam = str(clean_compiled / "pgbeam")
     assert run(pgbeam, "--version", cwd=tmp_path).endswith(" (compiled)\n")
-    where = "import pgbeam_core.query; print(pgbeam_core.query.__file__)"
+    where = "from pgbeam_core.api import query; print(query.__file__)"
     assert run(str(clean_compiled / "python"), "-c", where, cwd=tmp_path).endswith(".so\n")
     upstream = f"postgresql://127.0.0.1:{server.port}/postgres?sslmode=disable"
     command = [pgbeam, "run", "--upstream", upstream, "--listen", f"127.0.0.1:{free_port}"]

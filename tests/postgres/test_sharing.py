@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from pgbeam_core.query import PROVED_BY
+from pgbeam_core.api._bookkeeping import PROVED_BY
 
 from . import frames, loops
 from .beams import Beam

@@ -12,7 +12,7 @@ from unittest.mock import patch
 from twisted.internet.defer import Deferred
 
 from pgbeam_core import Notice, Query, Result, Statement, hookimpl
-from pgbeam_core.leases import Identity, Lease
+from pgbeam_core.api.pool import Identity, Lease
 from pgbeam_core.net.server import Server
 from pgbeam_core.session.endings import Endings
 from pgbeam_core.session.turns import Turn

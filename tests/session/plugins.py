@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from pgbeam_core import Refusal, hookimpl
-from pgbeam_core.query import Query, Result
+from pgbeam_core.api.query import Query
+from pgbeam_core.api.results import Result
 from pgbeam_core.testing import answer
 from pgbeam_core.wire import backend
 from tests.session.stage import Stage

@@ -13,14 +13,15 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from pgbeam_core import hookspecs
+from pgbeam_core.api import hookspecs
+from pgbeam_core.api.pool import Identity, Lease
+from pgbeam_core.api.query import Target
+from pgbeam_core.api.statement import Statement
 from pgbeam_core.catalog import Catalog
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.firing import Hooks
-from pgbeam_core.leases import Identity, Lease
 from pgbeam_core.net.deadlines import PAUSE, Deadlines
 from pgbeam_core.net.server import Server
-from pgbeam_core.query import Statement, Target
 from pgbeam_core.session.conversation import Conversation
 from pgbeam_core.session.large_messages import LargeMessages
 from pgbeam_core.session.session import Session

@@ -8,7 +8,8 @@ import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 
 from pgbeam_core import hookimpl
-from pgbeam_core.query import Notice, Query
+from pgbeam_core.api.query import Query
+from pgbeam_core.api.results import Notice
 from pgbeam_core.wire import frontend
 from tests.session.plugins import ANSWER, REFUSAL, WHOLE, Says, code, staged
 from tests.session.stage import (

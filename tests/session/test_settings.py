@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgbeam_core.query import Refusal, SettingChange
+from pgbeam_core.api.results import Refusal
+from pgbeam_core.api.statement import SettingChange
 from pgbeam_core.session.settings import MOST, MOST_BYTES, Settings, difference, literal
 from pgbeam_core.session.variables import VariableError, Variables
 

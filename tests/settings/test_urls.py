@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgbeam_core.query import Target
+from pgbeam_core.api.query import Target
 from pgbeam_core.settings import Endpoint, parse_endpoint, parse_upstream
 from pgbeam_core.settings.urls import format_upstream
 

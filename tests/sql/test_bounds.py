@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgbeam_core.query import READ_BYTES, Kind, Statement
+from pgbeam_core.api.statement import READ_BYTES, Kind, Statement
 from pgbeam_core.sql.bounds import FREE_BYTES, MOST_BYTES, MOST_TOKENS, bounded, without_lists
 from pgbeam_core.sql.classify import classify
 from pgbeam_core.sql.shapes import shape_of

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pgbeam_core.query import Name, SettingChange, Statement
+from pgbeam_core.api.statement import Name, SettingChange, Statement
 from pgbeam_core.sql.classify import classify
 
 CORPUS = Path(__file__).with_name("corpus.txt")

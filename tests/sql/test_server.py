@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from pgbeam_core.api.statement import Kind
 from pgbeam_core.embedded import EmbeddedPostgres
-from pgbeam_core.query import Kind
 from pgbeam_core.sql.classify import classify
 
 pytestmark = pytest.mark.pg

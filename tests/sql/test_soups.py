@@ -7,7 +7,7 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgbeam_core.query import Kind
+from pgbeam_core.api.statement import Kind
 from pgbeam_core.session.databases import to_be_left
 from pgbeam_core.session.inspection import mentioned
 from pgbeam_core.session.local import is_local

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgbeam_core.query import Kind
+from pgbeam_core.api.statement import Kind
 from pgbeam_core.sql.statements import Statements
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgbeam_core.query import Statement
+from pgbeam_core.api.statement import Statement
 from pgbeam_core.sql.classify import classify
 from pgbeam_core.sql.conclusions import conclude
 from pgbeam_core.sql.statements import Statements

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.task import Clock
 
-from pgbeam_core.query import Result
+from pgbeam_core.api.results import Result
 from pgbeam_core.tui.samples import WINDOW_S, Window
 from tests.tui.services import FakeService
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgbeam_core.query import Result
+from pgbeam_core.api.results import Result
 from pgbeam_core.stats import ProjectStats
 from pgbeam_core.workers import sums
 

@@ -11,7 +11,8 @@ from rich.text import Text
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
-from pgbeam_core import hookimpl, hookspecs
+from pgbeam_core import hookimpl
+from pgbeam_core.api import hookspecs
 from pgbeam_core.errors import PgBeamError, PluginError
 from pgbeam_core.logs import Log
 from pgbeam_core.net.listening import ClientFactory

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 
 from pgbeam_core import Identity, Relay, Server
-from pgbeam_core.query import PROVED_BY
+from pgbeam_core.api._bookkeeping import PROVED_BY
 from pgbeam_pool import WATCH_EVERY_S
 from pgbeam_pool.budget import Budget
 from pgbeam_pool.pool import TargetPool

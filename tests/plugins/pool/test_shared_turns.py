@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pgbeam_core.query import PROVED_BY
+from pgbeam_core.api._bookkeeping import PROVED_BY
 from pgbeam_core.wire import backend
 from tests.plugins.pool.shared import READ, Crowd
 from tests.session.plugins import code

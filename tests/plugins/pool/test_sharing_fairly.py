@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pgbeam_core import Identity
-from pgbeam_core.query import BANNED_FOR, SLOW_S, SMALL_BYTES
+from pgbeam_core.api._bookkeeping import BANNED_FOR, SLOW_S, SMALL_BYTES
 from pgbeam_core.wire import backend
 from pgbeam_pool.sharing import DEPTH, WIDTH
 from tests.plugins.pool.shared import OTHER, READ, Crowd

@@ -7,13 +7,14 @@ busy the machine is.
 
 from __future__ import annotations
 
-from pgbeam_core import Query, Refusal, hookimpl, query
+from pgbeam_core import Query, Refusal, hookimpl
+from pgbeam_core.api import _bookkeeping
 from pgbeam_core.session.endings import Endings
 from pgbeam_core.session.turns import Turn
 
-assert min(query.PROVED_BY, query.SHORT_S, query.SLOW_S) > 0
-query.PROVED_BY = 0
-query.SHORT_S = query.SLOW_S = 2.0
+assert min(_bookkeeping.PROVED_BY, _bookkeeping.SHORT_S, _bookkeeping.SLOW_S) > 0
+_bookkeeping.PROVED_BY = 0
+_bookkeeping.SHORT_S = _bookkeeping.SLOW_S = 2.0
 
 
 class Witness:

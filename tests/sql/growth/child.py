@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from pgbeam_core.query import READ_BYTES, Statement
+from pgbeam_core.api.statement import READ_BYTES, Statement
 from pgbeam_core.session.databases import to_be_left
 from pgbeam_core.session.inspection import mentioned
 from pgbeam_core.session.local import is_local

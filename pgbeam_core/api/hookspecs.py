@@ -28,11 +28,13 @@ import pluggy
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
+    from pgbeam_core.api.commands import Command
+    from pgbeam_core.api.console import Table
+    from pgbeam_core.api.pool import Pool
+    from pgbeam_core.api.query import Query, Target
+    from pgbeam_core.api.results import Answer, Notice, Refusal, Result
+    from pgbeam_core.api.statement import Statement
     from pgbeam_core.beam import Beam
-    from pgbeam_core.commands import Command
-    from pgbeam_core.console import Table
-    from pgbeam_core.leases import Pool
-    from pgbeam_core.query import Answer, Notice, Query, Refusal, Result, Statement, Target
     from pgbeam_core.session.session import Session
     from pgbeam_core.settings import Project
 

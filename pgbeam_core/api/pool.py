@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from pgbeam_core.query import Target
+from pgbeam_core.api.query import Target
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred

@@ -1,0 +1,171 @@
+"""One execution of a statement by one session, and the places it may go to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pgbeam_core.api.statement import Statement
+
+if TYPE_CHECKING:
+    from pgbeam_core.errors import PgBeamError
+    from pgbeam_core.session.session import Session
+
+
+class Target(NamedTuple):
+    """A place a query may go: the primary of a project, or one of its replicas."""
+
+    project: str
+    role: str  # primary | replica
+    host: str
+    port: int
+    database: str | None = None
+    """The database that the URL names, for clients that name none of their own."""
+    user: str | None = None
+    sslmode: str = "prefer"
+    sslrootcert: str | None = None
+
+    @property
+    def address(self) -> str:
+        """host:port, or the socket's path, as debug notices and stats show it."""
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(slots=True, frozen=True)
+class Parameters:
+    """What Bind carried: values as the client sent them (None is NULL) and the format codes, 0 text and 1 binary."""
+
+    values: tuple[bytes | None, ...] = ()
+    formats: tuple[int, ...] = ()
+    result_formats: tuple[int, ...] = ()
+    """As Bind has them: none is all text, one counts for every column."""
+
+
+NO_PARAMETERS = Parameters()
+
+
+class Query:
+    """One execution of a statement by one session."""
+
+    __slots__ = (
+        "_bind",
+        "_parameters",
+        "answerable",
+        "arrived",
+        "facts",
+        "fell_back",
+        "in_transaction",
+        "keep",
+        "lazily",
+        "needs_description",
+        "needs_server",
+        "notes",
+        "session",
+        "simple",
+        "statement",
+        "target",
+        "types",
+    )
+
+    def __init__(
+        self,
+        session: Session,
+        statement: Statement,
+        simple: bool,
+        in_transaction: bool,
+        answerable: bool,
+        arrived: float,
+    ) -> None:
+        self.session = session
+        self.statement = statement
+        self._bind: bytes | None = None
+        self._parameters: Parameters | None = NO_PARAMETERS
+        self.types = b""
+        """The parameter type section of Parse as sent: a count and OIDs; empty in the simple protocol."""
+        self.needs_description = True
+        """The client expects a RowDescription; without one an Answer is not taken."""
+        self.simple = simple
+        """Sent by the simple query protocol."""
+        self.in_transaction = in_transaction
+        """Inside an explicit transaction, or one of several in a pipeline."""
+        self.lazily = False
+        """Its transaction is kept back, and it runs as if outside: see `lazy_transactions`."""
+        self.needs_server = True
+        """False for what PgBeam answers itself, unless a plugin refuses it."""
+        self.answerable = answerable
+        """An Answer would be taken: it is alone in its request and all its rows are asked for."""
+        self.arrived = arrived
+        self.target: Target | None = None
+        self.fell_back: PgBeamError | None = None
+        """Why the target that `route` chose gave no server, if that is why `target` is now the primary."""
+        self.facts: dict[str, str] = {}
+        self.notes: dict[str, Any] = {}
+        """What plugins remember about this execution, each under its own name."""
+        self.keep = 0
+
+    def bound(self, bind: bytes | None, types: bytes, *, described: bool) -> None:
+        """Its Bind message (None: it came with an earlier request), and whether it is described in this one."""
+        self._bind = bind
+        self._parameters = None
+        self.types = types
+        self.needs_description = described
+
+    def bind_frame(self) -> bytes:
+        """Its Bind message, for the unnamed statement and portal."""
+        assert self._bind is not None
+        return _unnamed(self._bind)
+
+    @property
+    def bound_bytes(self) -> bytes:
+        """What Bind has behind its names, as sent: formats, values, result formats. Empty in the simple protocol."""
+        return b"" if self._bind is None else self._bind[_behind_names(self._bind) :]
+
+    @property
+    def bound_size(self) -> int:
+        """Bytes of its Bind message: large ones are not for reading. 0 in the simple protocol."""
+        return 0 if self._bind is None else len(self._bind)
+
+    @property
+    def mentions_clock(self) -> bool:
+        """Whether a parameter might mean now, today, tomorrow or yesterday when it becomes a date or a time."""
+        if self._bind is None:
+            return False
+        from pgbeam_core.sql.clock import LOOK_BYTES, may_mention_clock, mentions_clock
+
+        if len(self._bind) > LOOK_BYTES:
+            return True
+        return may_mention_clock(self._bind) and any(
+            value is not None and mentions_clock(value) for value in self.parameters.values
+        )
+
+    @property
+    def parameters(self) -> Parameters:
+        """What Bind carried. Raises ProtocolViolation if that cannot be read."""
+        if self._parameters is None:
+            self._parameters = NO_PARAMETERS if self._bind is None else _parameters(self._bind)
+        return self._parameters
+
+    def explain(self, **facts: str) -> None:
+        """Say something for the debug notice: explain(cache="bypass", reason="transaction")."""
+        self.facts.update(facts)
+
+    def keep_result(self, max_bytes: int) -> None:
+        """Ask for the reply in `Result.kept`, unless it is larger than that. The largest asked for counts."""
+        self.keep = max(self.keep, max_bytes)
+
+
+def _parameters(bind: bytes) -> Parameters:
+    from pgbeam_core.wire.frontend import Bind  # here, because only extended queries need it
+
+    message = Bind.from_bytes(bind)
+    return Parameters(tuple(message.values), tuple(message.formats), tuple(message.result_formats))
+
+
+def _behind_names(bind: bytes) -> int:
+    """Where a Bind goes on behind the names of its portal and its statement."""
+    return bind.index(0, bind.index(0, 5) + 1) + 1
+
+
+def _unnamed(bind: bytes) -> bytes:
+    body = b"\x00\x00" + bind[_behind_names(bind) :]
+    return b"B" + (len(body) + 4).to_bytes(4) + body
