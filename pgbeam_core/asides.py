@@ -60,7 +60,7 @@ class Rerun(Unattended):
 
     def _run(self, lease: Lease) -> None:
         server = lease.server
-        if self._query.statement.verdict.leaves:
+        if self._query.statement._verdict.leaves:
             server.state.add("unknown")
         turn = Turn(self, simple=self._query.simple)
         turn.queries = [self._query]

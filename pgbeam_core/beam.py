@@ -28,6 +28,7 @@ from pgbeam_core.net.unauthenticated import Unauthenticated
 from pgbeam_core.news import News
 from pgbeam_core.session.large_messages import LargeMessages
 from pgbeam_core.session.session import Session
+from pgbeam_core.session.statement_hooks import StatementHooks
 from pgbeam_core.sql.statements import Statements
 from pgbeam_core.stats import ProjectStats
 from pgbeam_core.surveys import Survey
@@ -94,9 +95,9 @@ class Beam:
         self.unfinished = Deadlines(reactor, PAUSE)
         """Of the requests that clients have begun and not ended."""
         self.project_stats: dict[str, ProjectStats] = {}
-        self._statements = Statements(judge=hooks.template)
-        self.function_call = self._statements.function_call()
-        """What plugins are shown for a FunctionCall message."""
+        self._statement_hooks = StatementHooks(hooks)
+        self._statements = Statements(judge=self._statement_hooks.template)
+        self._function_call: Statement | None = None
         self._pools: dict[Target, Pool] = {}
         self.reads_may_write = False
         """There is a database with code of users that no text shows, and that may write when somebody reads."""
@@ -109,19 +110,27 @@ class Beam:
     def statement(self, text: bytes) -> Statement:
         """The statement of an SQL text; `parse` is fired when it was not remembered."""
         statement = self._statements.statement(text)
-        if not statement.seen:
-            statement.seen = True
-            if self.hooks.parse.implementations:
-                self.hooks.parse(statement)
+        if not statement._heard:
+            self._statement_hooks.parse(statement)
         return statement
 
     def unread(self, text: bytes) -> Statement:
         """A text of which only the server knows where its strings end; `parse` is fired."""
         statement = self._statements.unread(text)
-        statement.seen = True
-        if self.hooks.parse.implementations:
-            self.hooks.parse(statement)
+        self._statement_hooks.parse(statement)
         return statement
+
+    @property
+    def function_call(self) -> Statement:
+        """What plugins are shown for a FunctionCall message. Made for the first one: no plugin hears of a statement
+        before its `startup`."""
+        if self._function_call is None:
+            self._function_call = self._statements.function_call()
+        return self._function_call
+
+    def refused_by(self, statement: Statement) -> str | None:
+        """The plugin that has failed in `template` or `parse`, and keeps a statement from being executed."""
+        return self._statement_hooks.refused_by(statement)
 
     def catalog(self, session: Session) -> Catalog | None:
         """What is known of the catalog of a session's database; asked for where it is not."""
@@ -167,11 +176,18 @@ class Beam:
         pool = self._pools.get(target)
         if pool is None:
             project = self._project_of(target)
-            found = self.hooks.pool(self, project, target)
-            if found is None:
-                raise PluginError("no plugin provides pools: add `pool` to the plugins")
-            pool = self._pools[target] = found[1]
+            pool = self._pools[target] = self._pool_of_plugins(project, target)
         return pool
+
+    def _pool_of_plugins(self, project: Project, target: Target) -> Pool:
+        found = self.hooks.pool(self, project, target)
+        if found is not None:
+            pool: Pool = found[1]
+            return pool
+        failed = sorted({plugin for hook, plugin in self.hooks.raised if hook == "pool"})
+        if failed:
+            raise PluginError(f'plugin "{failed[0]}" failed to provide a pool for {target.address}: see the log')
+        raise PluginError("no plugin provides pools: add `pool` to the plugins")
 
     def later(self, call: Callable[[], None]) -> Any:
         """Call it in the next iteration of the loop, when others have had their turn. What it gives has `cancel`."""

@@ -8,15 +8,13 @@ A hook with wrappers is called by pluggy itself.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import Any
 
 import pluggy
-from pluggy._hooks import HookImpl
-from twisted.logger import Logger
 
-log = Logger(__name__)
+from pgbeam_core.failures import Failures
 
 Call = Callable[..., Any]
 Implementations = tuple[tuple[str, Call], ...]
@@ -26,15 +24,19 @@ _ALL_AT_ONCE = "pluggy"
 """What stands for the plugins of a hook with wrappers: pluggy calls them all."""
 
 
+_MAY_REFUSE = frozenset({"template", "parse", "route", "execute"})
+"""Hooks at which a query can still be refused."""
+
+
 class PluginRaised(Exception):
-    """A plugin whose settings say `on_error = "refuse"` raised: the query must not go on."""
+    """A plugin that must not be passed over raised: the query, or the login, must not go on."""
 
     def __init__(self, plugin: str) -> None:
         super().__init__(f'plugin "{plugin}" failed')
         self.plugin = plugin
 
 
-def narrow(impl: HookImpl, given: tuple[str, ...]) -> Call:
+def narrow(impl: pluggy.HookImpl, given: tuple[str, ...]) -> Call:
     """A callable that takes every argument of the hook by position and passes on those that `impl` names."""
     function: Call = impl.function
     if impl.argnames == given:
@@ -56,10 +58,16 @@ class Hooks:
     whether anybody listens.
     """
 
-    def __init__(self, manager: pluggy.PluginManager, refusing: Iterable[str] = ()) -> None:
+    def __init__(
+        self, manager: pluggy.PluginManager, refusing: Iterable[str] = (), passing: Iterable[str] = ()
+    ) -> None:
+        """`refusing`, `passing`: plugins whose settings say that they are not, or are, to be passed over."""
         self.manager = manager
         self.raised: Counter[tuple[str, str]] = Counter()
+        """How often, by hook and plugin."""
+        self._failures = Failures(manager)
         self._refusing = frozenset(refusing)
+        self._passing = frozenset(passing)
         self.connect = self._first("connect")
         self.route = self._first("route")
         self.execute = self._first("execute")
@@ -75,6 +83,16 @@ class Hooks:
         self.panel = self._all("panel")
         self.console = self._all("console")
 
+    @classmethod
+    def of(cls, manager: pluggy.PluginManager, settings: Mapping[str, Any]) -> Hooks:
+        """`settings` are those of the plugins, by name: their `on_error` says what their failing means."""
+        told = {name: getattr(spec, "on_error", None) for name, spec in settings.items()}
+        return cls(
+            manager,
+            [name for name, word in told.items() if word == "refuse"],
+            [name for name, word in told.items() if word == "pass"],
+        )
+
     def freeze(self, name: str) -> Implementations:
         """The implementations of a hook."""
         caller = getattr(self.manager.hook, name)
@@ -85,11 +103,29 @@ class Hooks:
         return tuple((impl.plugin_name, narrow(impl, given)) for impl in impls)
 
     def failed(self, hook: str, plugin: str) -> None:
-        """Count and log the exception being handled; raise if that plugin must not be passed over."""
+        """Count and log the exception being handled; raise if that plugin must not be passed over.
+
+        Who cannot be judged is not let in: at `connect` none is passed over that does not say it may be.
+        """
+        if plugin == _ALL_AT_ONCE:
+            plugin = self._failures.culprit(hook) or self._likely(hook)
         self.raised[hook, plugin] += 1
-        log.failure("plugin {plugin} raised in {hook}", plugin=plugin, hook=hook)
-        if plugin in self._refusing and hook in ("template", "parse", "route", "execute", "connect"):
+        self._failures.tell(hook, plugin)
+        refuses = plugin in self._refusing and hook in _MAY_REFUSE
+        if refuses or (hook == "connect" and plugin not in self._passing):
             raise PluginRaised(plugin)
+
+    def unfit(self, hook: str, plugin: str, answer: object, wanted: str) -> None:
+        """The same, for a plugin that has given what it may not."""
+        try:
+            raise TypeError(f"{hook} gives {wanted}, not {type(answer).__name__}")
+        except TypeError:
+            self.failed(hook, plugin)
+
+    def _likely(self, hook: str) -> str:
+        """The plugin that must not be passed over, where nobody knows which one of a hook has failed."""
+        names = [impl.plugin_name for impl in getattr(self.manager.hook, hook).get_hookimpls()]
+        return next((name for name in names if name in self._refusing), _ALL_AT_ONCE)
 
     def _first(self, name: str) -> First:
         return First(name, self.freeze(name), self.failed)

@@ -36,8 +36,7 @@ class PgBeamService:
     """One PgBeam in one process."""
 
     def __init__(self, settings: Settings, plugins: pluggy.PluginManager, reactor: Any) -> None:
-        refusing = [name for name, spec in settings.plugin.items() if getattr(spec, "on_error", "pass") == "refuse"]
-        self.hooks = Hooks(plugins, refusing)
+        self.hooks = Hooks.of(plugins, settings.plugin)
         self.reactor = reactor
         self.beam = Beam(settings, self.hooks, reactor)
         self.watchdog = Watchdog(reactor, served=self._served)

@@ -7,15 +7,24 @@ One session sees, in this order::
 
     connect                        once, before authentication; a Refusal ends the connection
       authenticated                once, if the login succeeds
+        template                   once per kind of SQL text: literals do not count
         parse                      once per distinct SQL text while it is remembered
         route                      per execution outside a transaction that is real on a server
         execute                    per execution, before a server is leased
         result                     exactly once per execution, however it was answered
+        transaction_over           once per explicit transaction
         variable                   per SET, SHOW or RESET of pgbeam.*
     disconnect                     exactly once per connect
 
-A plugin that raises in parse, route, execute or result is named in the log and counted, and has no opinion,
-unless its settings class says `on_error = "refuse"`: then the query is refused with XX000.
+None of them is fired before the plugin's `startup` is done.
+
+A plugin that raises, whose Deferred fails, or that gives what a hook may not give, is named in the log with the line,
+is counted, and has no opinion. Two things are different where a failure must not let something pass:
+
+- If its settings class has `on_error = "refuse"`, a query at which it fails in template, parse, route or execute is
+  refused with XX000. A text at which it failed in template or parse is shown to it again when it is executed again.
+- Who cannot be judged is not let in: a failure in connect refuses the login with XX000, unless the settings class has
+  `on_error = "pass"`.
 """
 
 from __future__ import annotations

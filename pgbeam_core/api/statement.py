@@ -134,9 +134,9 @@ class Statement:
     """The name a SAVEPOINT, ROLLBACK TO, DEALLOCATE, PREPARE, EXECUTE, LISTEN … is about; None for ALL or none."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What plugins remember about it, each under its own name."""
-    seen: bool = False
-    """`parse` has been fired for it."""
-    local: bool | None = None
+    _heard: bool = False
+    """`template` and `parse` have been fired for it, and no plugin has failed that must not be passed over."""
+    _local: bool | None = None
     """About `pgbeam.*`, which PgBeam answers itself; None until somebody has looked."""
     shareable: bool = False
     """It is a plain read whose rows depend on nothing but tables and settings: it may stand behind other clients'."""
@@ -144,11 +144,11 @@ class Statement:
     """It reads or changes rows, and its success changes nothing that PgBeam knows of a session."""
     has_effects: bool = True
     """Its success may change what PgBeam knows of a session."""
-    cost: Cost = field(default_factory=Cost)
+    _cost: Cost = field(default_factory=Cost)
     """How long and how large it has been so far; texts that differ only in constants have one in common."""
-    verdict: Verdict = field(default_factory=Verdict)
+    _verdict: Verdict = field(default_factory=Verdict)
     """What `session.remains` has found; texts that differ only in constants have one in common."""
-    parses: int = 0
+    _parses: int = 0
     """How often a client asked a server to parse it."""
     pure: bool = False
     """Equal rows and settings give an equal result: `stable`, and so is every function it calls.
@@ -157,7 +157,7 @@ class Statement:
     """
     calls_unknown: bool = True
     """It calls functions that PostgreSQL does not bring along: these may write what the text does not name."""
-    is_sibling: bool = False
+    _is_sibling: bool = False
     """Another text was analysed, which differs in plain literals only."""
     fields: frozenset[str] = frozenset()
     """Names that stand behind a point: columns of a relation, or functions that are called with its row."""
@@ -169,24 +169,34 @@ class Statement:
     """A plain read of which nothing is left when its transaction ends, whichever way it ends."""
     boundary: Boundary | None = None
     """Set if it begins, ends or marks a transaction and does nothing else."""
-    named_shape: tuple[str, str] | None = field(default=None, repr=False)
+    _named_shape: tuple[str, str] | None = field(default=None, repr=False)
     """(query_hash, shape), once somebody has asked for them."""
+    _unjudged: bool = False
+    """`template` has failed at it."""
+    _failed_by: str | None = None
+    """The plugin that failed at it and must not be passed over, until somebody has been told."""
+
+    @property
+    def sql(self) -> str:
+        """`text` for people and regular expressions. Bytes that are no UTF-8 become lone surrogates, and encode back
+        with "surrogateescape"."""
+        return self.text.decode("utf-8", "surrogateescape")
 
     @property
     def query_hash(self) -> str:
         """The fingerprint of its shape, 16 hex digits: equal for texts that differ in constants only."""
-        return (self.named_shape or self._find_shape())[0]
+        return (self._named_shape or self._find_shape())[0]
 
     @property
     def shape(self) -> str:
         """The text with constants replaced by $n."""
-        return (self.named_shape or self._find_shape())[1]
+        return (self._named_shape or self._find_shape())[1]
 
     def _find_shape(self) -> tuple[str, str]:
         from pgbeam_core.sql.shapes import shape_of  # here, because sql builds on this module
 
-        self.named_shape = shape_of(self.text, understood=self.kind is not Kind.UNKNOWN)
-        return self.named_shape
+        self._named_shape = shape_of(self.text, understood=self.kind is not Kind.UNKNOWN)
+        return self._named_shape
 
     @property
     def speaks_of(self) -> bytes | None:
@@ -201,7 +211,11 @@ class Statement:
         return bool(self.annotations or self.problems)
 
     def sibling(self, text: bytes, notes: dict[str, Any]) -> Statement:
-        """The same verdict on another text, which differs from this one in plain literals only."""
+        """The same verdict on another text, which differs from this one in plain literals only.
+
+        Made for each text with other literals. By position, because by name it takes three times as long; a test has
+        an eye on each field.
+        """
         return Statement(
             text,
             self.kind,
@@ -220,12 +234,12 @@ class Statement:
             self.subject,
             notes,
             False,
-            self.local,
+            self._local,
             self.shareable,
             self.plain,
             self.has_effects,
-            self.cost,
-            self.verdict,
+            self._cost,
+            self._verdict,
             0,
             self.pure,
             self.calls_unknown,

@@ -189,17 +189,55 @@ class ClientProtocol:
             self._refuse(Refusal(error.sqlstate, error.message, hint=error.hint))
             return
         beam.opened(session)
+        self._judge(partial(beam.hooks.connect, session))
+
+    def _judge(self, ask: Callable[[], tuple[str, Any] | None]) -> None:
+        """Let the plugins decide whether the client is let in. Whoever cannot be judged is not."""
         try:
-            found = beam.hooks.connect(session)
+            found = ask()
         except PluginRaised as error:
-            self._refuse(Refusal("XX000", str(error)))
+            self._let_in(Refusal("XX000", str(error)))
             return
-        answer = found[1] if found is not None else None
-        if isinstance(answer, Deferred):
-            self._pending = answer
-            answer.addCallbacks(self._let_in, lambda _: self._let_in(Refusal("XX000", "could not decide over a login")))
+        if found is None:
+            self._let_in(None)
+        elif isinstance(found[1], Deferred):
+            self._pending = found[1]
+            found[1].addCallbacks(self._judged, self._not_judged, callbackArgs=(found[0],), errbackArgs=(found[0],))
         else:
+            self._judged(found[1], found[0])
+
+    def _judged(self, answer: Any, plugin: str) -> None:
+        """What a plugin thinks of the client. None is no opinion: those behind it are asked."""
+        self._pending = None
+        if self._reason is not None:
+            return
+        if isinstance(answer, Refusal):
             self._let_in(answer)
+            return
+        beam, session = self._beam, self._session
+
+        def ask() -> tuple[str, Any] | None:
+            if answer is not None:
+                beam.hooks.unfit("connect", plugin, answer, "a Refusal, a Deferred of one, or None")
+            return beam.hooks.connect.after(plugin, session)
+
+        self._judge(ask)
+
+    def _not_judged(self, failure: Failure, plugin: str) -> None:
+        """A plugin's Deferred failed, as if it had raised."""
+        self._pending = None
+        if self._reason is not None:
+            return
+        beam, session = self._beam, self._session
+
+        def ask() -> tuple[str, Any] | None:
+            try:
+                failure.raiseException()
+            except Exception:
+                beam.hooks.failed("connect", plugin)
+            return beam.hooks.connect.after(plugin, session)
+
+        self._judge(ask)
 
     def _peer(self) -> str:
         peer: Any = self.transport.getPeer()
@@ -208,9 +246,6 @@ class ClientProtocol:
     # Logging in.
 
     def _let_in(self, refusal: Refusal | None) -> None:
-        self._pending = None
-        if self._reason is not None:
-            return
         session = self._session
         assert session is not None
         if refusal is not None:
@@ -430,9 +465,15 @@ class _Asking:
 
     def ask(self, name: str, value: str | None) -> str | Refusal | None:
         """See `variables.Ask`."""
-        found = self._hooks.variable(self.session, name, value)
-        answer: str | Refusal | None = None if found is None else found[1]
-        return answer
+        hooks = self._hooks
+        found = hooks.variable(self.session, name, value)
+        while found is not None:
+            plugin, answer = found
+            if isinstance(answer, str | Refusal):
+                return answer
+            hooks.unfit("variable", plugin, answer, "a str, a Refusal, or None")
+            found = hooks.variable.after(plugin, self.session, name, value)
+        return None
 
 
 def _ignore(_data: bytes) -> None:

@@ -416,8 +416,9 @@ class Conversation:
     def report(self, query: Query, result: Result) -> bytes:
         """Count an execution and tell the plugins of its end. Gives the notices they want to add."""
         self.stats.executed(result)
-        said = self.world.hooks.result(self.session, query, result)
-        return outcome.notices(said) if said else b""
+        hooks = self.world.hooks
+        said = hooks.result(self.session, query, result)
+        return outcome.notices(said, hooks) if said else b""
 
     def ready(self) -> bytes:
         """ReadyForQuery with the transaction status that the client knows."""

@@ -105,7 +105,7 @@ class Effects:
         """Whether a statement may leave what only its server knows."""
         if now >= self._until or self._world.epoch != self._epoch:
             self._look(now)
-        found = statement.verdict
+        found = statement._verdict
         return found.leaves if found.serial == self._serial else verdict(statement, self._catalog)
 
     def _look(self, now: float) -> None:

@@ -123,7 +123,7 @@ class Endings:
         if turn.outside or not query.in_transaction:
             conversation.book.portals.clear()
         if query.statement.shareable:
-            query.statement.cost.learn(now - begun, turn.size)
+            query.statement._cost.learn(now - begun, turn.size)
         notices = self._report(query, outcome.plain_result(turn, now), lease)
         if notices or turn.outside:
             reply = b"".join((reply[:-_READY_SIZE], notices, conversation.ready()))
@@ -157,7 +157,7 @@ class Endings:
         assert lease is not None
         results = outcome.server_results(turn, now, status)
         if len(turn.queries) == 1 and turn.queries[0].statement.shareable:
-            turn.queries[0].statement.cost.learn(now - begun, turn.size)
+            turn.queries[0].statement._cost.learn(now - begun, turn.size)
         said = turn.said
         for query, result in zip(turn.queries, results, strict=True):
             notices = self._report(query, result, lease)
@@ -256,7 +256,7 @@ class Endings:
             self._retry = queries, go
         if session.keeps_server or session.settings.unknown:
             return False
-        if not (statement.shareable and statement.cost.small):
+        if not (statement.shareable and statement._cost.small):
             return False
         if is_role_set(session.settings.now) or conversation.effects.may_leave(statement, queries[0].arrived):
             return False

@@ -100,7 +100,11 @@ class Leasing:
         if session.project.pool_mode == "statement" and any(_begins(query.statement) for query in queries):
             conversation.questions.refuse(queries, "pgbeam", NO_BLOCKS)
             return
-        pool = conversation.world.pool(target)
+        try:
+            pool = conversation.world.pool(target)
+        except PgBeamError as error:  # no plugin gives one, or the target is gone from the settings
+            self._without_pool(queries, target, error, go)
+            return
         shared = conversation.endings.may_share(queries, go)
         got = pool.lease(session.identity, session.settings.now, shared=shared)
         if isinstance(got, Lease):
@@ -159,6 +163,12 @@ class Leasing:
             conversation.on()
 
         got.addCallbacks(leased, failed)
+
+    def _without_pool(self, queries: list[Query], target: Target, error: PgBeamError, go: Go) -> None:
+        if self._falls_back(queries, target, error):
+            self.lease_for(queries, go)
+        else:
+            self._no_server(queries, error)
 
     def _falls_back(self, queries: list[Query], target: Target, error: BaseException) -> bool:
         """Whether the primary may be asked instead: nothing was sent to a replica that lets nobody in."""

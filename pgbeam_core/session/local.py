@@ -21,9 +21,9 @@ LOCAL_WARNING = backend.notice_response("WARNING", "25P01", "SET LOCAL can only 
 
 def is_local(statement: Statement) -> bool:
     """Whether the statement is PgBeam's to answer."""
-    if statement.local is None:
-        statement.local = _is_local(statement)
-    return statement.local
+    if statement._local is None:
+        statement._local = _is_local(statement)
+    return statement._local
 
 
 def _is_local(statement: Statement) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from pgbeam_core.api.query import Query
 from pgbeam_core.api.results import Answer, Notice, Refusal, Result
+from pgbeam_core.firing import Hooks
 from pgbeam_core.session.turns import Turn
 from pgbeam_core.wire import backend
 from pgbeam_core.wire.frames import split
@@ -166,10 +168,13 @@ def refusal_frame(refusal: Refusal, severity: str = "ERROR") -> bytes:
     return backend.error_response(severity, refusal.sqlstate, refusal.message, refusal.detail, refusal.hint)
 
 
-def notices(said: Sequence[tuple[str, Notice | Sequence[Notice]]]) -> bytes:
-    """What the plugins want to add to a reply, as frames."""
+def notices(said: Sequence[tuple[str, Any]], hooks: Hooks) -> bytes:
+    """What the plugins want to add to a reply, as frames; what is no Notice costs only the plugin that gave it."""
     frames = []
-    for _plugin, some in said:
-        each = (some,) if isinstance(some, Notice) else some
-        frames += [backend.notice_response(one.severity, one.sqlstate, one.message) for one in each]
+    for plugin, some in said:
+        for one in some if isinstance(some, list | tuple) else (some,):
+            if isinstance(one, Notice):
+                frames.append(backend.notice_response(one.severity, one.sqlstate, one.message))
+            else:
+                hooks.unfit("result", plugin, one, "a Notice, several in a list or a tuple, or None")
     return b"".join(frames)

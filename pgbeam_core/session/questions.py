@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError
 
-from pgbeam_core.api.query import Query
+from pgbeam_core.api.query import Query, Target
 from pgbeam_core.api.results import Answer, Refusal
 from pgbeam_core.firing import PluginRaised
 from pgbeam_core.session import outcome
@@ -20,6 +20,7 @@ Go = Callable[[], None]
 Reply = Callable[[Answer], bytes]
 Found = tuple[str, Any] | None
 
+_EXECUTE_GIVES = "an Answer, a Refusal, a Deferred of one of these, or None"
 CANCELLED = Refusal("57014", "canceling statement due to user request")
 
 
@@ -42,6 +43,8 @@ class Questions:
         conversation = self._conversation
         session, execute, target = conversation.session, self._hooks.execute, conversation.leasing.target()
         for query in queries:
+            if not query.statement._heard and self._is_refused(query, queries):
+                return
             if query.lazily:
                 conversation.outside.settle(query)
             query.target = target
@@ -51,6 +54,8 @@ class Questions:
                     if hasattr(found[1], "cancel"):
                         found[1].addErrback(lambda _: None)
                         found[1].cancel()
+                    elif not isinstance(found[1], Answer):
+                        self._hooks.unfit("execute", found[0], found[1], _EXECUTE_GIVES)
                     found = self._after(found[0], query)
             except PluginRaised as error:
                 found = (error.plugin, broken(error))
@@ -61,9 +66,18 @@ class Questions:
 
     def ask(self, query: Query, go: Go, reply: Reply) -> None:
         """Ask for a route and an answer; then either give that or `go` on to a server."""
+        if not query.statement._heard and self._is_refused(query, [query]):
+            return
         if query.lazily and self._conversation.outside.waits(query, lambda: self._ask(query, go, reply)):
             return
         self._ask(query, go, reply)
+
+    def _is_refused(self, query: Query, queries: list[Query]) -> bool:
+        """Whether the request is refused, because a plugin that must not be passed over failed at that text."""
+        plugin = self._conversation.world.refused_by(query.statement)
+        if plugin is not None:
+            self.refuse(queries, plugin, broken(PluginRaised(plugin)))
+        return plugin is not None
 
     def _ask(self, query: Query, go: Go, reply: Reply) -> None:
         conversation, hooks = self._conversation, self._hooks
@@ -73,13 +87,24 @@ class Questions:
             query.target = conversation.leasing.target()
             inside = query.in_transaction and not query.lazily
             if hooks.route.implementations and not inside and conversation.leasing.may_choose():
-                route = hooks.route(session, query)
-                query.target = session.project.primary if route is None else route[1]
+                query.target = self._route(query)
             if hooks.execute.implementations:
                 found = hooks.execute(session, query, query.target)
         except PluginRaised as error:
             found = (error.plugin, broken(error))
         self._found(found, query, go, reply)
+
+    def _route(self, query: Query) -> Target:
+        """Where the plugins want it to go: what is no target of its project is nobody's choice."""
+        session, route = self._conversation.session, self._hooks.route
+        found = route(session, query)
+        while found is not None:
+            plugin, target = found
+            if isinstance(target, Target) and target in session.project.targets:
+                return target
+            self._hooks.unfit("route", plugin, target, "a Target of session.project or None")
+            found = route.after(plugin, session, query)
+        return session.project.primary
 
     def _after(self, plugin: str, query: Query) -> Found:
         return self._hooks.execute.after(plugin, self._conversation.session, query, query.target)
@@ -98,6 +123,8 @@ class Questions:
                 return
             # An Answer that cannot stand here: whoever comes behind has not been asked yet.
             try:
+                if not isinstance(answer, Answer):
+                    self._hooks.unfit("execute", plugin, answer, _EXECUTE_GIVES)
                 found = self._after(plugin, query)
             except PluginRaised as error:
                 found = (error.plugin, broken(error))

@@ -64,7 +64,7 @@ def verdict(statement: Statement, catalog: Catalog | None) -> bool:
     """The same, remembered for as long as the catalog stays what it is."""
     if catalog is None:
         return may_leave(statement, None)
-    found = statement.verdict
+    found = statement._verdict
     if found.serial != catalog.serial:
         found.leaves = may_leave(statement, catalog)
         found.serial = catalog.serial

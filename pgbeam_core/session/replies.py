@@ -273,7 +273,7 @@ class ReplyQueue:
         """The head takes too long, or too much: its shape is trusted no more, and who stands behind goes elsewhere."""
         self.held = True
         for query in self.turns[0].queries:
-            query.statement.cost.blame()
+            query.statement._cost.blame()
         for turn in list(self.turns)[1:]:
             instead = turn.owner.moves_on(turn) if turn.shared else None
             if instead is not None:

@@ -202,8 +202,8 @@ class Rewriter:
             return False  # all that passes is the end of the transaction, however often it is parsed
         if prepared.name:
             return True
-        prepared.statement.parses += 1
-        return self._once and prepared.statement.parses > 1
+        prepared.statement._parses += 1
+        return self._once and prepared.statement._parses > 1
 
     def _remembering(self, prepared: Prepared) -> Callable[[bool], None]:
         statements = self._book.statements

@@ -93,8 +93,10 @@ class World(Protocol):
     """The large messages of all clients that are not all there."""
     now: Callable[[], float]
     """Monotonic seconds."""
-    function_call: Statement
-    """What stands for a FunctionCall message."""
+
+    @property
+    def function_call(self) -> Statement:
+        """What stands for a FunctionCall message."""
 
     @property
     def unfinished(self) -> Deadlines:
@@ -108,6 +110,9 @@ class World(Protocol):
 
     def unread(self, text: bytes) -> Statement:
         """The statement of a text that the grammar would misread, `parse` fired."""
+
+    def refused_by(self, statement: Statement) -> str | None:
+        """The plugin that has failed in `template` or `parse`, and keeps a statement from being executed."""
 
     def pool(self, target: Target) -> Pool:
         """The pool of a target."""

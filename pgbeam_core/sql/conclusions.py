@@ -50,7 +50,7 @@ def conclude(statement: Statement) -> Statement:
     statement.only_reads = statement.reads and all(_only_tells(name) for name in functions)
     statement.has_effects = statement.kind in _EFFECTS or bool(statement.settings or statement.makes or statement.drops)
     if statement.kind not in _LOCAL and not shows_a_setting(statement):
-        statement.local = False
+        statement._local = False
         statement.plain = statement.kind in _ROWS and not statement.has_effects
     return statement
 

@@ -86,7 +86,8 @@ class Statements:
     one is analysed, and those are remembered that come more than once.
 
     max_bytes: what texts and verdicts may take, estimated. vocabulary: the annotations that are understood. judge:
-    called with each statement that was analysed, but not with its siblings, which get its notes.
+    called with each statement that was analysed, but not with its siblings, which get its notes; where it says that it
+    could not judge one (`_unjudged`), there are no siblings.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class Statements:
     def function_call(self) -> Statement:
         """What stands for a FunctionCall message, which has no text: it may do anything."""
         found = conclude(unknown(b""))
-        found.named_shape = ("0" * 16, "FunctionCall")
+        found._named_shape = ("0" * 16, "FunctionCall")
         self._judge(found)
         return found
 
@@ -145,7 +146,7 @@ class Statements:
 
     def _is_worth_it(self, sql: bytes, found: Statement) -> bool:
         """Whether to remember a text: a sibling is cheap to make anew, and most of them are never seen again."""
-        if not found.is_sibling:
+        if not found._is_sibling:
             return True
         door, number = self._door, hash(sql)
         if number in door:
@@ -164,7 +165,7 @@ class Statements:
         if text == sql:
             return self._classified(sql)
         found = self.statement(text)
-        annotated = replace(found, annotations=annotations, problems=problems, notes={}, seen=False, parses=0)
+        annotated = replace(found, annotations=annotations, problems=problems, notes={}, _parses=0)
         self._judge(annotated)
         return annotated
 
@@ -180,7 +181,7 @@ class Statements:
         if lender is None:
             found = conclude(classify(sql))
             self._judge(found)
-            if key is None or not lends(found):
+            if key is None or found._unjudged or not lends(found):
                 return found
             lender = Lender(found)
             self._templates.put(key, lender)

@@ -100,7 +100,7 @@ class Lender:
         found = self._statement.sibling(text, self._notes.copy())
         if not self._shape_known:
             self._learn_shape()
-        found.named_shape = self._shape
+        found._named_shape = self._shape
         return found
 
     def _learn_shape(self) -> None:

@@ -57,8 +57,7 @@ class Rehearsal:
         self._specs = specs(manager)
         self._order = [*plugins]
         found = self._settings(settings or {}, project or {})
-        refusing = [name for name, spec in found.plugin.items() if getattr(spec, "on_error", "pass") == "refuse"]
-        self.hooks = Hooks(manager, refusing)
+        self.hooks = Hooks.of(manager, found.plugin)
         self.beam = _Beam(found, self.hooks, self.clock, self._opener)
         for _, call in self.hooks.freeze("startup"):
             _must_be_done(call(self.beam))

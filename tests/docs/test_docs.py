@@ -117,6 +117,18 @@ def test_hooks_page_has_no_others():
     assert shown == hooks()
 
 
+@pytest.mark.parametrize("text", [page("docs/hooks.md"), hookspecs.__doc__], ids=["page", "hookspecs"])
+def test_the_order_of_firing_leaves_no_hook_out(text):
+    """What one session sees is listed with every hook that is fired for a session, in the order of the reference."""
+    listed = re.findall(r"^ *(\w+)  +(?:once|per|exactly)\b", text, re.MULTILINE)
+    fired = [
+        name
+        for name in hooks()
+        if {"session", "statement"} & set(inspect.signature(getattr(hookspecs, name)).parameters)
+    ]
+    assert listed == fired
+
+
 def agree(rows: list[str], spec: type | None) -> None:
     """The table has one row for each field, in order, with its default and, where there are some, its choices."""
     fields = dataclasses.fields(spec) if spec is not None else ()

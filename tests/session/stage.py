@@ -25,6 +25,7 @@ from pgbeam_core.net.server import Server
 from pgbeam_core.session.conversation import Conversation
 from pgbeam_core.session.large_messages import LargeMessages
 from pgbeam_core.session.session import Session
+from pgbeam_core.session.statement_hooks import StatementHooks
 from pgbeam_core.sql.statements import Statements
 from pgbeam_core.stats import ProjectStats
 from pgbeam_core.wire import backend, frontend
@@ -227,7 +228,8 @@ class Stage:
             manager.register(plugin, name=name)
         self.hooks = Hooks(manager, refusing)
         self._pool = FakePool()
-        self._statements = Statements()
+        self._statement_hooks = StatementHooks(self.hooks)
+        self._statements = Statements(judge=self._statement_hooks.template)
         self.function_call = self._statements.function_call()
         self._stats = ProjectStats()
         self._prepared_limit = prepared_limit
@@ -266,14 +268,19 @@ class Stage:
     def statement(self, text: bytes) -> Statement:
         """See World."""
         statement = self._statements.statement(text)
-        if not statement.seen:
-            statement.seen = True
-            self.hooks.parse(statement)
+        if not statement._heard:
+            self._statement_hooks.parse(statement)
         return statement
 
     def unread(self, text: bytes) -> Statement:
         """See World."""
-        return self._statements.unread(text)
+        statement = self._statements.unread(text)
+        self._statement_hooks.parse(statement)
+        return statement
+
+    def refused_by(self, statement: Statement) -> str | None:
+        """See World."""
+        return self._statement_hooks.refused_by(statement)
 
     def pool(self, _target: Target) -> Any:
         """See World."""

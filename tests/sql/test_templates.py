@@ -18,7 +18,7 @@ from pgbeam_core.sql.templates import Lender, head, is_told_by_head, lends, temp
 
 CORPUS = Path(__file__).with_name("corpus.txt")
 TEXTS = sorted({line.partition(" |")[2].strip() for line in CORPUS.read_text("utf-8").splitlines() if line[:1] != "#"})
-COMPARED = [field.name for field in fields(Statement) if field.name not in ("notes", "named_shape")]
+COMPARED = [field.name for field in fields(Statement) if field.name not in ("notes", "_named_shape")]
 
 LITERALS = st.one_of(
     st.sampled_from(
@@ -98,7 +98,7 @@ FRAMES = [
 ]
 
 
-_OTHERWISE = ("text", "parts", "cost", "verdict", "is_sibling")
+_OTHERWISE = ("text", "parts", "_cost", "_verdict", "_is_sibling")
 
 
 def verdict(statement: Statement) -> dict[str, object]:

@@ -206,18 +206,18 @@ def test_a_slow_read_loses_its_right() -> None:
     crowd.clock.advance(2 * SLOW_S)
     crowd.answer(row("1"))
     first.take()
-    assert not crowd.statement(READ.encode()).cost.small
+    assert not crowd.statement(READ.encode())._cost.small
     crowd.ask(first)
     crowd.ask(second)
     assert [server.owed for server in crowd.busy()] == [1, 1]
     for server in crowd.busy():
         crowd.answer(row("1"), server=server)
-    assert not crowd.statement(READ.encode()).cost.small
+    assert not crowd.statement(READ.encode())._cost.small
     for _ in range(BANNED_FOR):
         first.take()
         crowd.ask(first)
         crowd.answer(row("1"))
-    assert crowd.statement(READ.encode()).cost.small
+    assert crowd.statement(READ.encode())._cost.small
 
 
 def test_waiting_behind_a_slow_one_costs_no_right() -> None:
@@ -229,8 +229,8 @@ def test_waiting_behind_a_slow_one_costs_no_right() -> None:
     crowd.clock.advance(2 * SLOW_S)
     crowd.answer(row("1"))
     crowd.answer(row("2"))
-    assert not crowd.statement(READ.encode()).cost.small
-    assert crowd.statement(OTHER.encode()).cost.small
+    assert not crowd.statement(READ.encode())._cost.small
+    assert crowd.statement(OTHER.encode())._cost.small
 
 
 def test_nobody_is_put_behind_one_that_is_stuck() -> None:
@@ -300,7 +300,7 @@ def test_a_large_reply_stops_the_sharing() -> None:
         crowd.ask(client, OTHER)
     assert large.owed == 1
     crowd.say(done() + READY, large)
-    assert not crowd.statement(READ.encode()).cost.small
+    assert not crowd.statement(READ.encode())._cost.small
 
 
 def test_a_client_that_does_not_read_its_large_shared_reply() -> None:
