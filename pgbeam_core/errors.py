@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class PgBeamError(Exception):
     """Base of all errors that PgBeam raises on purpose; `sqlstate` is what a client would be told."""
@@ -43,9 +45,27 @@ class NoUser(ProtocolViolation):
 
 
 class SettingsError(PgBeamError):
-    """A setting is unknown, of the wrong type or out of range. The message names file, key and value."""
+    """A setting is unknown, of the wrong type or out of range. The message names file, key and value.
+
+    Of several it has a line for each; `each` has them one by one.
+    """
 
     sqlstate = "F0000"
+    several: tuple[SettingsError, ...] = ()
+
+    @classmethod
+    def of(cls, errors: Sequence[SettingsError]) -> SettingsError:
+        """One that stands for all of these, of which there is at least one."""
+        if len(errors) == 1:
+            return errors[0]
+        found = cls("\n".join(error.message for error in errors))
+        found.several = tuple(errors)
+        return found
+
+    @property
+    def each(self) -> tuple[SettingsError, ...]:
+        """All that it stands for."""
+        return self.several or (self,)
 
 
 class PluginError(PgBeamError):

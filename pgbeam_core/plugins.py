@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -38,10 +39,16 @@ def load_plugins(names: Sequence[str]) -> pluggy.PluginManager:
     """Import and register those plugins; the first named is asked first. PluginError names what is wrong."""
     entries = _entries()
     loaded: list[tuple[str, Any]] = []
-    for name in names:
-        if any(name == other for other, _ in loaded):
-            raise PluginError(f'plugin "{name}" is named twice')
-        loaded.append((name, _load(_the_entry(name, entries))))
+    wrong: list[str] = []
+    for place, name in enumerate(names):
+        try:
+            if name in names[:place]:
+                raise PluginError(f'plugin "{name}" is named twice')
+            loaded.append((name, _load(_the_entry(name, entries))))
+        except PluginError as error:
+            wrong.append(error.message)
+    if wrong:
+        raise PluginError("\n".join(wrong))
     return assemble(loaded)
 
 
@@ -71,7 +78,7 @@ def specs(manager: pluggy.PluginManager) -> dict[str, type]:
         try:
             spec = impl.function()
         except Exception as error:
-            raise PluginError(f'plugin "{impl.plugin_name}" failed in settings_spec: {error}') from error
+            raise PluginError(f'plugin "{impl.plugin_name}" failed in settings_spec: {in_words(error)}') from error
         if spec is None:
             continue
         if not (isinstance(spec, type) and dataclasses.is_dataclass(spec)):
@@ -109,11 +116,14 @@ def _load(entry: metadata.EntryPoint) -> Any:
         return entry.load()
     except Exception as error:
         place = f"{entry.value}, from {_distribution(entry)}"
-        raise PluginError(f'plugin "{entry.name}" ({place}) cannot be loaded: {_in_words(error)}') from error
+        raise PluginError(f'plugin "{entry.name}" ({place}) cannot be loaded: {in_words(error)}') from error
 
 
-def _in_words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+def in_words(error: Exception) -> str:
+    """What a plugin raised, and at which line: its author has to find it."""
+    found = traceback.extract_tb(error.__traceback__)
+    where = f" ({found[-1].filename}:{found[-1].lineno})" if found else ""
+    return f"{type(error).__name__}: {error}{where}"
 
 
 def _register(manager: pluggy.PluginManager, name: str, plugin: Any) -> None:

@@ -20,6 +20,7 @@ from pgbeam_core.firing import Hooks
 from pgbeam_core.net import transport
 from pgbeam_core.net.client import ClientProtocol
 from pgbeam_core.net.listening import ClientFactory
+from pgbeam_core.plugins import in_words
 from pgbeam_core.settings import Settings
 from pgbeam_core.watchdog import Watchdog
 from pgbeam_core.wire import backend
@@ -85,7 +86,7 @@ class PgBeamService:
             except PgBeamError:
                 raise
             except Exception as error:
-                raise PgBeamError(f'plugin "{name}" could not start: {error}') from error
+                raise PgBeamError(f'plugin "{name}" could not start: {in_words(error)}') from error
             self._started.append(name)
         for project in self.settings.projects.values():
             self.beam.pool(project.primary)

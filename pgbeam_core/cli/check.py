@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from pgbeam_core import plugins, settings
+from pgbeam_core import settings
 from pgbeam_core.api.commands import Command
 from pgbeam_core.cli import options
 
 
 def configure(parser: ArgumentParser) -> None:
     """Its arguments."""
+    options.add_front_options(parser)
     options.add_settings_options(parser)
     options.add_plugins_option(parser)
 
 
 def run(args: Namespace) -> int:
-    """Print the settings that `pgbeam run` would use."""
+    """Print the settings that `pgbeam run` would use, or all that is wrong with them."""
     merged = options.read_layers(args)
-    manager = plugins.load_plugins(settings.plugin_order(merged))
-    print(settings.to_toml(options.settings_from(merged, manager)), end="")
+    found, _ = options.checked(merged, options.load_plugins(merged), args.upstream)
+    print(settings.to_toml(found), end="")
     return 0
 
 

@@ -15,13 +15,12 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pgbeam_core.cli.options import InFront
 from pgbeam_core.cli.reactor import settle_down
 from pgbeam_core.errors import PgBeamError, SettingsError
-from pgbeam_core.settings import Endpoint, Settings, apply_project, reloaded
+from pgbeam_core.settings import Endpoint, Settings, reloaded
 
 log = Logger(__name__)
-
-EMBEDDED_PROJECT = "shop"
 
 
 class Service(Protocol):
@@ -45,15 +44,16 @@ class Embedded(Protocol):
 class Life:
     """Starts, waits for a signal, drains, stops; `failure` is what kept it from starting.
 
-    `reread` gives fresh settings on SIGHUP, `took` is called with those that hold then. `embedded` makes the server
-    that stands behind PgBeam when the settings know no project. `ready` is called once clients are welcome.
+    `first` and, on SIGHUP, `reread` give settings, and how the embedded server gets into them; `took` is called with
+    those that hold then. `embedded` makes the server that stands behind PgBeam when the settings know no project.
+    `ready` is called once clients are welcome.
     """
 
     def __init__(
         self,
         reactor: Any,
-        settings: Settings,
-        reread: Callable[[], Settings],
+        first: tuple[Settings, InFront],
+        reread: Callable[[], tuple[Settings, InFront]],
         took: Callable[[Settings], None],
         make_service: Callable[[Settings], Service],
         embedded: Callable[[Settings], Embedded],
@@ -66,7 +66,7 @@ class Life:
         self._make_service = make_service
         self._make_embedded = embedded
         self._ready = ready
-        self._settings = settings
+        self._settings, self._in_front_of = first
         self._embedded: Embedded | None = None
         self._embedded_url: str | None = None
         self._service: Service | None = None
@@ -99,9 +99,10 @@ class Life:
         if self._service is None or not self._serving or self._leaving.called:
             return
         try:
-            fresh, fixed = reloaded(self._settings, self._in_front(self._reread()))
+            new, in_front = self._reread()
+            fresh, fixed = reloaded(self._settings, self._in_front(new, in_front))
         except PgBeamError as error:
-            log.error("settings were not reloaded: {reason}", reason=error.message)
+            log.error("settings were not reloaded: {reason}", reason=error.message.replace("\n", "; "))
             return
         for key in fixed:
             log.warn("{key} cannot change while PgBeam runs: its new value holds from the next start on", key=key)
@@ -113,7 +114,7 @@ class Life:
         if not self._settings.projects:
             self._embedded = self._make_embedded(self._settings)
             self._embedded_url = await self._in_thread(self._embedded.start)
-            self._settings = self._in_front(self._settings)
+            self._settings = self._in_front(self._settings, self._in_front_of)
         self._service = self._make_service(self._settings)
         await self._service.start()
         settle_down()
@@ -121,7 +122,7 @@ class Life:
         listen = tuple(Endpoint(*address) for address in self._service.addresses)  # a port 0 has become one
         self._ready(replace(self._settings, listen=listen), self._service, self._embedded is not None)
 
-    def _in_front(self, settings: Settings) -> Settings:
+    def _in_front(self, settings: Settings, in_front: InFront) -> Settings:
         """The settings in front of the embedded server, if there is one. Raises PgBeamError."""
         if self._embedded_url is None:
             if not settings.projects:
@@ -129,7 +130,7 @@ class Life:
             return settings
         if settings.projects:
             log.warn("this PgBeam runs in front of its embedded server: projects hold from the next start on")
-        return apply_project(settings, EMBEDDED_PROJECT, self._embedded_url)
+        return in_front(settings, self._embedded_url)
 
     async def _drain(self) -> None:
         """Give running transactions their grace, unless somebody is in a hurry."""

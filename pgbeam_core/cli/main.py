@@ -54,9 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def complain(error: PgBeamError, code: int) -> int:
-    """One line on stderr, without passwords; gives the exit code back."""
+    """On stderr, a line for each thing that is wrong, without passwords; gives the exit code back."""
     hint = f" ({error.hint})" if error.hint else ""
-    print(mask_words(f"pgbeam: {error.message}{hint}"), file=sys.stderr)
+    for line in f"{error.message}{hint}".splitlines():
+        print(mask_words(f"pgbeam: {line}"), file=sys.stderr)
     return code
 
 
@@ -97,11 +98,12 @@ def _add_plugins_commands(commands: object, taken: set[str], *, tolerant: bool) 
     try:
         merged = settings.layers(None, [], os.environ)
         manager = plugins.load_plugins(settings.plugin_order(merged))
+        found = list(_commands_of(manager))
     except PgBeamError:
         if tolerant:
             return
         raise
-    for plugin, command in _commands_of(manager):
+    for plugin, command in found:
         if command.name in taken:
             raise PluginError(f'plugin "{plugin}": there is a command {command.name} already')
         taken.add(command.name)
@@ -112,7 +114,11 @@ def _add_plugins_commands(commands: object, taken: set[str], *, tolerant: bool) 
 
 def _commands_of(manager: pluggy.PluginManager) -> Iterable[tuple[str, Command]]:
     for impl in reversed(manager.hook.commands.get_hookimpls()):
-        commands: Any = impl.function()
+        try:
+            commands: Any = impl.function()
+        except Exception as error:
+            reason = plugins.in_words(error)
+            raise PluginError(f'plugin "{impl.plugin_name}" failed in commands: {reason}') from error
         for command in commands or ():
             yield impl.plugin_name, command
 

@@ -6,27 +6,17 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from pgbeam_core import logs, plugins, settings
+from pgbeam_core import logs, settings
 from pgbeam_core.api.commands import Command
 from pgbeam_core.cli import banner, options, reactor
-from pgbeam_core.errors import PgBeamError
+from pgbeam_core.errors import PgBeamError, SettingsError
 from pgbeam_core.net import descriptors
 from pgbeam_core.settings import Settings
-
-UPSTREAM_PROJECT = "default"
 
 
 def configure(parser: ArgumentParser) -> None:
     """Its arguments."""
-    parser.add_argument(
-        "--upstream",
-        metavar="URL",
-        help="the PostgreSQL server to stand in front of, postgresql://[user@]host[:port][/database][?sslmode=...], "
-        "instead of the projects in the settings (default, without projects: an embedded server with a small shop)",
-    )
-    parser.add_argument(
-        "--listen", metavar="HOST:PORT", help="address for clients, several with commas (default: 127.0.0.1:6432)"
-    )
+    options.add_front_options(parser)
     options.add_plugins_option(parser)
     options.add_settings_options(parser)
     parser.add_argument("--tui", action="store_true", help="show what is going on, live, in this terminal")
@@ -35,34 +25,39 @@ def configure(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Run PgBeam until it is told to stop."""
     merged = options.read_layers(args)
-    core = settings.core_settings(merged)
+    core = _core_settings(merged, args)
     # First the reactor: a plugin that imports one would install another.
     chosen = reactor.install_reactor(uvloop=core.uvloop)
     order = settings.plugin_order(merged)
-    manager = plugins.load_plugins(order)
+    manager = options.load_plugins(merged)
 
-    def validated(merged: settings.Merged) -> Settings:
-        fresh = options.settings_from(merged, manager)
-        return settings.apply_project(fresh, UPSTREAM_PROJECT, args.upstream) if args.upstream else fresh
-
-    def reread() -> Settings:
+    def reread() -> tuple[Settings, options.InFront]:
         merged = options.read_layers(args)
         if settings.plugin_order(merged) != order:
             logs.log.warn("plugins.order is decided at start: what it is now holds from the next start on")
         merged.tree["plugins"]["order"] = list(order)
-        return validated(merged)
+        return options.checked(merged, manager, args.upstream)
 
-    first = validated(merged)
+    first, in_front = options.checked(merged, manager, args.upstream)
     descriptors.raise_limit()
     log = _start_logging(first, tui=args.tui)
 
     def took(current: Settings) -> None:
         log.level = current.log_level
 
-    return _live(chosen, first, reread, took, manager, tui=args.tui)
+    return _live(chosen, (first, in_front), reread, took, manager, tui=args.tui)
 
 
-def _live(chosen: Any, first: Settings, reread: Any, took: Any, manager: Any, *, tui: bool) -> int:
+def _core_settings(merged: settings.Merged, args: Namespace) -> settings.Core:
+    """Those that say which reactor it is to be. If they are wrong, all that is wrong is told."""
+    try:
+        return settings.core_settings(merged)
+    except SettingsError:
+        options.checked(merged, options.load_plugins(merged), args.upstream)
+        raise
+
+
+def _live(chosen: Any, first: Any, reread: Any, took: Any, manager: Any, *, tui: bool) -> int:
     # Here, because these import Twisted's networking, which must find our reactor installed.
     from twisted.internet.defer import Deferred
 

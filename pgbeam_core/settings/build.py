@@ -13,13 +13,15 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pgbeam_core.settings.model import Endpoint
 from pgbeam_core.settings.urls import parse_endpoint
 from pgbeam_core.settings.where import Where
+from pgbeam_core.settings.wrong import Wrong
 
 T = TypeVar("T")
 NO_METADATA: Mapping[str, Any] = types.MappingProxyType({})
@@ -32,20 +34,24 @@ NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "
 def build(spec: type[T], raw: Mapping[str, Any], where: Where | None = None) -> T:
     """An instance of the dataclass `spec` from a table of raw settings; what is missing keeps its default.
 
-    Raises SettingsError naming source, key, value and, for an unknown key, the nearest known one.
+    Raises SettingsError naming source, key and value of all that is wrong; for an unknown key the nearest known one.
     """
     where = where or Where()
     fields = {field.name: field for field in dataclasses.fields(spec) if field.init}  # type: ignore[arg-type]
     annotations = typing.get_type_hints(spec)
     values: dict[str, Any] = {}
+    wrong = Wrong()
     for key, value in raw.items():
         if key not in fields:
-            raise where.unknown(key, value, fields)
-        values[key] = convert(annotations[key], value, where / key, fields[key].metadata)
+            wrong.add(where.unknown(key, value, fields))
+            continue
+        with wrong.noting():
+            values[key] = convert(annotations[key], value, where / key, fields[key].metadata)
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if required and name not in values:
-            raise (where / name).error(None, "must be set")
+        if required and name not in raw:
+            wrong.add((where / name).error(None, "must be set"))
+    wrong.tell()
     try:
         return spec(**values)
     except ValueError as error:  # a spec may check in __post_init__ what no single field can tell
@@ -64,14 +70,15 @@ def _convert(annotation: Any, value: Any, where: Where, metadata: Mapping[str, A
     if origin in (typing.Union, types.UnionType):
         return _union(typing.get_args(annotation), value, where, metadata)
     if origin is tuple:
-        items = _items(value, where)
-        return tuple(_convert(typing.get_args(annotation)[0], item, where, metadata) for item in items)
+        wanted = typing.get_args(annotation)[0]
+        return tuple(_each([partial(_convert, wanted, item, where, metadata) for item in _items(value, where)]))
     if origin is typing.Literal:
         choices = typing.get_args(annotation)
         return convert(str, value, where, {"choices": choices})
     if origin is not None and issubclass(origin, Mapping):
-        table = _table(value, where)
-        return {key: convert(typing.get_args(annotation)[1], item, where / key) for key, item in table.items()}
+        table, wanted = _table(value, where), typing.get_args(annotation)[1]
+        values = _each([partial(convert, wanted, item, where / key) for key, item in table.items()])
+        return dict(zip(table, values, strict=True))
     if annotation is Endpoint:
         return _endpoint(value, where)
     if dataclasses.is_dataclass(annotation):
@@ -79,6 +86,17 @@ def _convert(annotation: Any, value: Any, where: Where, metadata: Mapping[str, A
     if annotation is Any:
         return value
     return _scalar(annotation, value, where, metadata)
+
+
+def _each(makes: Sequence[Callable[[], Any]]) -> list[Any]:
+    """What each of these gives; a SettingsError has what is wrong with all of them."""
+    wrong = Wrong()
+    made = []
+    for make in makes:
+        with wrong.noting():
+            made.append(make())
+    wrong.tell()
+    return made
 
 
 def _union(members: tuple[Any, ...], value: Any, where: Where, metadata: Mapping[str, Any]) -> Any:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pgbeam_core.api.query import Target
+from pgbeam_core.errors import SettingsError
 from pgbeam_core.settings.build import build, convert
 from pgbeam_core.settings.model import (
     AUTH,
@@ -24,6 +25,7 @@ from pgbeam_core.settings.model import (
 from pgbeam_core.settings.sources import PREFIX, Merged, read_environment, read_sets, read_toml
 from pgbeam_core.settings.urls import parse_upstream
 from pgbeam_core.settings.where import Origin, Where
+from pgbeam_core.settings.wrong import Wrong
 
 DEFAULT_FILE = Path("settings.toml")
 SECRETS_FILE = ".secrets.toml"
@@ -73,10 +75,13 @@ def core_settings(merged: Merged) -> Core:
     """The settings at the top, without plugins and projects."""
     top = {key: value for key, value in merged.tree.items() if key not in ("plugins", "projects")}
     known = [field.name for field in dataclasses.fields(Core)]
-    for key, value in top.items():
-        if key not in known:
-            raise merged.where.unknown(key, value, [*known, "plugins", "projects"])
-    return build(Core, top, merged.where)
+    wrong = Wrong()
+    for key in [key for key in top if key not in known]:
+        wrong.add(merged.where.unknown(key, top.pop(key), [*known, "plugins", "projects"]))
+    with wrong.noting():
+        core = build(Core, top, merged.where)
+    wrong.tell()
+    return core
 
 
 def load(
@@ -93,15 +98,36 @@ def load(
     return validate(layers(config, sets, environ), specs, installed)
 
 
+def beside_plugins(merged: Merged) -> tuple[SettingsError, ...]:
+    """What is wrong with the settings that no plugin has to be loaded for."""
+    wrong = Wrong()
+    with wrong.noting():
+        core_settings(merged)
+    with wrong.noting():
+        _projects(merged)
+    try:
+        wrong.tell()
+    except SettingsError as error:
+        return error.each
+    return ()
+
+
 def validate(merged: Merged, specs: Mapping[str, type], installed: Collection[str] = ()) -> Settings:
-    """What was read, as Settings. Raises SettingsError."""
-    core = core_settings(merged)
+    """What was read, as Settings. Raises SettingsError, for all that is wrong."""
+    wrong = Wrong()
     order = plugin_order(merged)
+    with wrong.noting():
+        core = core_settings(merged)
+    with wrong.noting():
+        plugin = _plugin_settings(merged, order, specs, installed)
+    with wrong.noting():
+        projects = _projects(merged)
+    wrong.tell()
     return Settings(
         **{field.name: getattr(core, field.name) for field in dataclasses.fields(Core)},
         plugins=order,
-        plugin=MappingProxyType(_plugin_settings(merged, order, specs, installed)),
-        projects=MappingProxyType(_projects(merged)),
+        plugin=MappingProxyType(plugin),
+        projects=MappingProxyType(projects),
     )
 
 
@@ -110,17 +136,22 @@ def _plugin_settings(
 ) -> dict[str, Any]:
     where = merged.where / "plugins"
     tables = {key: value for key, value in merged.tree.get("plugins", {}).items() if key != "order"}
+    wrong = Wrong()
+    found: dict[str, Any] = {}
     for name, table in tables.items():
         if not isinstance(table, Mapping):
-            raise (where / name).error(table, "must be a table")
-        if name in specs:
-            continue
-        if name in order:
+            wrong.add((where / name).error(table, "must be a table"))
+        elif name in order and name not in specs:
             for key, value in table.items():
-                raise (where / name / key).error(value, f"plugin {name} has no settings")
-        elif name not in installed:
-            raise where.unknown(name, dict(table), {*specs, *installed, "order"})
-    return {name: build(spec, tables.get(name, {}), where / name) for name, spec in specs.items()}
+                wrong.add((where / name / key).error(value, f"plugin {name} has no settings"))
+        elif name not in specs and name not in installed:
+            wrong.add(where.unknown(name, dict(table), {*specs, *installed, "order"}))
+    for name, spec in specs.items():
+        if isinstance(table := tables.get(name, {}), Mapping):
+            with wrong.noting():
+                found[name] = build(spec, table, where / name)
+    wrong.tell()
+    return found
 
 
 def _projects(merged: Merged) -> dict[str, Project]:
@@ -128,42 +159,54 @@ def _projects(merged: Merged) -> dict[str, Project]:
     tables = merged.tree.get("projects", {})
     if not isinstance(tables, Mapping):
         raise where.error(tables, "must be a table of projects")
-    projects = {name: _project(name, table, where / name) for name, table in tables.items()}
-    defaults = [name for name, project in projects.items() if project.default]
-    if len(defaults) > 1:
-        raise (where / defaults[1] / "default").error(True, f"project {defaults[0]} is the default already")
+    wrong = Wrong()
+    projects: dict[str, Project] = {}
+    for name, table in tables.items():
+        with wrong.noting():
+            projects[name] = _project(name, table, where / name)
+    with wrong.noting():
+        _are_distinct(projects, where)
+    wrong.tell()
     if len(projects) == 1:
         projects = {name: dataclasses.replace(project, default=True) for name, project in projects.items()}
-    _hostnames_are_distinct(projects, where)
     return projects
 
 
-def _hostnames_are_distinct(projects: Mapping[str, Project], where: Where) -> None:
+def _are_distinct(projects: Mapping[str, Project], where: Where) -> None:
+    """At most one is the default, and each host name is that of one."""
+    defaults = [name for name, project in projects.items() if project.default]
+    wrong = Wrong()
+    for name in defaults[1:]:
+        wrong.add((where / name / "default").error(True, f"project {defaults[0]} is the default already"))
     owners: dict[str, str] = {}
     for name, project in projects.items():
         for hostname in project.hostnames:
             if owners.setdefault(hostname, name) != name:
-                raise (where / name / "hostnames").error(hostname, f"project {owners[hostname]} has it already")
+                wrong.add((where / name / "hostnames").error(hostname, f"project {owners[hostname]} has it already"))
+    wrong.tell()
 
 
 def _project(name: str, table: Any, where: Where) -> Project:
     if not isinstance(table, Mapping):
         raise where.error(table, "must be a table")
     raw = build(RawProject, table, where)
+    wrong = Wrong()
     if raw.auth == "scram":
-        raise (where / "auth").error(raw.auth, "is not available yet; use passthrough or trust")
-    primary, password = _target(raw.upstream, name, "primary", where / "upstream")
-    passwords = {} if password is None else {primary: password}
-    replicas: list[Target] = []
-    for url in raw.replicas:
-        replica, password = _target(url, name, "replica", where / "replicas")
-        replicas.append(replica)
-        if password is not None:
-            passwords[replica] = password
+        wrong.add((where / "auth").error(raw.auth, "is not available yet; use passthrough or trust"))
+    urls = [(raw.upstream, "primary", "upstream"), *((url, "replica", "replicas") for url in raw.replicas)]
+    targets: list[Target] = []
+    passwords: dict[Target, str] = {}
+    for url, role, key in urls:
+        with wrong.noting():
+            target, password = _target(url, name, role, where / key)
+            targets.append(target)
+            if password is not None:
+                passwords[target] = password
+    wrong.tell()
     return Project(
         name=name,
-        primary=primary,
-        replicas=tuple(replicas),
+        primary=targets[0],
+        replicas=tuple(targets[1:]),
         hostnames=tuple(hostname.lower().rstrip(".") for hostname in raw.hostnames),
         auth=raw.auth,
         pool_mode=raw.pool_mode,
@@ -183,13 +226,16 @@ def _target(url: str, project: str, role: str, where: Where) -> tuple[Target, st
     return upstream.target, upstream.password
 
 
-def apply_project(settings: Settings, name: str, url: str) -> Settings:
-    """The same settings with one project in front of `url` instead of all others. Raises SettingsError."""
-    where = Where(("upstream",), {("upstream",): Origin("--upstream")})
+def apply_project(settings: Settings, name: str, url: str, own: Merged | None = None) -> Settings:
+    """The same settings with one project in front of `url` instead of all others. Raises SettingsError.
+
+    own: what is set of that project beside, as `Merged.take_project` gives it.
+    """
+    origin = Origin("--upstream")
     try:
-        upstream = parse_upstream(url, name)
+        parse_upstream(url, name)
     except ValueError as error:
-        raise where.error(url, str(error)) from error
-    passwords = {} if upstream.password is None else {upstream.target: upstream.password}
-    project = Project(name, upstream.target, default=True, passwords=MappingProxyType(passwords))
-    return dataclasses.replace(settings, projects=MappingProxyType({name: project}))
+        raise Where(("upstream",), {("upstream",): origin}).error(url, str(error)) from error
+    merged = Merged() if own is None else own
+    merged.lay({"projects": {name: {"upstream": url}}}, origin)
+    return dataclasses.replace(settings, projects=MappingProxyType(_projects(merged)))

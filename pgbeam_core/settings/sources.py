@@ -20,6 +20,7 @@ from pgbeam_core.errors import SettingsError
 from pgbeam_core.masking import mask
 from pgbeam_core.settings.where import Origin, Where
 from pgbeam_core.settings.where import Path as KeyPath
+from pgbeam_core.settings.wrong import Wrong
 
 PREFIX = "PGBEAM_"
 _PLUGINS_LIST = re.compile(r"^plugins(?=\s*=)", re.MULTILINE)
@@ -42,6 +43,39 @@ class Merged:
         """Put a source on top: tables are merged, everything else is replaced."""
         self._lay(self.tree, data, (), origin)
 
+    def take_project(self, name: str, option: str) -> Merged:
+        """Take all projects away, and give what the environment and `--set` say of that one: `option` makes it.
+
+        Raises SettingsError if `--set` is about another one, of which there is none then.
+        """
+        own, wrong = Merged(), Wrong()
+        for path, origin in list(self.origins.items()):
+            if path[0] != "projects" or not origin.text:
+                continue
+            if path[1:2] == (name,):
+                own.lay(_nested(path, self._at(path)), origin)
+            elif not origin.names_variable:
+                reason = f"with {option} there is one project: write projects.{name}.…"
+                wrong.add(Where(path, self.origins).error(self._at(path), reason))
+        wrong.tell()
+        self.tree.pop("projects", None)
+        self._forget(("projects",))
+        return own
+
+    def only_amends(self, name: str) -> bool:
+        """Whether the environment and `--set` say something of one project, and nobody says where its server is."""
+        projects = self.tree.get("projects")
+        if not isinstance(projects, dict) or [*projects] != [name]:
+            return False
+        paths = [path for path in self.origins if path[0] == "projects"]
+        return ("projects", name, "upstream") not in paths and all(self.origins[path].text for path in paths)
+
+    def _at(self, path: KeyPath) -> Any:
+        found: Any = self.tree
+        for key in path:
+            found = found[key]
+        return found
+
     def _lay(self, tree: dict[str, Any], data: Mapping[str, Any], path: KeyPath, origin: Origin) -> None:
         for raw_key, value in data.items():
             key = _same_key(raw_key, tree, fold=origin.text or not path)
@@ -62,6 +96,13 @@ class Merged:
     def _forget(self, path: KeyPath) -> None:
         for known in [p for p in self.origins if p[: len(path)] == path]:
             del self.origins[known]
+
+
+def _nested(path: KeyPath, value: Any) -> dict[str, Any]:
+    for key in reversed(path):
+        value = {key: value}
+    found: dict[str, Any] = value
+    return found
 
 
 def _same_key(key: str, tree: Mapping[str, Any], *, fold: bool) -> str:

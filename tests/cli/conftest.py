@@ -13,7 +13,7 @@ from textwrap import dedent
 import pytest
 
 _numbers = itertools.count()
-HEAD = "from pgbeam_core.hookspecs import hookimpl\n"
+HEAD = "from pgbeam_core import hookimpl\n"
 
 
 @pytest.fixture

@@ -61,6 +61,104 @@ def test_wrong_settings_are_2_and_one_line(pgbeam, tmp_path, command):
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_all_that_is_wrong_is_told_at_once(pgbeam, tmp_path, command):
+    """A line for each wrong setting, wherever it stands: nobody has to try again and again."""
+    (tmp_path / "settings.toml").write_text(
+        'workerz = 2\nlog_level = "loud"\nlisten = ["a", "b:1", ":x"]\n'
+        "[projects.shop]\nupstream = 'mysql://h'\nreplicas = ['http://h', 'postgresql://h']\n"
+        "[projects.other]\npool_mode = 'none'\n"
+        "[plugins.pool]\nmax_active = 0\nmin_idel = 1\n[plugins.cache]\nttl_s = 'x'\n"
+    )
+    done = pgbeam(command, "--set", "shutdown_grace=long")
+    assert done.returncode == 2
+    told = [re.sub(r" = .*", "", line.removeprefix("pgbeam: ")) for line in done.stderr.splitlines()]
+    assert sorted(told) == sorted(
+        [
+            "settings.toml: workerz",
+            "settings.toml: log_level",
+            "settings.toml: listen",
+            "settings.toml: listen",
+            "settings.toml: projects.shop.upstream",
+            "settings.toml: projects.shop.replicas",
+            "settings.toml: projects.other.pool_mode",
+            "settings.toml: projects.other.upstream",
+            "settings.toml: plugins.pool.max_active",
+            "settings.toml: plugins.pool.min_idel",
+            "settings.toml: plugins.cache.ttl_s",
+            "--set: shutdown_grace",
+        ]
+    )
+
+
+def test_wrong_plugins_do_not_hide_what_else_is_wrong(pgbeam, install):
+    """Each that cannot be loaded is named, and the settings that need none are looked at all the same."""
+    install("broken", "1 / 0")
+    done = pgbeam("check", "--plugins", "nobody,broken,pool,pool", "--set", "workers=0", "--set", "projects.a.auth=x")
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert [line.split(";")[0].split(" (")[0] for line in lines[:3]] == [
+        'pgbeam: unknown plugin "nobody"',
+        'pgbeam: plugin "broken"',
+        'pgbeam: plugin "pool" is named twice',
+    ]
+    assert "ZeroDivisionError" in lines[1]
+    assert [line.split(" = ")[0] for line in lines[3:]] == [
+        "pgbeam: --set: workers",
+        "pgbeam: --set: projects.a.auth",
+        "pgbeam: --set: projects.a.upstream",
+    ]
+
+
+def test_upstream_makes_a_project_that_can_be_set(pgbeam, tmp_path):
+    """--upstream URL is the project "default", as --help says; --set and the environment reach it, a file does not."""
+    (tmp_path / "settings.toml").write_text(
+        "[projects.default]\nupstream = 'postgresql://file'\nreplicas = ['postgresql://replica']\n"
+        "[projects.shop]\nupstream = 'postgresql://file'\n"
+    )
+    done = pgbeam(
+        *("check", "--upstream", "postgresql://127.0.0.1/x", "--set", "projects.default.pool_mode=session"),
+        PGBEAM_PROJECTS__DEFAULT__QUERY_TIMEOUT_MS="7",
+        PGBEAM_PROJECTS__SHOP__POOL_MODE="session",
+    )
+    assert done.stderr == ""
+    (project,) = re.findall(r"\[projects\.(\w+)\]\n", done.stdout)
+    assert project == "default"
+    for line in ('pool_mode = "session"', "query_timeout_ms = 7", "replicas = []", "default = true"):
+        assert f"\n{line}\n" in done.stdout
+    for command in ("run", "check"):
+        assert "--set projects.default.pool_mode=session" in " ".join(pgbeam(command, "--help").stdout.split())
+
+
+def test_beside_upstream_there_is_no_other_project(pgbeam):
+    """Who sets something of a project that --upstream has displaced is told which one there is."""
+    done = pgbeam("check", "--upstream", "postgresql://127.0.0.1/x", "--set", "projects.shop.pool_mode=session")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "pgbeam: --set: projects.shop.pool_mode = 'session': with --upstream there is one project: "
+        "write projects.default.…\n"
+    )
+
+
+@pytest.mark.parametrize(("value", "code"), [("session", 0), ("none", 2)])
+def test_the_embedded_server_has_a_project_that_can_be_set(pgbeam, value, code):
+    """Without a project, what --set says of "shop" is about the embedded server's, and is checked."""
+    done = pgbeam("check", "--set", f"projects.shop.pool_mode={value}")
+    assert done.returncode == code
+    assert ("projects.shop.pool_mode = 'none': must be one of" in done.stderr) == bool(code)
+
+
+def test_a_plugin_that_fails_at_its_commands_is_named(pgbeam, install):
+    """One line that says which plugin and where, instead of a traceback; --help works without it."""
+    install("broken", "from pgbeam_core import hookimpl\n@hookimpl\ndef commands():\n    return 1 / 0\n")
+    done = pgbeam("frobnicate", PGBEAM_PLUGINS="broken")
+    assert done.returncode == 2
+    assert re.fullmatch(
+        r'pgbeam: plugin "broken" failed in commands: ZeroDivisionError: division by zero \(.*:5\)\n', done.stderr
+    )
+    assert pgbeam("--help", PGBEAM_PLUGINS="broken").returncode == 0
+
+
 def test_a_bad_upstream_is_2_and_one_line(pgbeam):
     """The URL is named without its password."""
     done = pgbeam("run", "--upstream", "mysql://u:s3cret@h", "--plugins", "")

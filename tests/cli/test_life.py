@@ -16,6 +16,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 
 from pgbeam_core.cli import life as life_module
 from pgbeam_core.cli.life import Life
+from pgbeam_core.cli.options import InFront
 from pgbeam_core.errors import SettingsError
 from pgbeam_core.settings import Endpoint, Settings, apply_project
 
@@ -61,6 +62,11 @@ class FakeEmbedded:
         self.said.append("embedded stop")
 
 
+def in_front(settings: Settings, url: str) -> Settings:
+    """In front of the embedded server."""
+    return apply_project(settings, "shop", url)
+
+
 class Run:
     """A Life with everything around it faked."""
 
@@ -72,13 +78,14 @@ class Run:
         self.start_result = start_result
         self.took: list[Settings] = []
         embedded = lambda _: FakeEmbedded(self.said)  # noqa: E731
-        self.life = Life(self.clock, settings, self.read, self.took.append, self.make, embedded, self.ready)
+        first = settings, in_front
+        self.life = Life(self.clock, first, self.read, self.took.append, self.make, embedded, self.ready)
         self.done = Deferred.fromCoroutine(self.life.live())
 
-    def read(self) -> Settings:
+    def read(self) -> tuple[Settings, InFront]:
         if isinstance(self.settings, Exception):
             raise self.settings
-        return self.settings
+        return self.settings, in_front
 
     def make(self, settings: Settings) -> FakeService:
         service = FakeService(settings, self.said)
