@@ -21,6 +21,8 @@ _WHO = re.compile(rb"\b(?:CURRENT_USER|SESSION_USER|CURRENT_ROLE)\b")
 _SETTINGS = frozenset({(None, "current_setting"), ("pg_catalog", "current_setting")})
 _DEFINES = frozenset({Kind.DDL, Kind.SELECT})
 """What makes tables where it writes relations: SELECT by its INTO."""
+_MOST_WRITES = 10_000
+"""Groups of relations that are written together, remembered with what that changes."""
 _serials = itertools.count(1)
 
 Edges = dict[str, set[str]]
@@ -68,6 +70,7 @@ class Catalog:
         for what, *values in self.rows:
             self._take(what, values)
         self._changing: dict[str, bool] = {}
+        self._writing: dict[tuple[str, ...], tuple[str, ...] | None] = {}
 
     def _take(self, what: str, values: list[str]) -> None:
         if what in ("anything", "sequence", "foreign", "dated"):
@@ -122,11 +125,18 @@ class Catalog:
 
     # Writing, and all else that code of users may do.
 
-    def writing(self, tables: Iterable[str]) -> tuple[str, ...] | None:
+    def writing(self, tables: tuple[str, ...]) -> tuple[str, ...] | None:
         """What a write to relations of these names may change; None for anything, because code of users runs.
 
         Views lead to their tables, parents to their partitions and children, keys to the tables they cascade to.
         """
+        if tables not in self._writing:
+            if len(self._writing) >= _MOST_WRITES:
+                self._writing.clear()
+            self._writing[tables] = self._written(tables)
+        return self._writing[tables]
+
+    def _written(self, tables: Iterable[str]) -> tuple[str, ...] | None:
         names = _closure(set(tables), self._behind, self._cascades)
         if self.functions.suspicious or names & self._anything:
             return None

@@ -13,12 +13,20 @@ from pgbeam_core.session.prepared import NO_TYPES, Key, ServerStatements
 from pgbeam_core.session.transaction import Transaction
 from pgbeam_core.session.turns import Owed
 from pgbeam_core.wire import frontend
+from pgbeam_core.wire.frames import frame
 
 AFTER_READS = b"SELECT WHERE false"
 """Stands for the reads that have run as if outside: what must come before any query is refused after it."""
+_BIND = ord("B")
+_NO_PARAMETERS = bytes(7)
 _EXECUTE = frontend.Execute(b"", 0).to_bytes()
 _BOUND, _DONE = Owed(b"2", forward=False), Owed(b"C", forward=False)
 _PARSED, _CLOSED = Owed(b"1", forward=False), Owed(b"3", forward=False)
+
+
+def _bound_and_run(name: bytes) -> bytes:
+    """Bind and Execute of a statement without parameters."""
+    return frame(_BIND, b"\0" + name + _NO_PARAMETERS) + _EXECUTE
 
 
 class Beginning:
@@ -51,7 +59,7 @@ class Beginning:
             self._parse(name, text, self._remembering(key, name))
         else:
             held.named.move_to_end(key)
-        self.frames += [frontend.Bind(b"", name).to_bytes(), _EXECUTE]
+        self.frames.append(_bound_and_run(name))
         self.script += [_BOUND, done]
 
     def _remembering(self, key: Key, name: bytes) -> Owed:
@@ -67,8 +75,7 @@ class Beginning:
         name = self._held.new_name()
         self._parse(name, text, _PARSED)
         self.frames += [
-            frontend.Bind(b"", name).to_bytes(),
-            _EXECUTE,
+            _bound_and_run(name),
             frontend.Close(frontend.STATEMENT, name).to_bytes(),
         ]
         self.script += [_BOUND, _DONE, _CLOSED]

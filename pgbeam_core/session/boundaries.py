@@ -9,13 +9,15 @@ from pgbeam_core.api.query import Query
 from pgbeam_core.api.results import Answer, Result
 from pgbeam_core.api.statement import Kind, Statement
 from pgbeam_core.session.transaction import DEFAULT_ISOLATION
-from pgbeam_core.wire import backend, frontend
+from pgbeam_core.wire import backend
+from pgbeam_core.wire.frames import frame
 
 if TYPE_CHECKING:
     from pgbeam_core.session.conversation import Conversation
 
 _ENDS = (Kind.COMMIT, Kind.ROLLBACK)
 _ROLLBACK = "ROLLBACK"
+_QUERY = ord("Q")
 
 Reply = Callable[[Answer], bytes]
 
@@ -96,7 +98,7 @@ class Boundaries:
         if transaction.kept_back:
             conversation.stats.transactions_lazy += 1
         else:
-            conversation.leasing.end_aside(frontend.Query(statement.text).to_bytes())
+            conversation.leasing.end_aside(frame(_QUERY, statement.text + b"\0"))
         transaction.over(committed=committed)
         conversation.book.portals.clear()
         conversation.effects.over.append(committed)

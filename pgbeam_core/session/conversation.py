@@ -422,7 +422,7 @@ class Conversation:
 
     def ready(self) -> bytes:
         """ReadyForQuery with the transaction status that the client knows."""
-        return backend.ready_for_query(self.session.status)
+        return backend.READY[self.session.status]
 
     # From the server. The conversation owns its turns.
 

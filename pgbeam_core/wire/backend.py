@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Self
 
 from pgbeam_core.errors import ProtocolViolation
+from pgbeam_core.wire.frames import frame
 from pgbeam_core.wire.message import INT32, UINT16, Fields, Message, counted, cstring, int16s, oids, raw, text
 from pgbeam_core.wire.tags import Backend
 
@@ -391,7 +392,7 @@ def ready_for_query(status: bytes) -> bytes:
 
 def command_complete(tag: str) -> bytes:
     """A CommandComplete frame."""
-    return CommandComplete(tag).to_bytes()
+    return frame(Backend.COMMAND_COMPLETE, tag.encode() + b"\0")
 
 
 def parameter_status(name: str, value: str) -> bytes:

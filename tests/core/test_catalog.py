@@ -106,11 +106,11 @@ def test_a_catalog_says_what_stands_behind_relations(catalog: Callable[[], Catal
 def test_a_catalog_says_what_a_write_may_change(catalog: Callable[[], Catalog]) -> None:
     """Cascades and partitions are followed; behind a trigger or a rule may be anything."""
     found = catalog()
-    assert found.writing(["base"]) == ("base", "follower", "heir")
-    assert found.writing(["one"]) == ("base", "follower", "heir", "one")
-    assert found.writing(["parted"]) == ("parted", "parted_1")
-    assert found.writing(["cautious"]) == ("cautious",)
-    assert found.writing(["noisy"]) is found.writing(["above_noisy"]) is found.writing(["ruled"]) is None
+    assert found.writing(("base",)) == ("base", "follower", "heir")
+    assert found.writing(("one",)) == ("base", "follower", "heir", "one")
+    assert found.writing(("parted",)) == ("parted", "parted_1")
+    assert found.writing(("cautious",)) == ("cautious",)
+    assert found.writing(("noisy",)) is found.writing(("above_noisy",)) is found.writing(("ruled",)) is None
 
 
 def test_a_catalog_knows_functions(catalog: Callable[[], Catalog]) -> None:

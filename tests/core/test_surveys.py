@@ -92,7 +92,7 @@ def test_a_definition_that_changed_makes_it_outdated() -> None:
     desk.give()
     desk.reply(("anything", "noisy"))
     assert waits == [desk.survey.peek()]
-    assert waits[0].writing(["noisy"]) is None
+    assert waits[0].writing(("noisy",)) is None
 
 
 def test_it_is_asked_for_again_when_it_is_old_and_used_until_then() -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 SLOTS = 65_536
 _GENERATION = SLOTS
+_NUMBERS = 1 << 64
 _HEAD = 32
 _BYTES = _HEAD + 8 * (SLOTS + 1)
 _MAGIC = b"pgbeam board 1".ljust(_HEAD - 16)
@@ -38,7 +39,8 @@ class Board:
     """A row of SLOTS numbers, in this process or shared. `random` gives that many unguessable bytes."""
 
     def __init__(self, random: Callable[[int], bytes], memory: mmap.mmap | None = None) -> None:
-        self._random = random
+        # Each process counts on from a place of its own: no two of them meet in 64 bits.
+        self._next = int.from_bytes(random(8))
         self._memory = memory
         whole = memoryview(bytearray(_BYTES) if memory is None else memory)
         self._numbers = whole[_HEAD:].cast("Q")
@@ -68,7 +70,8 @@ class Board:
             self._memory = None
 
     def _new(self) -> int:
-        return int.from_bytes(self._random(8))
+        self._next = (self._next + 1) % _NUMBERS
+        return self._next
 
 
 def shared(path: Path, random: Callable[[int], bytes]) -> Board:

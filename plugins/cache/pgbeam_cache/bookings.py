@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgbeam_cache.notes import Note, effect_of
+from pgbeam_cache.notes import Note
 from pgbeam_cache.visits import Visit
 from pgbeam_core import Result, Statement
 
@@ -22,9 +22,9 @@ def booked(visit: Visit, statement: Statement, note: Note, result: Result, *, ru
     effect = note.effect
     if effect is None:
         # Should the latest one be outdated, everything is booked when that is found out.
-        effect = effect_of(statement, visit.survey.latest)
+        effect = note.effect_in(statement, visit.survey.latest)
     elif effect.unseen:
-        effect = effect_of(statement, visit.survey.peek())
+        effect = note.effect_in(statement, visit.survey.peek())
     if error is None:
         if effect is not None:
             visit.wrote(effect, committed=result.committed)

@@ -60,6 +60,8 @@ class Note:
     """Whether a statement's reply may be remembered at all, and what it does to remembered ones."""
 
     __slots__ = (
+        "_effect_in",
+        "_effect_of",
         "_seen",
         "_serial",
         "acts",
@@ -91,6 +93,9 @@ class Note:
         self.awkward = b"\\" in statement.text
         """Its strings end elsewhere when standard_conforming_strings is off."""
         self.effect = effect_of(statement)
+        """As the text alone has it."""
+        self._effect_of = 0
+        self._effect_in = self.effect
         self.ends = statement.kind in _ENDS
         """It may commit what came before."""
         self.acts = self.effect is not None or self.ends
@@ -106,6 +111,14 @@ class Note:
         if serial != self._serial:
             self._serial, self._seen = serial, self._look(statement, catalog)
         return self._seen
+
+    def effect_in(self, statement: Statement, catalog: Catalog | None) -> Effect | None:
+        """What it does to remembered replies as that catalog has it; without one, as the text has it."""
+        if catalog is None:
+            return self.effect
+        if catalog.serial != self._effect_of:
+            self._effect_of, self._effect_in = catalog.serial, effect_of(statement, catalog)
+        return self._effect_in
 
     def _look(self, statement: Statement, catalog: Catalog | None) -> Seen:
         if catalog is None:

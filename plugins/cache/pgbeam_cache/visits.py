@@ -133,6 +133,8 @@ class Visit:
 
 def _together(effects: Sequence[Effect]) -> Effect:
     """What all of them do, once they are committed."""
+    if len(effects) == 1 and not effects[0].anyway:
+        return effects[0]
     return Effect(
         tuple({table for effect in effects for table in effect.tables}),
         everything=any(effect.everything for effect in effects),

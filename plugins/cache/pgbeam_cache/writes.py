@@ -46,7 +46,7 @@ class Places:
 class Writes(Places):
     """The committed writes to one database that went through PgBeam."""
 
-    __slots__ = ("_database", "_doubts", "_everywhere", "_project", "_second", "_slots", "catalog", "place")
+    __slots__ = ("_database", "_doubts", "_everywhere", "_project", "_second", "_slot", "_slots", "catalog", "place")
 
     def __init__(
         self,
@@ -67,6 +67,7 @@ class Writes(Places):
         self._project = project
         self._database = database
         self._second = second
+        self._slot: dict[str | None, int] = {}
         self._slots: dict[tuple[str, ...], tuple[int, ...]] = {}
 
     def advance(self) -> int:
@@ -110,7 +111,16 @@ class Writes(Places):
         super().wrote(place, tables, everything=everything)
         if self._second is not None:
             names: list[str | None] = [None] if everything else list(tables)
-            self._second.wrote(tuple(slot(self._project, self._database, name) for name in names))
+            self._second.wrote(tuple([self._place_of(name) for name in names]))
+
+    def _place_of(self, name: str | None) -> int:
+        """Where a relation stands on the board; None: this database as a whole."""
+        found = self._slot.get(name)
+        if found is None:
+            if len(self._slot) >= _MOST_NAMES:
+                self._slot.clear()
+            found = self._slot[name] = slot(self._project, self._database, name)
+        return found
 
     def slots(self, tables: tuple[str, ...]) -> tuple[int, ...]:
         """Where relations stand on the board; before them all databases of the project, and this one as a whole."""
@@ -119,7 +129,7 @@ class Writes(Places):
             if len(self._slots) >= _MOST_NAMES:
                 self._slots.clear()
             names: tuple[str | None, ...] = (None, *tables)
-            here = [slot(self._project, self._database, name) for name in names]
+            here = [self._place_of(name) for name in names]
             found = self._slots[tables] = (slot(self._project, None, None), *here)
         return found
 
