@@ -8,7 +8,7 @@ it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
@@ -44,6 +44,7 @@ _INBOX_HIGH = 256 * 1024
 _MOST_SAID = 1000
 """Executions whose notices are kept for the end of a reply; those of longer requests come in between."""
 
+_IDLE: Final = Phase.IDLE  # a look at a member of an enum takes longer than most lines here
 _QUERY, _FUNCTION_CALL, _SYNC, _FLUSH, _TERMINATE = b"QFSHX"
 _COPY = frozenset(b"dcf")
 _BEHIND_A_BATCH = frozenset(b"QFdcf")
@@ -64,7 +65,7 @@ class Conversation:
         self.session = session
         self.client = client
         self.world = world
-        self.phase = Phase.IDLE
+        self.phase = _IDLE
         self.book = Book()
         self.effects = Effects(session, self.book, world)
         self.sender = Sender(self)
@@ -107,7 +108,7 @@ class Conversation:
     @property
     def busy(self) -> bool:
         """In a transaction, or in the middle of a request."""
-        return self.phase is not Phase.IDLE or self.session.in_transaction
+        return self.phase is not _IDLE or self.session.in_transaction
 
     def take(self, lease: Lease) -> None:
         """The server of the login."""
@@ -125,7 +126,7 @@ class Conversation:
         """The client sent bytes. Raises ProtocolViolation."""
         phase = self.phase
         if (  # nothing is under way, nothing came before: it may be all of a request
-            phase is Phase.IDLE
+            phase is _IDLE
             and not (self._batch or self.skipping or self.client_is_full or self._inbox.holds)
             and self._reading
             and self.session.status != b"E"
@@ -133,7 +134,7 @@ class Conversation:
         ):
             return
         self._inbox.add(data)
-        if phase is Phase.IDLE or phase is Phase.OPEN or phase is Phase.COPYING:
+        if phase is _IDLE or phase is Phase.OPEN or phase is Phase.COPYING:
             self.advance()
         self._mind_the_inbox()
 
@@ -181,7 +182,7 @@ class Conversation:
                     if not self._copy():
                         return
                     continue
-                if self.phase is not Phase.IDLE and (self.phase is not Phase.OPEN or self._too_far_ahead()):
+                if self.phase is not _IDLE and (self.phase is not Phase.OPEN or self._too_far_ahead()):
                     return
                 if self._take_run():
                     continue
@@ -216,7 +217,7 @@ class Conversation:
 
     def _go_ahead(self) -> None:
         """The client has paused in the middle of a request: PostgreSQL would have begun with what is there."""
-        if self._batch and (self.phase is Phase.IDLE or self.phase is Phase.OPEN):
+        if self._batch and (self.phase is _IDLE or self.phase is Phase.OPEN):
             self._flush_batch()
 
     def _message(self, frame: bytes) -> None:
@@ -258,11 +259,11 @@ class Conversation:
         if local.is_local(statement):
             self._simple_local(statement)
             return
-        if self.phase is Phase.IDLE and self.boundaries.answers(statement):
+        if self.phase is _IDLE and self.boundaries.answers(statement):
             self.ended = True
             self.boundaries.answer(statement, outcome.whole, simple=True)
             return
-        self._ask(frame, statement, answerable=self.phase is Phase.IDLE)
+        self._ask(frame, statement, answerable=self.phase is _IDLE)
 
     def _ask(self, frame: bytes, statement: Statement, *, answerable: bool) -> None:
         self.ended = True
@@ -356,7 +357,7 @@ class Conversation:
         self.book.statements.update({name: made for name, made in plan.new_statements.items() if made})
 
     def _queries(self, plan: Plan) -> list[Query]:
-        alone = plan.answerable and (self.phase is Phase.IDLE or self.sender.is_outside)
+        alone = plan.answerable and (self.phase is _IDLE or self.sender.is_outside)
         session, now = self.session, self.world.now()
         several = len(plan.executions) > 1 or not self.ended or self.phase is Phase.OPEN
         in_transaction = several or session.in_transaction
@@ -398,12 +399,12 @@ class Conversation:
         self.pending = None
         if self.phase is Phase.GONE:
             return False
-        self.phase = Phase.IDLE if self.turn is None else Phase.OPEN
+        self.phase = _IDLE if self.turn is None else Phase.OPEN
         return True
 
     def on(self) -> None:
         """Go on with what the client has sent meanwhile; called when a wait is over, from outside `advance`."""
-        if self._reading and not self._inbox.holds and self.phase is Phase.IDLE:
+        if self._reading and not self._inbox.holds and self.phase is _IDLE:
             return
         try:
             self.advance()
@@ -604,7 +605,7 @@ class Conversation:
         """The client has left, whatever was going on."""
         if self.phase is Phase.GONE:
             return
-        idle = self.phase is Phase.IDLE
+        idle = self.phase is _IDLE
         self.phase = Phase.GONE
         self.pace.stop()
         self.drop_batch()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pgbeam_core.api.pool import Lease, Server
 from pgbeam_core.api.query import Query
@@ -18,6 +18,7 @@ from pgbeam_core.wire import backend
 if TYPE_CHECKING:
     from pgbeam_core.session.conversation import Conversation
 
+_IDLE: Final = Phase.IDLE
 _READY_SIZE = len(backend.READY_IDLE)
 
 
@@ -136,7 +137,7 @@ class Endings:
             last = b"".join([last[:-_READY_SIZE], *self.unsaid, last[-_READY_SIZE:]])
             self.unsaid.clear()
         conversation.client.write(last)
-        conversation.phase = Phase.IDLE
+        conversation.phase = _IDLE
         conversation.leasing.let_go()
         conversation.on()
 
@@ -221,7 +222,7 @@ class Endings:
         turn.pass_to(_Leftover(lease))
         conversation.session.lease = conversation.turn = self._retry = None
         conversation.sender.forget()
-        conversation.phase = Phase.IDLE
+        conversation.phase = _IDLE
         conversation.questions.refuse(turn.queries, "pgbeam", CANCELLED)
         conversation.on()
 
@@ -233,7 +234,7 @@ class Endings:
         lease, conversation.session.lease = conversation.session.lease, None
         conversation.turn = None
         conversation.sender.forget()
-        conversation.phase = Phase.IDLE
+        conversation.phase = _IDLE
         if lease is not None:
             conversation.leasing.part_from(lease)
         self._once = True
@@ -290,7 +291,7 @@ class Endings:
             farewell = b"" if told or torn else backend.error_response("FATAL", "08006", message)
             conversation.client.hang_up(message, farewell)
         elif conversation.phase is Phase.BUSY:
-            conversation.phase = Phase.IDLE
+            conversation.phase = _IDLE
             error = b"" if told else backend.error_response("ERROR", "08006", message)
             if conversation.transaction.kept_back:
                 conversation.transaction.fail()

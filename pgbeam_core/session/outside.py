@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pgbeam_core.api.query import Query
 from pgbeam_core.session.world import Phase
@@ -11,6 +11,7 @@ from pgbeam_core.session.world import Phase
 if TYPE_CHECKING:
     from pgbeam_core.session.conversation import Conversation
 
+_IDLE: Final = Phase.IDLE
 PATIENCE_S = 1.0
 """Longest wait for the catalog of a database: until it is known, any read may run code of users."""
 
@@ -26,7 +27,7 @@ class Outside:
     def consider(self, query: Query) -> None:
         """A read that may run outside, as far as its text tells."""
         query.lazily = True
-        query.answerable = self._conversation.phase is Phase.IDLE
+        query.answerable = self._conversation.phase is _IDLE
         query.facts["transaction"] = "lazy"
 
     def settle(self, query: Query) -> None:

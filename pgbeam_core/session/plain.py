@@ -32,6 +32,10 @@ _QUERY, _PARSE, _BIND = b"QPB"
 _LONGEST = 64 * 1024
 """Bytes of a request; longer ones have no use for a short way."""
 
+_MOST_PARSED = 8
+"""Parses of one client that are recognised: BEGIN, COMMIT and some statements between."""
+_LONGEST_PARSE = 8 * 1024
+
 _DESCRIBE_PORTAL = frontend.Describe(frontend.PORTAL, b"").to_bytes()
 _EXECUTE = frontend.Execute(b"", 0).to_bytes()
 _TAILS = {_DESCRIBE_PORTAL + _EXECUTE + frontend.SYNC: True, _EXECUTE + frontend.SYNC: False}
@@ -89,8 +93,8 @@ class Plain:
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
-        self._parsed: tuple[bytes, Prepared | None] = (b"", None)
-        """The client's last Parse of the unnamed statement, and what it made."""
+        self._parsed: dict[bytes, Prepared] = {}
+        """The client's latest Parses of the unnamed statement, and what they made."""
         self._passed: tuple[bytes, Statement] | None = None
         """A text that was looked up and does not go the short way."""
 
@@ -108,7 +112,7 @@ class Plain:
 
     def forget(self) -> None:
         """The client has left."""
-        self._parsed = (b"", None)
+        self._parsed.clear()
         self._passed = None
 
     def _find(self, text: bytes) -> Statement:
@@ -179,8 +183,9 @@ class Plain:
 
     def _prepared(self, parse: bytes) -> Prepared | None:
         """What a Parse of the unnamed statement makes; clients often say the same again."""
-        known, prepared = self._parsed
-        if known == parse and prepared is not None and prepared.description is None:
+        prepared = self._parsed.get(parse)
+        reads_otherwise = self._conversation.session.reads_otherwise
+        if prepared is not None and prepared.description is None and not reads_otherwise:
             return prepared
         try:
             name, text, types_at = names.parse_names(parse)
@@ -188,7 +193,10 @@ class Plain:
             return None
         statement = self._find(text)
         prepared = Prepared(name, statement, parse[types_at:])
-        self._parsed = parse, prepared
+        if len(parse) <= _LONGEST_PARSE and not reads_otherwise:
+            if len(self._parsed) >= _MOST_PARSED:
+                self._parsed.clear()
+            self._parsed[parse] = prepared
         if not statement.plain:
             self._passed = text, statement
         return prepared

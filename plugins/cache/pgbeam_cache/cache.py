@@ -81,7 +81,7 @@ class Cache:
         statement = query.statement
         note = noted(statement)
         settings = self.settings
-        if note.acts:
+        if note.acts and query.needs_server:
             visit = self.visit(session)
             visit.sent(note)
             visit.survey.catalog(session, settings.rights_check_s)  # what it writes is widened by it
