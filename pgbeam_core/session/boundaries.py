@@ -19,6 +19,8 @@ _ENDS = (Kind.COMMIT, Kind.ROLLBACK)
 _ROLLBACK = "ROLLBACK"
 _QUERY = ord("Q")
 
+_COMPLETED: dict[str, Answer] = {}
+
 Reply = Callable[[Answer], bytes]
 
 
@@ -74,7 +76,7 @@ class Boundaries:
         tag = self._perform(statement)
         duration = conversation.world.now() - query.arrived
         result = Result("pgbeam", tag, duration=duration, committed=statement.kind in _ENDS)
-        said = reply(Answer(None, b"", backend.command_complete(tag))) + conversation.report(query, result)
+        said = reply(_completed(tag)) + conversation.report(query, result)
         conversation.tell_of_ends()
         if then is None:
             conversation.client.write(said + conversation.ready())
@@ -111,3 +113,11 @@ class Boundaries:
             return None
         own = session.settings.now.get(DEFAULT_ISOLATION)
         return own.lower() if own is not None else self._conversation.world.default_isolation(session)
+
+
+def _completed(tag: str) -> Answer:
+    """The reply of that command tag; there are ten of them."""
+    found = _COMPLETED.get(tag)
+    if found is None:
+        found = _COMPLETED[tag] = Answer(None, b"", backend.command_complete(tag))
+    return found
