@@ -3,6 +3,7 @@
 from pgbeam_core.api.commands import Command
 from pgbeam_core.api.console import Table
 from pgbeam_core.api.hookspecs import hookimpl
+from pgbeam_core.api.notes import Note
 from pgbeam_core.api.pool import Identity, Lease, Opener, Pool, Relay, Server
 from pgbeam_core.api.query import Parameters, Query, Target
 from pgbeam_core.api.results import Answer, Notice, Refusal, Result
@@ -23,6 +24,7 @@ from pgbeam_core.errors import (
     UpstreamUnavailable,
 )
 from pgbeam_core.net.unauthenticated import neighbourhood
+from pgbeam_core.news import News
 from pgbeam_core.session.session import Session
 from pgbeam_core.settings import Project
 from pgbeam_core.stats import Histogram
@@ -41,6 +43,8 @@ __all__ = [
     "Kind",
     "Lease",
     "Name",
+    "News",
+    "Note",
     "Notice",
     "Opener",
     "Parameters",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
 from pgbeam_core.api.pool import Identity, Lease, Opener, Pool
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from pgbeam_core.net.client import ClientProtocol
     from pgbeam_core.settings import Project, Settings
 
+T = TypeVar("T")
+
 RIGHTS_AGE = 60.0
 """Seconds; roles and rights that were changed past PgBeam hold for all statements after that."""
 _DEFINED = "definitions"
@@ -48,34 +51,46 @@ _MOST_SURVEYS = 500
 """Databases whose catalogs are remembered. Beyond that all are forgotten, and asked for again."""
 
 
+def by_name_and_class(settings: Mapping[str, Any]) -> dict[type | str, Any]:
+    """The settings of plugins by their names, and by their classes where these are distinct."""
+    classes = [type(found) for found in settings.values()]
+    known: dict[type | str, Any] = {}
+    known.update(settings)
+    known.update({type(found): found for found in settings.values() if classes.count(type(found)) == 1})
+    return known
+
+
 class Beam:
     """Settings, sessions, pools, and the means to run queries of one's own."""
 
     def __init__(
         self, settings: Settings, hooks: Hooks, reactor: Any, *, random: Callable[[int], bytes] = os.urandom
     ) -> None:
+        # For plugins.
         self.settings = settings
-        self.hooks = hooks
-        self.reactor = reactor
+        """As they are now, all of them."""
+        self.reactor: IReactorTime = reactor
+        """Keeps time: `callLater`, and what Twisted builds on it. In a rehearsal it is a Clock."""
         self.now: Callable[[], float] = reactor.seconds
         """Monotonic seconds."""
         self.random = random
         """That many unguessable bytes."""
-        self.definitions = 0
-        """Counts the definitions of tables, functions and roles that were seen to change."""
-        self.epoch = 0
-        """The same, and every RIGHTS_AGE: what servers were told and what they have planned before then is renewed."""
-        self._ageing = LoopingCall(self._age)
-        self._ageing.clock = reactor
         self.sessions: dict[int, Session] = {}
         """The clients that have got past their startup packet, by session id."""
-        self.clients: set[ClientProtocol] = set()
         self.control = Control()
         """What is answered on the control socket."""
         self.news = News()
         """What workers tell each other."""
-        self.news.hear(_DEFINED, self._defined_elsewhere)
-        self.news.hear(_LEFT, self._left_elsewhere)
+        self.definitions: int = 0
+        """Counts the definitions of tables, functions and roles that were seen to change."""
+        self.reads_may_write: bool = False
+        """There is a database with code of users that no text shows, and that may write when somebody reads."""
+
+        # For conversations and the service.
+        self.hooks = hooks
+        self.clients: set[ClientProtocol] = set()
+        self.epoch = 0
+        """Counts like `definitions`, and every RIGHTS_AGE: what servers knew before is renewed."""
         self.isolation = Isolation(reactor, self.pool)
         self.identities = Identities(self.now, lambda: self.definitions)
         """Which roles and databases names stand for."""
@@ -95,12 +110,15 @@ class Beam:
         self.unfinished = Deadlines(reactor, PAUSE)
         """Of the requests that clients have begun and not ended."""
         self.project_stats: dict[str, ProjectStats] = {}
+        self._settings_of = by_name_and_class(settings.plugin)
+        self._ageing = LoopingCall(self._age)
+        self._ageing.clock = reactor
+        self.news.hear(_DEFINED, self._defined_elsewhere)
+        self.news.hear(_LEFT, self._left_elsewhere)
         self._statement_hooks = StatementHooks(hooks)
         self._statements = Statements(judge=self._statement_hooks.template)
         self._function_call: Statement | None = None
         self._pools: dict[Target, Pool] = {}
-        self.reads_may_write = False
-        """There is a database with code of users that no text shows, and that may write when somebody reads."""
         self._surveys: dict[tuple[str | int, ...], Survey] = {}
         self._leftover: dict[Target, Project] = {}
         """Targets that the settings know no more, and clients still use."""
@@ -171,14 +189,6 @@ class Beam:
         """Where to count what a session does."""
         return self._stats(session.project.name)
 
-    def pool(self, target: Target) -> Pool:
-        """The pool of a target, asked of the plugins when it is first needed."""
-        pool = self._pools.get(target)
-        if pool is None:
-            project = self._project_of(target)
-            pool = self._pools[target] = self._pool_of_plugins(project, target)
-        return pool
-
     def _pool_of_plugins(self, project: Project, target: Target) -> Pool:
         found = self.hooks.pool(self, project, target)
         if found is not None:
@@ -239,6 +249,7 @@ class Beam:
     def reload(self, settings: Settings) -> None:
         """Take new settings, and let plugins know. Targets that are gone go with the last client that uses them."""
         before, self.settings = self.settings.projects, settings
+        self._settings_of = by_name_and_class(settings.plugin)
         changed = {name for name, project in before.items() if settings.projects.get(name) is not project}
         self._surveys = {place: survey for place, survey in self._surveys.items() if place[0] not in changed}
         for project in settings.projects.values():
@@ -268,14 +279,31 @@ class Beam:
 
     # For plugins.
 
+    def pool(self, target: Target) -> Pool:
+        """The pool of a target, asked of the plugins when it is first needed."""
+        pool = self._pools.get(target)
+        if pool is None:
+            project = self._project_of(target)
+            pool = self._pools[target] = self._pool_of_plugins(project, target)
+        return pool
+
     @property
     def pools(self) -> dict[Target, Pool]:
         """The pools in use, by target."""
         return self._pools
 
-    def settings_of(self, plugin: str) -> Any:
-        """The validated instance of the dataclass that the plugin's `settings_spec` declared."""
-        return self.settings.plugin[plugin]
+    @overload
+    def settings_of(self, plugin: type[T]) -> T: ...
+    @overload
+    def settings_of(self, plugin: str) -> Any: ...
+    def settings_of(self, plugin: type[Any] | str) -> Any:
+        """The validated instance of the dataclass that a plugin's `settings_spec` declared: by that class, or by the
+        name of the plugin. Raises PluginError if no plugin that is on has declared it, or several have."""
+        found = self._settings_of.get(plugin)
+        if found is None:
+            name = plugin if isinstance(plugin, str) else plugin.__name__
+            raise PluginError(f"no settings of one plugin that is on are known as {name}")
+        return found
 
     def opener(self, target: Target) -> Opener:
         """Opens servers of a target, for pools and health checks."""

@@ -19,7 +19,10 @@ log = Logger(__name__)
 
 _MOST_PLACES = 1_000
 """Places that are told apart; the failures at others are counted by their hook and plugin only."""
-_BYTES_AND_TEXT = ("a bytes-like object is required", "startswith first arg must be bytes", "can't concat str to bytes")
+
+
+class Unfit(TypeError):
+    """A plugin has given what a hook may not give. Where that was found says nothing to its author."""
 
 
 class Place(NamedTuple):
@@ -49,9 +52,10 @@ class Failures:
         count = self._counts[place]
         fields: dict[str, Any] = {"plugin": plugin, "hook": hook, "file": file, "line": line}
         if count == 1:
-            what = f"{kind.__name__ if kind else 'Exception'}: {error}"
+            unfit = isinstance(error, Unfit)
+            what = f"{'TypeError' if unfit or kind is None else kind.__name__}: {error}"
             text = 'plugin "{plugin}" raised in {hook}, at {file}:{line}: {what}{hint}'
-            log.failure(text, what=what, hint=hint_for(error), **fields)
+            (log.error if unfit else log.failure)(text, what=what, hint=hint_for(error), **fields)
         elif count == 10 ** (len(str(count)) - 1):
             text = 'plugin "{plugin}" has raised in {hook}, at {file}:{line}, {count} times by now'
             log.error(text, count=count, **fields)
@@ -93,6 +97,6 @@ class Failures:
 
 def hint_for(error: BaseException | None) -> str:
     """What most authors of plugins do not expect."""
-    if isinstance(error, TypeError) and any(words in str(error) for words in _BYTES_AND_TEXT):
+    if isinstance(error, TypeError) and "bytes" in str(error) and "str" in str(error):
         return " (statement.text is bytes, as the client sent it; statement.sql is the same as a str)"
     return ""

@@ -14,7 +14,7 @@ from typing import Any
 
 import pluggy
 
-from pgbeam_core.failures import Failures
+from pgbeam_core.failures import Failures, Unfit
 
 Call = Callable[..., Any]
 Implementations = tuple[tuple[str, Call], ...]
@@ -118,8 +118,8 @@ class Hooks:
     def unfit(self, hook: str, plugin: str, answer: object, wanted: str) -> None:
         """The same, for a plugin that has given what it may not."""
         try:
-            raise TypeError(f"{hook} gives {wanted}, not {type(answer).__name__}")
-        except TypeError:
+            raise Unfit(f"{hook} gives {wanted}, not {type(answer).__name__}")
+        except Unfit:
             self.failed(hook, plugin)
 
     def _likely(self, hook: str) -> str:

@@ -30,11 +30,12 @@ is counted, and has no opinion. Two things are different where a failure must no
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pluggy
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from twisted.internet.defer import Deferred
 
     from pgbeam_core.api.commands import Command
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 PROJECT_NAME = "pgbeam"
 hookspec = pluggy.HookspecMarker(PROJECT_NAME)
 hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
+"""Marks a function of a plugin as the one for the hook of its name. `@hookimpl(tryfirst=True)`, `trylast=True`
+and `wrapper=True` are pluggy's."""
 
 
 @hookspec
@@ -183,7 +186,7 @@ def stats() -> Mapping[str, float | int | Mapping[str, float | int]]:  # type: i
 
 
 @hookspec
-def panel() -> Any:
+def panel() -> RenderableType | None:
     """Give something rich can print (a Table, a Text) for the TUI, or None. Called about once a second."""
 
 

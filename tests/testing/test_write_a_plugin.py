@@ -7,7 +7,9 @@ from __future__ import annotations
 # -- start plugin --
 from dataclasses import dataclass, field
 
-from pgbeam_core import Kind, Query, Refusal, Session, Statement, hookimpl
+from pgbeam_core import Beam, Kind, Note, Query, Refusal, Session, Statement, hookimpl
+
+FORGOT = Note[bool]("seatbelt")
 
 
 @dataclass(frozen=True)
@@ -21,33 +23,33 @@ class Seatbelt:
     """Refuses UPDATE and DELETE that forgot their WHERE."""
 
     @hookimpl
-    def settings_spec(self):
+    def settings_spec(self) -> type:
         return SeatbeltSettings
 
     @hookimpl
-    def startup(self, beam):
-        self.settings = beam.settings_of("seatbelt")
+    def startup(self, beam: Beam) -> None:
+        self.settings = beam.settings_of(SeatbeltSettings)
         self.refused = 0
 
     @hookimpl
-    def parse(self, statement: Statement):
+    def parse(self, statement: Statement) -> None:
         """Once per distinct text: here is the time to think."""
         tables = {name for _schema, name in statement.writes}
         minded = not self.settings.tables or not tables.isdisjoint(self.settings.tables)
         forgot = statement.kind in (Kind.UPDATE, Kind.DELETE) and " where " not in statement.shape.lower()
-        statement.notes["seatbelt"] = minded and forgot
+        FORGOT.put(statement, minded and forgot)
 
     @hookimpl
-    def execute(self, session: Session, query: Query):
+    def execute(self, session: Session, query: Query) -> Refusal | None:
         """Once per query: be quick. None lets it pass."""
-        if query.statement.notes["seatbelt"] and session.variable("seatbelt") != "off":
+        if FORGOT.of(query.statement) and session.variable("seatbelt") != "off":
             self.refused += 1
             kind = query.statement.kind.name
             return Refusal("P0001", f"{kind} without WHERE", hint="SET pgbeam.seatbelt = off if you mean it.")
         return None
 
     @hookimpl
-    def variable(self, name: str, value: str | None):
+    def variable(self, name: str, value: str | None) -> str | Refusal | None:
         """SET pgbeam.seatbelt = on | off; value is None when PgBeam asks for the default."""
         if name != "seatbelt":
             return None
@@ -56,7 +58,7 @@ class Seatbelt:
         return Refusal("22023", f'invalid value for parameter "pgbeam.seatbelt": "{value}"')
 
     @hookimpl
-    def stats(self):
+    def stats(self) -> dict[str, int]:
         return {"refused": self.refused}
 
 

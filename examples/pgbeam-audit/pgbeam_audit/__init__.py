@@ -37,7 +37,7 @@ class Audit:
     @hookimpl
     def startup(self, beam: Beam) -> None:
         """Open the file: one that cannot be opened stops the start."""
-        settings: AuditSettings = beam.settings_of("audit")
+        settings = beam.settings_of(AuditSettings)
         stream = open(settings.path, "a", encoding="utf-8") if settings.path else sys.stderr  # noqa: SIM115, PTH123
         self._writer = LineWriter(stream, settings.queue_size, close=settings.path is not None)
 

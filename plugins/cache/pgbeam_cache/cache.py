@@ -349,8 +349,7 @@ class Cache:
 
     @staticmethod
     def _settings_of(beam: Beam) -> CacheSettings:
-        settings: CacheSettings = beam.settings_of(NAME)
-        return settings
+        return beam.settings_of(CacheSettings)
 
     def stats(self) -> dict[str, Any]:
         """Counters and gauges."""

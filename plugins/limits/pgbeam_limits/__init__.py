@@ -82,7 +82,7 @@ class Limits:
     @hookimpl(trylast=True)
     def execute(self, session: Session, query: Query, target: Target) -> Refusal | None:
         """Take a token. Asked last, so that what another plugin answers (the cache above all) costs none."""
-        settings: LimitsSettings = self._beam.settings_of("limits")
+        settings = self._beam.settings_of(LimitsSettings)
         rate = settings.queries_per_second
         if not rate:
             return None
@@ -104,8 +104,7 @@ class Limits:
 
     @property
     def _settings(self) -> LimitsSettings:
-        settings: LimitsSettings = self._beam.settings_of("limits")
-        return settings
+        return self._beam.settings_of(LimitsSettings)
 
     def _counts_of(self, session: Session) -> Counts:
         counts = self._counts.get(session.project.name)

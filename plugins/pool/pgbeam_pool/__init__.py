@@ -52,14 +52,14 @@ class Pools:
     def reload(self, beam: Beam) -> None:
         """Sizes and times as they are set now."""
         for budget in self._budgets.values():
-            budget.set(beam.settings_of("pool"))
+            budget.set(beam.settings_of(PoolSettings))
 
     @hookimpl
     def pool(self, beam: Beam, project: Project, target: Target) -> TargetPool:
         """The pool of a target; all pools of a project share its budget."""
         budget = self._budgets.get(project.name)
         if budget is None:
-            budget = self._budgets[project.name] = Budget(beam.settings_of("pool"))
+            budget = self._budgets[project.name] = Budget(beam.settings_of(PoolSettings))
         return TargetPool(
             project, beam.opener(target), budget, beam.reactor, lambda: int.from_bytes(beam.random(4)) / 2**32
         )

@@ -44,7 +44,7 @@ class Replicas:
     def startup(self, beam: Beam) -> None:
         """Begin to watch."""
         self._beam = beam
-        self._settings = beam.settings_of("replica")
+        self._settings = beam.settings_of(ReplicaSettings)
         self._watches.clear()
         for project in beam.settings.projects.values():
             self._watch(project).wake()
@@ -58,7 +58,7 @@ class Replicas:
     @hookimpl
     def reload(self, beam: Beam) -> None:
         """Watch what is set now, as it is set now."""
-        settings = beam.settings_of("replica")
+        settings = beam.settings_of(ReplicaSettings)
         changed, self._settings = settings != self._settings, settings
         for name, watch in list(self._watches.items()):
             project = beam.settings.projects.get(name)
@@ -153,7 +153,7 @@ class Replicas:
 
     def _writes_of(self, session: Session) -> Writes | None:
         """Its writes, where they matter."""
-        settings: ReplicaSettings = self._beam.settings_of("replica")
+        settings = self._beam.settings_of(ReplicaSettings)
         if not (settings.read_your_writes and session.project.auto_read_routing):
             return None
         writes: Writes | None = session.notes.get("replica")

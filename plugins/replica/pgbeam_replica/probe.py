@@ -39,7 +39,7 @@ class Probe:
         self._sql = sql
         self._told = told
         self._failed = failed
-        settings: ReplicaSettings = beam.settings_of("replica")
+        settings = beam.settings_of(ReplicaSettings)
         self._timeout = settings.probe_timeout_s
         self._interval = settings.interval
         user = settings.health_user or target.user or project.primary.user or "postgres"

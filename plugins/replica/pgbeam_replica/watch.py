@@ -27,7 +27,7 @@ class Watch:
         self.routed = 0
         self.fell_back = 0
         self._beam = beam
-        self._settings: ReplicaSettings = beam.settings_of("replica")
+        self._settings = beam.settings_of(ReplicaSettings)
         self._next = 0
         self._empty_since = beam.now()
         self._warned = False

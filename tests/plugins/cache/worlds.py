@@ -88,9 +88,9 @@ class FakeBeam:
         """The clock's seconds."""
         return float(self.reactor.seconds())
 
-    def settings_of(self, plugin: str) -> CacheSettings:
+    def settings_of(self, plugin: type) -> CacheSettings:
         """The cache's."""
-        assert plugin == "cache"
+        assert plugin is CacheSettings
         return self.cache_settings
 
     def survey(self, session: Session) -> FakeSurvey:
