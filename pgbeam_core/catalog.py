@@ -51,7 +51,7 @@ class Catalog:
         """Told apart from every other Catalog of this process by this number."""
         self.rows = tuple(sorted(tuple(value or "" for value in row) for row in rows))
         self.functions = Functions(self.rows)
-        """Those that PostgreSQL did not bring along."""
+        """Those that are not built-in."""
         self._behind: Edges = {}
         self._cascades: Edges = {}
         self._looks: Edges = {}

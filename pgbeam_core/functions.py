@@ -1,4 +1,4 @@
-"""The functions, aggregates and operators of one database that PostgreSQL did not bring along: what they may do.
+"""The functions, aggregates and operators of one database that are not built-in: what they may do.
 
 What they are declared to be is believed as far as their bodies do not speak against it. Names are bare, or with a
 schema: a bare one counts for all that have it, for the search path decides which is meant.

@@ -119,7 +119,7 @@ class Statement:
     writes_unknown: bool = False
     """It may change relations that the text does not name (DO, CALL, unparsable text, DDL with CASCADE …)."""
     functions: frozenset[Name] = frozenset()
-    """Functions it calls, and operators that PostgreSQL does not bring along, by their spelling."""
+    """Functions it calls, and operators that are not built-in, by their spelling."""
     annotations: tuple[Annotation, ...] = ()
     problems: tuple[str, ...] = ()
     """What was wrong with its annotations, in words."""
@@ -153,10 +153,10 @@ class Statement:
     pure: bool = False
     """Equal rows and settings give an equal result: `stable`, and so is every function it calls.
 
-    A function or operator that PostgreSQL does not bring along is not trusted.
+    A function or operator that is not built-in is not trusted.
     """
     calls_unknown: bool = True
-    """It calls functions that PostgreSQL does not bring along: these may write what the text does not name."""
+    """It calls functions that are not built-in: these may write what the text does not name."""
     _is_sibling: bool = False
     """Another text was analysed, which differs in plain literals only."""
     fields: frozenset[str] = frozenset()

@@ -24,7 +24,7 @@ _TRUSTED = _SECTIONS["immutable"] | _SECTIONS["settings"]
 _CHANGING = _SECTIONS["changing"]
 
 BUILTIN_OPERATORS = _SECTIONS["operators"]
-"""Spellings of the operators that PostgreSQL brings along; none of them changes by itself."""
+"""Spellings of the built-in operators; none of them changes by itself."""
 
 
 RUNS_SQL = frozenset(

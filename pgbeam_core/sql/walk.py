@@ -194,7 +194,7 @@ def _alias(walk: Walk, fields: Node, scope: Scope) -> None:
 
 
 def _operation(walk: Walk, fields: Node, scope: Scope) -> None:
-    """An operator that PostgreSQL does not bring along is a function by another name."""
+    """An operator that is not built-in is a function by another name."""
     for key in ("name", "operName", "useOp"):
         if key in fields:
             schema, operator = name_of(fields[key])

@@ -81,7 +81,7 @@ class Note:
         self.reason = why_not(statement)
         """Why its reply is never remembered, catalog or not; None if it may be."""
         self.own_functions = self.reason is None and not statement.pure
-        """It calls functions that PostgreSQL does not bring along: only a catalog tells whether they change."""
+        """It calls functions that are not built-in: only a catalog tells whether they change."""
         self.plain = not (statement.relations or statement.functions or statement.dated)
         self.plain = self.plain and not (statement.fields or statement.types)
         """No catalog can tell more about it."""

@@ -1,0 +1,155 @@
+"""The house stays one that strangers find their way in: files and functions are small, docstrings say something.
+
+Where the code was larger than that when this test was written, its size then stands here, and may only shrink.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+FILE_LINES = 300
+LARGE_FILES = {
+    "pgbeam_core.beam": 360,
+    "pgbeam_core.net.client": 480,
+    "pgbeam_core.net.server": 542,
+    "pgbeam_core.session.conversation": 643,
+    "pgbeam_core.session.effects": 310,
+    "pgbeam_core.session.endings": 314,
+    "pgbeam_core.session.extended": 310,
+    "pgbeam_core.session.leasing": 481,
+    "pgbeam_core.session.replies": 522,
+    "pgbeam_core.session.rewrite": 413,
+    "pgbeam_core.session.sending": 494,
+    "pgbeam_core.session.turns": 322,
+    "pgbeam_core.wire.backend": 411,
+    "pgbeam_core.wire.frontend": 309,
+    "pgbeam_cache.cache": 379,
+    "pgbeam_pool.pool": 474,
+}
+
+FUNCTION_LINES = 50
+LARGE_FUNCTIONS = {
+    "pgbeam_core.beam.__init__": 59,
+    "pgbeam_core.net.server.__init__": 62,
+    "pgbeam_core.session.session.__init__": 51,
+    "pgbeam_core.session.turns.__init__": 62,
+}
+"""Lists of attributes."""
+
+EMPTY_DOCSTRINGS = 260
+"""Those of four words or fewer."""
+
+NAMED_TWICE = {
+    "Client",
+    "Conversation",
+    "CopyData",  # the message has one form in both directions
+    "CopyDone",  # likewise
+    "Counts",
+    "Deadlines",
+    "Found",
+    "Note",
+    "Opener",
+    "Query",
+    "Reading",
+    "Scope",
+    "Server",
+    "Settings",
+    "Worker",
+    "Writes",
+}
+
+WRITERS = {"phase": ("", 21), "lease": ("session", 12)}
+"""Attribute → (of what, places that assign to it)."""
+
+FORBIDDEN = re.compile(
+    r"\b(?-i:TODO|FIXME|HACK)\b|\bissue #?\d+\b|/work/main\b|/tmp/wt\b"
+    r"|\b(?:simply|obviously|of course|trivial(?:ly)?)\b|\b(?:bring|brought)s? along\b",
+    re.IGNORECASE,
+)
+"""What is to be done, where it was done, what is not so for everybody; and "built-in" is what PostgreSQL comes with."""
+TEXTS = [
+    path
+    for pattern in (
+        "pgbeam_core/**/*.py",
+        "plugins/**/*.py",
+        "plugins/**/*.md",
+        "docs/**/*.md",
+        "examples/**/*.py",
+        "*.md",
+    )
+    for path in sorted(ROOT.glob(pattern))
+]
+
+
+def test_files_are_small(census: Any) -> None:
+    """A file is read at one sitting. One that has grown is cut where its concerns are, not where the line is."""
+    grown = {
+        module.name: module.lines
+        for module in census.modules()
+        if module.lines > LARGE_FILES.get(module.name, FILE_LINES)
+    }
+    assert grown == {}
+
+
+def test_functions_are_small(census: Any) -> None:
+    """A function does one thing."""
+    grown = {}
+    for function in census.functions(census.modules()):
+        name = f"{function.module.name}.{function.node.name}"
+        if function.lines > LARGE_FUNCTIONS.get(name, FUNCTION_LINES):
+            grown[name] = function.lines
+    assert grown == {}
+
+
+def test_exceptions_shrink(census: Any) -> None:
+    """What is small by now is an exception no more: take it out of the lists above."""
+    sizes = {module.name: module.lines for module in census.modules()}
+    assert [name for name in LARGE_FILES if sizes.get(name, 0) <= FILE_LINES] == []
+    functions = {
+        f"{each.module.name}.{each.node.name}"
+        for each in census.functions(census.modules())
+        if each.lines > FUNCTION_LINES
+    }
+    assert set(LARGE_FUNCTIONS) - functions == set()
+    assert NAMED_TWICE - set(census.classes_named_twice(census.modules())) == set()
+
+
+def test_docstrings_say_something(census: Any) -> None:
+    """A docstring that says what the name says already is left out: say a contract, or nothing."""
+    few = census.empty_docstrings(census.modules())
+    assert len(few) <= EMPTY_DOCSTRINGS, "\n".join(few)
+
+
+def test_one_name_is_one_class(census: Any) -> None:
+    """Whoever searches for a class finds one."""
+    assert set(census.classes_named_twice(census.modules())) <= NAMED_TWICE
+
+
+@pytest.mark.parametrize("attribute", WRITERS)
+def test_few_write_the_state_of_a_conversation(census: Any, attribute: str) -> None:
+    """Each place that assigns to it is one to be looked at when it is wrong."""
+    owner, most = WRITERS[attribute]
+    session = [module for module in census.modules() if module.name.startswith("pgbeam_core.session")]
+    places = census.writers(session, attribute, of=owner)
+    assert len(places) <= most, "\n".join(places)
+
+
+def test_no_file_imports_itself_over_others(census: Any) -> None:
+    """Files can be read in an order: none needs another that needs it, but for types."""
+    assert census.circles(census.modules()) == []
+
+
+def test_no_text_has_words_that_do_not_belong_there() -> None:
+    """No work that is left, no places of those who wrote it, nothing that is called easy."""
+    found = []
+    for path in TEXTS:
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            if FORBIDDEN.search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
+    assert found == []
