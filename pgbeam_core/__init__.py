@@ -9,7 +9,9 @@ from pgbeam_core.api.query import Parameters, Query, Target
 from pgbeam_core.api.results import Answer, Notice, Refusal, Result
 from pgbeam_core.api.statement import Annotation, Kind, Name, SettingChange, Statement
 from pgbeam_core.beam import Beam
-from pgbeam_core.catalog import Catalog
+from pgbeam_core.catalog.catalog import Catalog
+from pgbeam_core.catalog.surveys import Survey
+from pgbeam_core.control.broadcast import Broadcast
 from pgbeam_core.control.client import ask_running
 from pgbeam_core.control.registry import Control
 from pgbeam_core.errors import (
@@ -24,16 +26,15 @@ from pgbeam_core.errors import (
     UpstreamUnavailable,
 )
 from pgbeam_core.net.unauthenticated import neighbourhood
-from pgbeam_core.news import News
 from pgbeam_core.session.session import Session
 from pgbeam_core.settings import Project
-from pgbeam_core.stats import Histogram
-from pgbeam_core.surveys import Survey
+from pgbeam_core.telemetry.stats import Histogram
 
 __all__ = [
     "Annotation",
     "Answer",
     "Beam",
+    "Broadcast",
     "Catalog",
     "Command",
     "Control",
@@ -43,7 +44,6 @@ __all__ = [
     "Kind",
     "Lease",
     "Name",
-    "News",
     "Note",
     "Notice",
     "Opener",

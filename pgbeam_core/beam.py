@@ -14,28 +14,28 @@ from pgbeam_core.api.pool import Identity, Lease, Opener, Pool
 from pgbeam_core.api.query import Query, Target
 from pgbeam_core.api.results import Result
 from pgbeam_core.api.statement import Statement
-from pgbeam_core.asides import Rerun
-from pgbeam_core.asking import Question
-from pgbeam_core.catalog import Catalog
+from pgbeam_core.catalog.catalog import Catalog
+from pgbeam_core.catalog.identities import Identities
+from pgbeam_core.catalog.isolation import Isolation
+from pgbeam_core.catalog.surveys import Survey
+from pgbeam_core.control.broadcast import Broadcast
 from pgbeam_core.control.registry import Control
 from pgbeam_core.errors import PluginError, UpstreamUnavailable
 from pgbeam_core.firing import Hooks
-from pgbeam_core.identities import Identities
-from pgbeam_core.isolation import Isolation
+from pgbeam_core.internal.question import Question
+from pgbeam_core.internal.rerun import Rerun
 from pgbeam_core.net import descriptors, opening
 from pgbeam_core.net.cancel import CancelKeys
 from pgbeam_core.net.deadlines import LOGIN_TIMEOUT, PARTING_S, PAUSE, Deadlines
 from pgbeam_core.net.unauthenticated import Unauthenticated
-from pgbeam_core.news import News
 from pgbeam_core.session.large_messages import LargeMessages
 from pgbeam_core.session.session import Session
 from pgbeam_core.session.statement_hooks import StatementHooks
 from pgbeam_core.sql.statements import Statements
-from pgbeam_core.stats import ProjectStats
-from pgbeam_core.surveys import Survey
+from pgbeam_core.telemetry.stats import ProjectStats
 
 if TYPE_CHECKING:
-    from pgbeam_core.catalog import Catalog
+    from pgbeam_core.catalog.catalog import Catalog
     from pgbeam_core.net.client import ClientProtocol
     from pgbeam_core.settings import Project, Settings
 
@@ -44,9 +44,9 @@ T = TypeVar("T")
 RIGHTS_AGE = 60.0
 """Seconds; roles and rights that were changed past PgBeam hold for all statements after that."""
 _DEFINED = "definitions"
-"""The news that definitions have changed."""
+"""Published: definitions have changed."""
 _LEFT = "databases.left"
-"""The news that a statement wants nobody in a database."""
+"""Published: a statement wants nobody in a database."""
 _MOST_SURVEYS = 500
 """Databases whose catalogs are remembered. Beyond that all are forgotten, and asked for again."""
 
@@ -79,7 +79,7 @@ class Beam:
         """The clients that have got past their startup packet, by session id."""
         self.control = Control()
         """What is answered on the control socket."""
-        self.news = News()
+        self.broadcast = Broadcast()
         """What workers tell each other."""
         self.definitions: int = 0
         """Counts the definitions of tables, functions and roles that were seen to change."""
@@ -113,8 +113,8 @@ class Beam:
         self._settings_of = by_name_and_class(settings.plugin)
         self._ageing = LoopingCall(self._age)
         self._ageing.clock = reactor
-        self.news.hear(_DEFINED, self._defined_elsewhere)
-        self.news.hear(_LEFT, self._left_elsewhere)
+        self.broadcast.subscribe(_DEFINED, self._defined_elsewhere)
+        self.broadcast.subscribe(_LEFT, self._left_elsewhere)
         self._statement_hooks = StatementHooks(hooks)
         self._statements = Statements(judge=self._statement_hooks.template)
         self._function_call: Statement | None = None
@@ -165,7 +165,7 @@ class Beam:
         """A statement that defines tables, functions or roles, or may have, was completed somewhere."""
         if "temp_table" not in statement.makes:
             self._defined_elsewhere()
-            self.news.tell(_DEFINED, None)
+            self.broadcast.publish(_DEFINED, None)
 
     def outdated(self) -> None:
         """Tables were changed past PgBeam: what servers have prepared is parsed anew when a client parses it."""
@@ -206,7 +206,7 @@ class Beam:
     def leave(self, session: Session, database: str) -> None:
         """Close the idle servers in a database of the session's project, in all workers."""
         self._left_elsewhere([session.project.name, database])
-        self.news.tell(_LEFT, [session.project.name, database])
+        self.broadcast.publish(_LEFT, [session.project.name, database])
 
     def _left_elsewhere(self, what: Any) -> None:
         project, database = what

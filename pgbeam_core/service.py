@@ -22,7 +22,7 @@ from pgbeam_core.net.client import ClientProtocol
 from pgbeam_core.net.listening import ClientFactory
 from pgbeam_core.plugins import in_words
 from pgbeam_core.settings import Settings
-from pgbeam_core.watchdog import Watchdog
+from pgbeam_core.telemetry.watchdog import Watchdog
 from pgbeam_core.wire import backend
 
 log = Logger(__name__)

@@ -15,7 +15,7 @@ from pgbeam_core import plugins, settings
 from pgbeam_core.api.commands import Command
 from pgbeam_core.cli import check, listing, options, release, run
 from pgbeam_core.errors import PgBeamError, PluginError, SettingsError
-from pgbeam_core.masking import mask, mask_words
+from pgbeam_core.telemetry.masking import mask, mask_words
 
 
 class Arguments(ArgumentParser):

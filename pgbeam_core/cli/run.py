@@ -6,12 +6,13 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from pgbeam_core import logs, settings
+from pgbeam_core import settings
 from pgbeam_core.api.commands import Command
 from pgbeam_core.cli import banner, options, reactor
 from pgbeam_core.errors import PgBeamError, SettingsError
 from pgbeam_core.net import descriptors
 from pgbeam_core.settings import Settings
+from pgbeam_core.telemetry import logs
 
 
 def configure(parser: ArgumentParser) -> None:

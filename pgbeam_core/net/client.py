@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from pgbeam_core.api.pool import Lease, Pool
 from pgbeam_core.api.results import Refusal
-from pgbeam_core.credentials import StoredPassword
+from pgbeam_core.catalog.identities import named
 from pgbeam_core.errors import (
     AncientProtocol,
     IdentityChanged,
@@ -23,7 +23,7 @@ from pgbeam_core.errors import (
     Unanswered,
 )
 from pgbeam_core.firing import PluginRaised
-from pgbeam_core.identities import named
+from pgbeam_core.internal.credentials import StoredPassword
 from pgbeam_core.net.login import RelayedLogin
 from pgbeam_core.net.unauthenticated import neighbourhood
 from pgbeam_core.session.conversation import Conversation

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pgbeam_core.errors import UpstreamUnavailable
+from pgbeam_core.internal.owner import Row, RowCollector
 from pgbeam_core.net.server import Server
 from pgbeam_core.session.turns import Turn
-from pgbeam_core.session.unattended import Unattended
-from pgbeam_core.wire import backend, frontend
-from pgbeam_core.wire.frames import split
+from pgbeam_core.wire import frontend
 
 QUESTION = b"""\
 SELECT a.usesysid, pg_catalog.quote_ident(current_user)::pg_catalog.regrole::pg_catalog.oid, a.datid,
@@ -38,12 +37,12 @@ class Told(NamedTuple):
 _MOST_BYTES = 64 * 1024
 
 
-class Identification(Unattended):
+class Identification(RowCollector):
     """One question and its answer. Owns its turn."""
 
     def __init__(self) -> None:
+        super().__init__(_MOST_BYTES)
         self.answer: Deferred[Told] = Deferred()
-        self._data = b""
 
     def ask(self, server: Server) -> Deferred[Told]:
         """Send it. Fails with UpstreamUnavailable if the server goes away."""
@@ -51,27 +50,20 @@ class Identification(Unattended):
         server.send(Turn(self, simple=True), frontend.Query(QUESTION).to_bytes())
         return self.answer
 
-    def deliver(self, data: bytes) -> None:
-        """Bytes of the answer."""
-        if len(self._data) < _MOST_BYTES:
-            self._data += data
-
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         """It has answered; with an error if it is no PostgreSQL, and knows no such thing."""
-        self.answer.callback(Told() if turn.error is not None else _read(self._data))
+        self.answer.callback(Told() if turn.error is not None else _told(self.rows()))
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
         """The server went away."""
         self.answer.errback(Failure(UpstreamUnavailable(reason)))
 
 
-def _read(data: bytes) -> Told:
-    rows: list[Any] = [
-        backend.DataRow.from_bytes(data[start:end]).values
-        for tag, start, end in split(data)
-        if tag == backend.DataRow.TAG
-    ]
-    if len(rows) != 1 or len(rows[0]) != 6 or not all(value is not None for value in rows[0]):
+def _told(rows: list[Row]) -> Told:
+    if len(rows) != 1 or len(rows[0]) != 6:
         return Told()
-    *oids, isolation, recovering, template = rows[0]
-    return Told(tuple(int(oid) for oid in oids), isolation.decode().lower(), recovering == b"t", template == b"t")
+    known = [value for value in rows[0] if value is not None]
+    if len(known) != 6:
+        return Told()
+    *oids, isolation, recovering, template = known
+    return Told(tuple(int(oid) for oid in oids), isolation.lower(), recovering == "t", template == "t")

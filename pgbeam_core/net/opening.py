@@ -10,9 +10,9 @@ from twisted.python.failure import Failure
 from pgbeam_core.api import pool
 from pgbeam_core.api.pool import Identity, Relay
 from pgbeam_core.api.query import Target
+from pgbeam_core.catalog.identities import Identities
+from pgbeam_core.catalog.isolation import Isolation
 from pgbeam_core.errors import IdentityChanged, PgBeamError, UpstreamUnavailable
-from pgbeam_core.identities import Identities
-from pgbeam_core.isolation import Isolation
 from pgbeam_core.net import transport
 from pgbeam_core.net.cancel import Canceller
 from pgbeam_core.net.deadlines import LOGIN_TIMEOUT

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from pgbeam_core.api.pool import Identity, Lease, Relay
 from pgbeam_core.api.query import Target
 from pgbeam_core.errors import PasswordNeeded, PgBeamError, ProtocolViolation, ServerRefused, UpstreamUnavailable
+from pgbeam_core.internal.aside import Aside
 from pgbeam_core.net import timeouts
 from pgbeam_core.net.cancel import Cancelling
 from pgbeam_core.session.prepared import ServerStatements
@@ -19,7 +20,6 @@ from pgbeam_core.session.remains import KEPT_BY_DISCARD
 from pgbeam_core.session.replies import ReplyQueue
 from pgbeam_core.session.settings import HIDDEN
 from pgbeam_core.session.turns import FREE, NOTHING, Turn
-from pgbeam_core.session.unattended import Unattended
 from pgbeam_core.wire import backend, frontend
 from pgbeam_core.wire.authentication import auth_code
 from pgbeam_core.wire.frames import FrameCutter
@@ -513,30 +513,3 @@ class Server:
         if holder is not None:
             holder.server_gone(self, reason)
         self._cancelling.lost()
-
-
-class Aside(Unattended):
-    """Owns a turn of PgBeam's own."""
-
-    def __init__(self, server: Server, otherwise: str | None) -> None:
-        self.done: Deferred[None] = Deferred()
-        self.done.addErrback(lambda _: None)
-        self._server = server
-        self._otherwise = otherwise
-
-    def copy_in(self, turn: Turn) -> None:
-        """PgBeam copies nothing of its own."""
-        self._server.quarantine("server wants COPY data from PgBeam")
-
-    def turn_over(self, turn: Turn, ready: bytes) -> None:
-        """It is done, or the server is."""
-        if turn.error is not None and self._otherwise is not None:
-            message = backend.error_fields(turn.error).get("M", "")
-            self._server.quarantine(f"{self._otherwise}: {message}")
-            return
-        self.done.callback(None)
-
-    def turn_lost(self, turn: Turn, reason: str) -> None:
-        """The server is gone."""
-        if not self.done.called:
-            self.done.callback(None)

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from pgbeam_core.api.query import Query
 from pgbeam_core.api.statement import Kind, Statement
+from pgbeam_core.internal.inspection import Found, mentioned
 from pgbeam_core.session.extended import Book
-from pgbeam_core.session.inspection import Found, mentioned
 from pgbeam_core.session.remains import ASKED_WORDS, KEPT_BY_DISCARD, verdict
 from pgbeam_core.session.session import Session
 from pgbeam_core.session.world import World
 
 if TYPE_CHECKING:
     from pgbeam_core.api.pool import Server
-    from pgbeam_core.catalog import Catalog
+    from pgbeam_core.catalog.catalog import Catalog
 
 _MAY_DROP = frozenset({Kind.DDL, Kind.CLOSE, Kind.DEALLOCATE, Kind.UNLISTEN, Kind.MULTI})
 """What may take away the state that pins a session; which of it is left, the server knows."""

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 from pgbeam_core.api.pool import Lease, Server
 from pgbeam_core.api.query import Query
 from pgbeam_core.api.results import Refusal, Result
+from pgbeam_core.internal.leftover import Leftover
 from pgbeam_core.session import outcome
 from pgbeam_core.session.questions import CANCELLED, Go
 from pgbeam_core.session.settings import is_role_set
 from pgbeam_core.session.turns import Owner, Turn
-from pgbeam_core.session.unattended import Unattended
 from pgbeam_core.session.world import Phase
 from pgbeam_core.wire import backend
 
@@ -213,13 +213,13 @@ class Endings:
         lease.server.state.add("moved_on")  # nobody will know what was prepared there for the sake of this turn
         self._conversation.session.lease = None
         self._once_more()
-        return _Leftover(lease)
+        return Leftover(lease)
 
     def cancel_behind(self, turn: Turn, lease: Lease) -> None:
         """The client cancels a shared turn that the server has not begun with: others' turns must not be hit."""
         conversation = self._conversation
         lease.server.state.add("moved_on")
-        turn.pass_to(_Leftover(lease))
+        turn.pass_to(Leftover(lease))
         conversation.session.lease = conversation.turn = self._retry = None
         conversation.sender.forget()
         conversation.phase = _IDLE
@@ -297,18 +297,3 @@ class Endings:
                 conversation.transaction.fail()
             conversation.client.write(error + conversation.ready())
             conversation.on()
-
-
-class _Leftover(Unattended):
-    """Takes a reply that its client gets from another server."""
-
-    def __init__(self, lease: Lease) -> None:
-        self._lease = lease
-
-    def turn_over(self, turn: Turn, ready: bytes) -> None:
-        """Nobody wanted it."""
-        self._lease.release()
-
-    def turn_lost(self, turn: Turn, reason: str) -> None:
-        """Nobody misses it."""
-        self._lease.release()

@@ -13,9 +13,9 @@ from pgbeam_core.api.query import Query, Target
 from pgbeam_core.api.results import Refusal
 from pgbeam_core.api.statement import Kind, SettingChange, Statement
 from pgbeam_core.errors import PasswordNeeded, PgBeamError, ServerRefused, UpstreamUnavailable
+from pgbeam_core.internal.fitting import Fitting
+from pgbeam_core.internal.inspection import Found
 from pgbeam_core.session import outcome
-from pgbeam_core.session.fitting import Fitting
-from pgbeam_core.session.inspection import Found
 from pgbeam_core.session.questions import CANCELLED, Go
 from pgbeam_core.session.settings import HIDDEN, difference, is_certain, roles_in_doubt
 from pgbeam_core.session.turns import Turn

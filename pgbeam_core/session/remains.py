@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pgbeam_core.api.statement import Kind, Statement
 
 if TYPE_CHECKING:
-    from pgbeam_core.catalog import Catalog
+    from pgbeam_core.catalog.catalog import Catalog
 
 NOTHING, BOOKED, ASKED, PLAIN = "nothing", "booked", "asked", "nothing, or asked"
 

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 from pgbeam_core.api.query import Query
 from pgbeam_core.api.statement import Statement
-from pgbeam_core.session import inspection, outdated, settings
+from pgbeam_core.internal import inspection
+from pgbeam_core.internal.owner import InternalOwner
+from pgbeam_core.session import outdated, settings
 from pgbeam_core.session.beginning import Beginning
 from pgbeam_core.session.effects import resets_name
 from pgbeam_core.session.extended import BIND, FLUSH, SYNC, Plan
 from pgbeam_core.session.prepared import Key, ServerStatements
 from pgbeam_core.session.rewrite import PROVOKE, Rewriter
 from pgbeam_core.session.turns import FREE, SIMPLE, TO_THE_END, Owed, Turn, say
-from pgbeam_core.session.unattended import Unattended
 from pgbeam_core.session.world import Phase
 from pgbeam_core.wire import backend, frontend
 
@@ -30,7 +31,7 @@ _NOT_FAILED = backend.error_response("FATAL", "08006", "the transaction could no
 _NONE_HELD = ServerStatements(0)
 
 
-class Lending(Unattended):
+class Lending(InternalOwner):
     """Has a statement parsed under its client's own name. Should that fail, SQL does not find it there."""
 
     def __init__(self, held: ServerStatements, name: bytes, key: Key) -> None:
@@ -470,7 +471,7 @@ def _pieces(frames: list[bytes]) -> list[bytes]:
     return frames
 
 
-class _Failing(Unattended):
+class _Failing(InternalOwner):
     """Owns the turn that takes a server into a failed transaction."""
 
     def __init__(self, conversation: Conversation, go: Callable[[], None]) -> None:

@@ -14,11 +14,11 @@ from pgbeam_core.firing import Hooks
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-    from pgbeam_core.catalog import Catalog
+    from pgbeam_core.catalog.catalog import Catalog
     from pgbeam_core.session.large_messages import LargeMessages
     from pgbeam_core.session.session import Session
     from pgbeam_core.settings import Settings
-    from pgbeam_core.stats import ProjectStats
+    from pgbeam_core.telemetry.stats import ProjectStats
 
 
 class Phase(enum.Enum):

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pgbeam_core.masking import MASK, is_secret, mask
 from pgbeam_core.settings.model import Core, Endpoint, Project, Settings
 from pgbeam_core.settings.urls import format_upstream
+from pgbeam_core.telemetry.masking import MASK, is_secret, mask
 
 
 def to_toml(settings: Settings) -> str:

@@ -17,10 +17,10 @@ from typing import Any
 from dynaconf import Dynaconf
 
 from pgbeam_core.errors import SettingsError
-from pgbeam_core.masking import mask
 from pgbeam_core.settings.where import Origin, Where
 from pgbeam_core.settings.where import Path as KeyPath
 from pgbeam_core.settings.wrong import Wrong
+from pgbeam_core.telemetry.masking import mask
 
 PREFIX = "PGBEAM_"
 _PLUGINS_LIST = re.compile(r"^plugins(?=\s*=)", re.MULTILINE)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pgbeam_core.errors import SettingsError
-from pgbeam_core.masking import MASK, is_secret, mask, masked
+from pgbeam_core.telemetry.masking import MASK, is_secret, mask, masked
 
 Path = tuple[str, ...]
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from twisted.internet.protocol import Factory, Protocol
 
-from pgbeam_core import catalog_question
+from pgbeam_core.catalog import question as catalog_question
+from pgbeam_core.internal import inspection
+from pgbeam_core.internal.inquiry import OWN_SETTINGS
 from pgbeam_core.net import timeouts
 from pgbeam_core.net.identifying import QUESTION
-from pgbeam_core.session import inspection, settings
+from pgbeam_core.session import settings
 from pgbeam_core.session.beginning import AFTER_READS
-from pgbeam_core.surveys import OWN_SETTINGS
 from pgbeam_core.testing.frames import done, error, table
 from pgbeam_core.wire import backend, frontend, names
 from pgbeam_core.wire.authentication import AuthenticationCleartextPassword

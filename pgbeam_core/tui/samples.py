@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from pgbeam_core.stats import Histogram
+from pgbeam_core.telemetry.stats import Histogram
 
 WINDOW_S = 10.0
 """Rates and latencies are those of this many seconds."""

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, globalLogPublisher
 
-from pgbeam_core.logs import Log
+from pgbeam_core.telemetry.logs import Log
 from pgbeam_core.tui.picture import picture
 from pgbeam_core.tui.samples import View, Watched, Window
 from pgbeam_core.tui.tail import Tail

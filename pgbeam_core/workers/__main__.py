@@ -7,9 +7,10 @@ import socket
 import sys
 from typing import Any
 
-from pgbeam_core import logs, plugins
+from pgbeam_core import plugins
 from pgbeam_core.cli.reactor import install_reactor
 from pgbeam_core.errors import PgBeamError
+from pgbeam_core.telemetry import logs
 from pgbeam_core.workers.link import Message, connect, first_message, line
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pgbeam_core.stats import Histogram, quantiles
+from pgbeam_core.telemetry.stats import Histogram, quantiles
 
 Latencies = Mapping[str, Sequence[int]]
 """Project → the counts of its latency histogram."""

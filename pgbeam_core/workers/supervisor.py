@@ -8,12 +8,12 @@ from rich.text import Text
 from twisted.internet.defer import Deferred, DeferredList, FirstError, inlineCallbacks
 from twisted.logger import Logger
 
-from pgbeam_core import logs
 from pgbeam_core.control.server import ControlSocket
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.service import account, say_what_has_no_effect
 from pgbeam_core.settings import Settings, as_tree
-from pgbeam_core.watchdog import Watchdog
+from pgbeam_core.telemetry import logs
+from pgbeam_core.telemetry.watchdog import Watchdog
 from pgbeam_core.workers import sums
 from pgbeam_core.workers.backoff import Backoff
 from pgbeam_core.workers.crew import Crew

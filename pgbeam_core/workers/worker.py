@@ -14,11 +14,11 @@ from twisted.logger import Logger
 
 from pgbeam_core.cli.reactor import settle_down
 from pgbeam_core.errors import PgBeamError
-from pgbeam_core.logs import Log
 from pgbeam_core.net import transport
 from pgbeam_core.net.listening import ClientFactory
 from pgbeam_core.service import PgBeamService
 from pgbeam_core.settings import Settings, from_tree, reloaded
+from pgbeam_core.telemetry.logs import Log
 from pgbeam_core.wire.startup import CancelRequest
 from pgbeam_core.workers.link import Link, Message
 from pgbeam_core.workers.shares import shared_out
@@ -55,7 +55,7 @@ class Worker:
             "control": lambda message: self._service.beam.control.ask(message["request"]),
             "merge": lambda message: self._service.beam.control.merge(message["name"], message["results"]),
             "cancel": self._cancel,
-            "news": lambda message: self._service.beam.news.received(message["name"], message["value"]),
+            "news": lambda message: self._service.beam.broadcast.received(message["name"], message["value"]),
         }
 
     def read(self, tree: Message) -> Settings:
@@ -66,7 +66,7 @@ class Worker:
     def begin(self, service: PgBeamService, log_: Log) -> Any:
         """Get ready, and say so; or say why not."""
         self._service, self._log = service, log_
-        service.beam.news.send = lambda name, value: self.link.tell("news", name=name, value=value)
+        service.beam.broadcast.send = lambda name, value: self.link.tell("news", name=name, value=value)
         self._clients = ClientFactory(service.beam, self._cancel_elsewhere, lambda: self.link.tell("gone"))
         try:
             yield service.prepare()

@@ -9,7 +9,7 @@ import pytest
 from twisted.logger import LogEvent, Logger, LogLevel, LogPublisher, globalLogPublisher
 from twisted.python.failure import Failure
 
-from pgbeam_core.logs import Log, Sent, received
+from pgbeam_core.telemetry.logs import Log, Sent, received
 
 
 class Terminal(io.StringIO):

@@ -17,7 +17,7 @@ from pgbeam_core.api import hookspecs
 from pgbeam_core.api.pool import Identity, Lease
 from pgbeam_core.api.query import Target
 from pgbeam_core.api.statement import Statement
-from pgbeam_core.catalog import Catalog
+from pgbeam_core.catalog.catalog import Catalog
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.firing import Hooks
 from pgbeam_core.net.deadlines import PAUSE, Deadlines
@@ -27,7 +27,7 @@ from pgbeam_core.session.large_messages import LargeMessages
 from pgbeam_core.session.session import Session
 from pgbeam_core.session.statement_hooks import StatementHooks
 from pgbeam_core.sql.statements import Statements
-from pgbeam_core.stats import ProjectStats
+from pgbeam_core.telemetry.stats import ProjectStats
 from pgbeam_core.wire import backend, frontend
 from pgbeam_core.wire.frames import split
 

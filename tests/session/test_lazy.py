@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import Deferred
 
-from pgbeam_core.catalog import Catalog
+from pgbeam_core.catalog.catalog import Catalog
 from pgbeam_core.errors import UpstreamUnavailable
 from pgbeam_core.session.conversation import Phase
 from pgbeam_core.wire import backend, frontend

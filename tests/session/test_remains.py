@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgbeam_core.api.statement import Kind
-from pgbeam_core.catalog import Catalog
+from pgbeam_core.catalog.catalog import Catalog
 from pgbeam_core.session.remains import TABLE
 from pgbeam_core.wire import backend
 from tests.session.stage import (

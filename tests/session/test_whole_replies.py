@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pgbeam_core.internal.owner import InternalOwner
 from pgbeam_core.session import turns
 from pgbeam_core.session.replies import OutOfTurn, ReplyQueue
 from pgbeam_core.session.turns import BOUND, DESCRIBED, SIMPLE, Form, Owed, Turn, say
-from pgbeam_core.session.unattended import Unattended
 from pgbeam_core.wire import backend
 from pgbeam_core.wire.frames import split
 from tests.session.stage import IN_TRANSACTION, ONE, READY, TWO, done, error
@@ -48,7 +48,7 @@ KINDS = [(form, parsed) for form in FORMS.values() for parsed in (False, True) i
 
 
 @dataclass
-class Owner(InPieces, Unattended):
+class Owner(InPieces, InternalOwner):
     """Notes which of its turns ended as a whole."""
 
     wholes: list[bytes] = field(default_factory=list)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgbeam_core.api.statement import Kind
+from pgbeam_core.internal.inspection import mentioned
 from pgbeam_core.session.databases import to_be_left
-from pgbeam_core.session.inspection import mentioned
 from pgbeam_core.session.local import is_local
 from pgbeam_core.sql.annotations import annotate
 from pgbeam_core.sql.bounds import READ_BYTES, bounded, without_lists

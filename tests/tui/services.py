@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from pgbeam_core.stats import ProjectStats
+from pgbeam_core.telemetry.stats import ProjectStats
 
 
 class FakeService:

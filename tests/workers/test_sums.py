@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgbeam_core.api.results import Result
-from pgbeam_core.stats import ProjectStats
+from pgbeam_core.telemetry.stats import ProjectStats
 from pgbeam_core.workers import sums
 
 

@@ -14,10 +14,10 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from pgbeam_core import hookimpl
 from pgbeam_core.api import hookspecs
 from pgbeam_core.errors import PgBeamError, PluginError
-from pgbeam_core.logs import Log
 from pgbeam_core.net.listening import ClientFactory
 from pgbeam_core.service import PgBeamService
 from pgbeam_core.settings import Settings, apply_project, as_tree
+from pgbeam_core.telemetry.logs import Log
 from pgbeam_core.testing import startup
 from pgbeam_core.wire.startup import CancelRequest
 from pgbeam_core.workers.worker import Worker
@@ -165,16 +165,16 @@ def test_news_come_and_go(stage: Stage) -> None:
     """What one plugin tells, the same plugin in the other workers hears; a listener that fails harms nobody."""
     stage.begin()
     heard: list[int] = []
-    news = stage.service.beam.news
-    news.hear("mine.count", heard.append)
-    news.hear("mine.bad", lambda value: 1 / 0)  # type: ignore[arg-type]
-    news.tell("mine.count", 3)
+    broadcast = stage.service.beam.broadcast
+    broadcast.subscribe("mine.count", heard.append)
+    broadcast.subscribe("mine.bad", lambda value: 1 / 0)  # type: ignore[arg-type]
+    broadcast.publish("mine.count", 3)
     assert stage.said() == [{"what": "news", "name": "mine.count", "value": 3}]
     for name in ("mine.bad", "nobody's", "mine.count"):
         assert stage.tell("news", name=name, value=4) == []
     assert heard == [4]
     with pytest.raises(PluginError):
-        news.hear("mine.count", print)
+        broadcast.subscribe("mine.count", print)
 
 
 def test_new_settings_reach_its_log_and_its_plugins(stage: Stage) -> None:

@@ -17,7 +17,7 @@ TOO_MANY_CONNECTIONS = Refusal("53300", "too many connections for project")
 TOO_MANY_QUERIES = Refusal("53400", "query rate limit exceeded")
 
 LOGIN_FAILED = "limits.login_failed"
-"""The news of an address from which a login has failed."""
+"""Published: an address from which a login has failed."""
 _WRONG_CREDENTIALS = frozenset({"28P01", "28000"})
 _ENDS = frozenset({Kind.COMMIT, Kind.ROLLBACK, Kind.TWO_PHASE})
 
@@ -43,7 +43,7 @@ class Limits:
         self._failed = FailedLogins()
         self._buckets.clear()
         self._counts.clear()
-        beam.news.hear(LOGIN_FAILED, lambda address: self._failed.add(address, beam.now()))
+        beam.broadcast.subscribe(LOGIN_FAILED, lambda address: self._failed.add(address, beam.now()))
 
     @hookimpl
     def connect(self, session: Session) -> Refusal | None:
@@ -77,7 +77,7 @@ class Limits:
             address = address_of(session.peer)
             if address is not None:
                 self._failed.add(neighbourhood(address), self._beam.now())
-                self._beam.news.tell(LOGIN_FAILED, neighbourhood(address))
+                self._beam.broadcast.publish(LOGIN_FAILED, neighbourhood(address))
 
     @hookimpl(trylast=True)
     def execute(self, session: Session, query: Query, target: Target) -> Refusal | None:

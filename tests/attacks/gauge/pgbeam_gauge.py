@@ -11,7 +11,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from pgbeam_core import Beam, hookimpl, watchdog
+from pgbeam_core import Beam, hookimpl
+from pgbeam_core.telemetry import watchdog
 
 watchdog.BEAT_S = 0.004
 watchdog.REST_S = float("inf")  # it never lets the loop sleep

@@ -110,11 +110,11 @@ def test_failures_that_other_workers_saw_count_too(limited):
     """With several workers nobody has so many times the attempts."""
     told = []
     rehearsal = limited(auth_attempts=3)
-    rehearsal.beam.news.send = lambda *news: told.append(news)
+    rehearsal.beam.broadcast.send = lambda *news: told.append(news)
     enter(rehearsal, "192.0.2.1", "wrong")
     assert told == [("limits.login_failed", "192.0.2.1")]
     for _ in range(2):
-        rehearsal.beam.news.received(*told[0])
+        rehearsal.beam.broadcast.received(*told[0])
     assert enter(rehearsal, "192.0.2.1").refusal == ("08004", "too many authentication attempts")
     assert enter(rehearsal, "192.0.2.2").refusal is None
 

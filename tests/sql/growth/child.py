@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from pgbeam_core.api.statement import READ_BYTES, Statement
+from pgbeam_core.internal.inspection import mentioned
 from pgbeam_core.session.databases import to_be_left
-from pgbeam_core.session.inspection import mentioned
 from pgbeam_core.session.local import is_local
 from pgbeam_core.sql.annotations import annotate
 from pgbeam_core.sql.bounds import without_lists

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgbeam_core.functions import Functions
+from pgbeam_core.catalog.functions import Functions
 
 
 def code(

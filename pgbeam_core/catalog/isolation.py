@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred, succeed
 
 from pgbeam_core.api.pool import Identity, Lease, Pool
 from pgbeam_core.api.query import Target
-from pgbeam_core.catalog import Row
-from pgbeam_core.surveys import Inquiry
+from pgbeam_core.internal.inquiry import Inquiry
+from pgbeam_core.internal.owner import Row
 
 if TYPE_CHECKING:
     from pgbeam_core.session.session import Session

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from pgbeam_core import Catalog
-from pgbeam_core.catalog_question import QUESTION
+from pgbeam_core.catalog.question import QUESTION
 from pgbeam_core.sql.statements import Statements
 from tests.postgres.clusters import Cluster
 from tests.postgres.conftest import cluster, clusters  # noqa: F401 -- fixtures

@@ -11,15 +11,15 @@ from pgbeam_core.api.pool import Lease
 from pgbeam_core.api.query import Query
 from pgbeam_core.api.results import Result
 from pgbeam_core.errors import PgBeamError, UpstreamUnavailable
+from pgbeam_core.internal.fitting import Fitting
+from pgbeam_core.internal.owner import InternalOwner
 from pgbeam_core.session import settings, turns
-from pgbeam_core.session.fitting import Fitting
 from pgbeam_core.session.outcome import error_of, server_results
 from pgbeam_core.session.turns import Owed, Turn
-from pgbeam_core.session.unattended import Unattended
 from pgbeam_core.wire import frontend
 
 
-class Rerun(Unattended):
+class Rerun(InternalOwner):
     """One execution of a query, its reply kept. Owns its turn."""
 
     def __init__(self, query: Query, max_bytes: int, now: Callable[[], float], epoch: int) -> None:

@@ -12,14 +12,12 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import NamedTuple
 
-from pgbeam_core.catalog_question import MOST_PARAMETERS, PARAMETER
+from pgbeam_core.catalog.question import MOST_PARAMETERS, PARAMETER
+from pgbeam_core.internal.owner import Row, RowCollector
 from pgbeam_core.session.settings import folded, literal
 from pgbeam_core.session.turns import Turn
-from pgbeam_core.session.unattended import Unattended
 from pgbeam_core.wire import backend
-from pgbeam_core.wire.frames import split
 
-_DATA_ROW = ord("D")
 _MOST_BYTES = 4 * 1024 * 1024
 """A longer answer is not looked at: then the server counts as one that could not be asked."""
 _PATIENCE = "10s"
@@ -154,46 +152,31 @@ class Found(NamedTuple):
     pins: set[str]
 
 
-class Inspection(Unattended):
+class Inspection(RowCollector):
     """Owns the turn of the question. `told` is called once: with what was found, or None for an error and the like."""
 
     def __init__(self, told: Callable[[Found | None, str], None]) -> None:
+        super().__init__(_MOST_BYTES)
         self._told = told
-        self._data: list[bytes] = []
-        self._size = 0
-
-    def deliver(self, data: bytes) -> None:
-        """Bytes of the answer."""
-        self._size += len(data)
-        if self._size > _MOST_BYTES:
-            self._data.clear()
-        else:
-            self._data.append(data)
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         """The answer is complete."""
         if turn.error is not None:
             self._told(None, backend.error_fields(turn.error).get("M", ""))
-        elif self._size > _MOST_BYTES:
+        elif self.is_too_large:
             self._told(None, "it has too much to say")
         else:
-            self._told(_found(b"".join(self._data)), "")
+            self._told(_found(self.rows("surrogateescape")), "")
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
         """The server is gone, and its state with it."""
         self._told(None, reason)
 
 
-def _found(data: bytes) -> Found:
+def _found(rows: list[Row]) -> Found:
     found = Found({}, "", set())
     timeouts: dict[str, str | None] = {}
-    for tag, start, end in split(data):
-        if tag != _DATA_ROW:
-            continue
-        what, *rest = (
-            None if field is None else field.decode("utf-8", "surrogateescape")
-            for field in backend.DataRow.from_bytes(data[start:end]).values
-        )
+    for what, *rest in rows:
         if what == "timeouts":
             timeouts = dict(zip(_TIMEOUTS, rest, strict=False))
             continue

@@ -11,8 +11,8 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
-from pgbeam_core import watchdog
-from pgbeam_core.watchdog import BEAT_S, CHECK_S, LATE_S, LOOK_S, REST_S, SAY_EVERY_S, Watchdog
+from pgbeam_core.telemetry import watchdog
+from pgbeam_core.telemetry.watchdog import BEAT_S, CHECK_S, LATE_S, LOOK_S, REST_S, SAY_EVERY_S, Watchdog
 
 
 class Loop:

@@ -9,16 +9,11 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pgbeam_core.api.pool import Lease, Pool, Server
-from pgbeam_core.catalog import Catalog, Row
-from pgbeam_core.catalog_question import QUESTION
-from pgbeam_core.errors import PgBeamError, UpstreamUnavailable
-from pgbeam_core.session.outcome import error_of
-from pgbeam_core.session.settings import difference
-from pgbeam_core.session.turns import Turn
-from pgbeam_core.session.unattended import Unattended
-from pgbeam_core.wire import backend, frontend
-from pgbeam_core.wire.frames import split
+from pgbeam_core.api.pool import Lease, Pool
+from pgbeam_core.catalog.catalog import Catalog, Row
+from pgbeam_core.catalog.question import QUESTION
+from pgbeam_core.errors import UpstreamUnavailable
+from pgbeam_core.internal.inquiry import Inquiry
 
 if TYPE_CHECKING:
     from pgbeam_core.session.session import Session
@@ -30,66 +25,7 @@ PATIENCE = 10.0
 """Seconds that a survey may take, the wait for a server included."""
 PAUSE = 5.0
 """Seconds after a failed survey before the next."""
-MOST_BYTES = 32 * 1024 * 1024
-"""A catalog that says more than this is not taken: it would have to be read in one go."""
-
-OWN_SETTINGS = {"statement_timeout": "9000", "lock_timeout": "1000"}
-"""For the question: it waits for nobody who has a view or a table locked for long."""
-
 log = Logger(__name__)
-
-
-class Inquiry(Unattended):
-    """Asks a question on a server; owns the turn. `answer` fails with PgBeamError or UpstreamUnavailable."""
-
-    def __init__(
-        self, server: Server, release: Callable[[], None], question: bytes = QUESTION, *, pooled: bool = True
-    ) -> None:
-        """`pooled`: the server is nobody's: the timeouts that its last client has set need not be this question's."""
-        self._question = question
-        self.answer: Deferred[list[Row]] = Deferred(lambda _: None)
-        self._server = server
-        self._release = release
-        self._pooled = pooled
-        self._data: list[bytes] = []
-        self._size = 0
-
-    def ask(self) -> Deferred[list[Row]]:
-        """Send it."""
-        if self._pooled:
-            self._server.lift_timeouts()
-            sql = difference(self._server.settings, OWN_SETTINGS)
-            if sql is not None:
-                self._server.aside(frontend.Query(sql).to_bytes(), "its settings could not be made PgBeam's own")
-            self._server.settings = dict(OWN_SETTINGS)
-        self._server.statements.unnamed = None  # a Query drops it
-        self._server.send(Turn(self, simple=True), frontend.Query(self._question).to_bytes())
-        return self.answer
-
-    def deliver(self, data: bytes) -> None:
-        """Bytes of the answer."""
-        self._size += len(data)
-        if self._size <= MOST_BYTES:
-            self._data.append(data)
-
-    def turn_over(self, turn: Turn, ready: bytes) -> None:
-        """The answer is complete."""
-        self._release()
-        if self.answer.called:
-            return
-        if turn.error is not None:
-            sqlstate, message = error_of(turn.error)
-            self.answer.errback(PgBeamError(message, sqlstate=sqlstate))
-        elif self._size > MOST_BYTES:
-            self.answer.errback(PgBeamError(f"it says more than {MOST_BYTES} bytes", sqlstate="54000"))
-        else:
-            self.answer.callback(_rows(b"".join(self._data)))
-
-    def turn_lost(self, turn: Turn, reason: str) -> None:
-        """The server went away."""
-        self._release()
-        if not self.answer.called:
-            self.answer.errback(UpstreamUnavailable(f"server connection was lost: {reason}"))
 
 
 class Survey:
@@ -174,10 +110,10 @@ class Survey:
         if session.keeps_server and held is not None:
             server = held.server
             free = server.alive and server.status == b"I" and not server.owed and not session.in_transaction
-            return Inquiry(server, lambda: None, pooled=False).ask() if free else None
+            return Inquiry(server, lambda: None, QUESTION, pooled=False).ask() if free else None
         leased = self._pool().lease(session.identity, {})
         waiting: Deferred[Lease] = succeed(leased) if isinstance(leased, Lease) else leased
-        return waiting.addCallback(lambda lease: Inquiry(lease.server, lease.release).ask())
+        return waiting.addCallback(lambda lease: Inquiry(lease.server, lease.release, QUESTION).ask())
 
     def _told(self, rows: list[Row], epoch: int, session: Session) -> None:
         found, before = Catalog(rows), self.latest
@@ -208,12 +144,3 @@ class Survey:
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             each.callback(catalog)
-
-
-def _rows(data: bytes) -> list[Row]:
-    return [_row(data[start:end]) for tag, start, end in split(data) if tag == backend.DataRow.TAG]
-
-
-def _row(frame: bytes) -> Row:
-    values: Any = backend.DataRow.from_bytes(frame).values
-    return tuple(None if value is None else value.decode("utf-8", "replace") for value in values)

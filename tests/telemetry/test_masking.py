@@ -8,9 +8,9 @@ import re
 import pytest
 
 from pgbeam_cache.settings import CacheSettings
-from pgbeam_core.masking import is_secret, mask, mask_words, masked
 from pgbeam_core.settings.load import RawProject
 from pgbeam_core.settings.model import Core, Project
+from pgbeam_core.telemetry.masking import is_secret, mask, mask_words, masked
 from pgbeam_limits.settings import LimitsSettings
 from pgbeam_pool.settings import PoolSettings
 from pgbeam_replica.settings import ReplicaSettings

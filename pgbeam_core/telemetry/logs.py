@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent, globalLogBeginner, globalLogPublisher
 from zope.interface import implementer
 
-from pgbeam_core.masking import mask_words
+from pgbeam_core.telemetry.masking import mask_words
 
 log = Logger(__name__)
 

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pgbeam_core.api.pool import Identity, Opener, Server
-from pgbeam_core.credentials import StoredPassword
 from pgbeam_core.errors import PasswordNeeded, PgBeamError, UpstreamUnavailable
+from pgbeam_core.internal.credentials import StoredPassword
+from pgbeam_core.internal.owner import Row, RowCollector
 from pgbeam_core.session.outcome import error_of
 from pgbeam_core.session.turns import Turn
-from pgbeam_core.session.unattended import Unattended
-from pgbeam_core.wire import backend, frontend
-from pgbeam_core.wire.frames import split
-
-Row = tuple[str | None, ...]
+from pgbeam_core.wire import frontend
 
 MOST_BYTES = 1024 * 1024
 """An answer larger than this is an error: questions are small, and their answers are held in memory."""
 _NAME = "pgbeam"
 
 
-class Question(Unattended):
+class Question(RowCollector):
     """One query and its answer. Owns its turn; cancelling `answer` closes the connection, wherever it is."""
 
     def __init__(self, identity: Identity, sql: bytes, password: str | None, random: Callable[[int], bytes]) -> None:
+        super().__init__(MOST_BYTES)
         self.answer: Deferred[list[Row]] = Deferred(lambda _: self._give_up())
         self._identity = identity
         self._sql = sql
@@ -35,8 +32,6 @@ class Question(Unattended):
         self._server: Server | None = None
         self._opening: Deferred[Server] | None = None
         self._turn = Turn(self, simple=True)
-        self._data: list[bytes] = []
-        self._size = 0
 
     def ask(self, opener: Opener) -> Deferred[list[Row]]:
         """Open a connection and ask."""
@@ -72,11 +67,8 @@ class Question(Unattended):
 
     def deliver(self, data: bytes) -> None:
         """Bytes of the answer."""
-        self._size += len(data)
-        if self._size <= MOST_BYTES:
-            self._data.append(data)
-        elif not self.answer.called:
-            self._data.clear()
+        super().deliver(data)
+        if self.is_too_large and not self.answer.called:
             self.answer.errback(PgBeamError(f"the answer is larger than {MOST_BYTES} bytes", sqlstate="54000"))
             self._give_up()
 
@@ -94,18 +86,9 @@ class Question(Unattended):
             sqlstate, message = error_of(turn.error)
             self.answer.errback(PgBeamError(message, sqlstate=sqlstate))
         else:
-            self.answer.callback(_rows(b"".join(self._data)))
+            self.answer.callback(self.rows())
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
         """The server went away."""
         if not self.answer.called:
             self.answer.errback(UpstreamUnavailable(f"server connection was lost: {reason}"))
-
-
-def _rows(data: bytes) -> list[Row]:
-    return [_row(data[start:end]) for tag, start, end in split(data) if tag == backend.DataRow.TAG]
-
-
-def _row(frame: bytes) -> Row:
-    values: Any = backend.DataRow.from_bytes(frame).values
-    return tuple(None if value is None else value.decode("utf-8", "replace") for value in values)

@@ -11,8 +11,8 @@ from twisted.internet.task import Clock
 from pgbeam_core.api.pool import Identity
 from pgbeam_core.api.query import Target
 from pgbeam_core.beam import RIGHTS_AGE
+from pgbeam_core.catalog.identities import HELD_FOR, Identities
 from pgbeam_core.errors import IdentityChanged, UpstreamUnavailable
-from pgbeam_core.identities import HELD_FOR, Identities
 from pgbeam_core.net import transport
 from pgbeam_core.net.opening import Opener
 from pgbeam_core.testing import Rehearsal

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from pgbeam_core.api.statement import Kind, Name, Statement
-from pgbeam_core.functions import Functions
+from pgbeam_core.catalog.functions import Functions
 from pgbeam_core.sql.classify import classify
 
 Row = tuple[str | None, ...]

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from pgbeam_core import Identity, UpstreamUnavailable
-from pgbeam_core.surveys import MAX_AGE, PAUSE, Survey
+from pgbeam_core.catalog.surveys import MAX_AGE, PAUSE, Survey
 from pgbeam_core.wire import backend
 
 

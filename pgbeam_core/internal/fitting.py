@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pgbeam_core.internal.owner import InternalOwner
 from pgbeam_core.session.turns import Turn
-from pgbeam_core.session.unattended import Unattended
 
 
-class Fitting(Unattended):
+class Fitting(InternalOwner):
     """Owns the turn. `over` gets None or the ErrorResponse with which the server refused; `lost`: it is gone."""
 
     def __init__(self, over: Callable[[bytes | None], None], lost: Callable[[], None]) -> None:

@@ -1,0 +1,1 @@
+"""Requests of PgBeam's own: what runs on a server without a client that waits for it."""

@@ -1,0 +1,76 @@
+"""Who owns the turns that PgBeam takes for itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgbeam_core.wire import backend
+from pgbeam_core.wire.frames import split
+
+if TYPE_CHECKING:
+    from pgbeam_core.session.turns import Owner, Turn
+
+Row = tuple[str | None, ...]
+_DATA_ROW = ord("D")
+
+
+class InternalOwner:
+    """An owner without a client, for requests of PgBeam's own: they are whole, copy nothing, and nobody reads along."""
+
+    def deliver(self, data: bytes) -> None:
+        """Bytes of the reply."""
+
+    def copy_in(self, turn: Turn) -> None:
+        """Never asked for."""
+
+    def paid(self, turn: Turn) -> None:
+        """Never: its requests are whole."""
+
+    def skips(self, turn: Turn) -> None:
+        """Never: its requests are whole."""
+
+    def grows(self, turn: Turn) -> None:
+        """Never: its turns are not shared."""
+
+    def moves_on(self, turn: Turn) -> Owner | None:
+        """Never likewise."""
+        return None
+
+    def takes_back(self, turn: Turn, error: bytes) -> bool:
+        """Never likewise."""
+        return False
+
+    def whole(self, turn: Turn, reply: bytes) -> None:
+        """Never: its requests are not taken for a client's plain statements."""
+
+
+class RowCollector(InternalOwner):
+    """Keeps the rows of the reply, of which no more than `most_bytes` are held in memory."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._data: list[bytes] = []
+        self._size = 0
+
+    def deliver(self, data: bytes) -> None:
+        """Bytes of the reply."""
+        self._size += len(data)
+        if self._size <= self._most_bytes:
+            self._data.append(data)
+        else:
+            self._data.clear()
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether the reply is longer, and has been let go."""
+        return self._size > self._most_bytes
+
+    def rows(self, errors: str = "replace") -> list[Row]:
+        """What has come so far; `errors` says what becomes of bytes that are no UTF-8, as for bytes.decode."""
+        data = b"".join(self._data)
+        return [_row(data[start:end], errors) for tag, start, end in split(data) if tag == _DATA_ROW]
+
+
+def _row(frame: bytes, errors: str) -> Row:
+    values = backend.DataRow.from_bytes(frame).values
+    return tuple(None if value is None else value.decode("utf-8", errors) for value in values)
