@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pgbeam_core.api.query import Query
 from pgbeam_core.api.statement import Statement
 from pgbeam_core.internal import inspection
+from pgbeam_core.internal.lending import Lending
 from pgbeam_core.internal.owner import InternalOwner
 from pgbeam_core.session import outdated, settings
 from pgbeam_core.session.beginning import Beginning
@@ -29,23 +30,6 @@ _LARGE = 1024 * 1024
 """Bytes of a message that is not joined with others."""
 _NOT_FAILED = backend.error_response("FATAL", "08006", "the transaction could not be continued on a server")
 _NONE_HELD = ServerStatements(0)
-
-
-class Lending(InternalOwner):
-    """Has a statement parsed under its client's own name. Should that fail, SQL does not find it there."""
-
-    def __init__(self, held: ServerStatements, name: bytes, key: Key) -> None:
-        held.lent[name] = key
-        self._held = held
-        self._name = name
-
-    def turn_over(self, turn: Turn, ready: bytes) -> None:
-        """It stands there, or does not."""
-        if turn.error is not None:
-            self._held.lent.pop(self._name, None)
-
-    def turn_lost(self, turn: Turn, reason: str) -> None:
-        """Nor does anything else."""
 
 
 class Sender:
