@@ -28,7 +28,6 @@ LARGE_FILES = {
     "pgbeam_core.session.turns": 322,
     "pgbeam_core.wire.backend": 411,
     "pgbeam_core.wire.frontend": 309,
-    "pgbeam_cache.cache": 379,
     "pgbeam_pool.pool": 474,
 }
 
@@ -52,7 +51,6 @@ NAMED_TWICE = {
     "Counts",
     "Deadlines",
     "Found",
-    "Note",
     "Opener",
     "Query",
     "Reading",

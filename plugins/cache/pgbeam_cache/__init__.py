@@ -7,11 +7,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from pgbeam_cache import variables, views
-from pgbeam_cache.cache import Cache, noted
-from pgbeam_cache.commands import COMMAND
-from pgbeam_cache.rule_files import Rule
+from pgbeam_cache.policy.cacheability import noted
+from pgbeam_cache.policy.rule_files import Rule
+from pgbeam_cache.serving.cache import Cache
 from pgbeam_cache.settings import CacheSettings
+from pgbeam_cache.surface import variables, views
+from pgbeam_cache.surface.commands import COMMAND
 from pgbeam_core import (
     Answer,
     Beam,
@@ -94,7 +95,7 @@ class Caching:
     @hookimpl
     def stats(self) -> Mapping[str, Any]:
         """Hits, misses and all the rest."""
-        return {} if self._cache is None else self._cache.stats()
+        return {} if self._cache is None else views.stats(self._cache)
 
     @hookimpl
     def panel(self) -> Any:
@@ -109,7 +110,7 @@ class Caching:
         """SHOW CACHE, RULES, SHAPES."""
         cache = self.cache
         return {
-            "CACHE": views.cache_table(cache.stats()),
+            "CACHE": views.cache_table(views.stats(cache)),
             "RULES": views.rules_table(cache.shapes, cache.rules),
             "SHAPES": views.shapes_table(cache.shapes, cache.rules),
         }

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
+NAME = "cache"
+"""Of the plugin: what it notes is under this name."""
 REMOTE = ("redis://", "rediss://", "unix://")
 """How the URL of a Redis or Valkey starts."""
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import redis
 
-from pgbeam_cache.boards import Board, shared
-from pgbeam_cache.databases import Databases
-from pgbeam_cache.disk import DiskStore
-from pgbeam_cache.remote import RemoteStore
-from pgbeam_cache.second import SecondLevel
-from pgbeam_cache.shelf import Backing, Shelf
+from pgbeam_cache.consistency.databases import Databases
+from pgbeam_cache.storage.async_store import AsyncStore, Backing
+from pgbeam_cache.storage.disk import DiskStore
+from pgbeam_cache.storage.remote import RemoteStore
+from pgbeam_cache.storage.second_level import SecondLevel
+from pgbeam_cache.storage.version_table import VersionTable, shared
 from tests.plugins.cache.worlds import World
 
 
@@ -56,11 +56,11 @@ class AtOnce:
         last()
 
 
-def world_with(backing: Backing, board: Board, *, remote: bool, **settings: Any) -> World:
+def world_with(backing: Backing, board: VersionTable, *, remote: bool, **settings: Any) -> World:
     """A world, which stands for a process, with this second level. Its wall clock is its clock."""
     world = World(**settings)
     clock = world.clock
-    shelf = Shelf(backing, AtOnce(), clock, 0.1)
+    shelf = AsyncStore(backing, AtOnce(), clock, 0.1)
     cache = world.plugin.cache
     cache.second = SecondLevel(board, shelf, remote=remote, wall=clock.seconds)
     cache.databases = Databases(cache.second, clock)
@@ -82,7 +82,7 @@ def worker_of(world: World) -> AtOnce:
 
 def in_redis(url: str, **settings: Any) -> World:
     """One of the processes that share a Redis; it hears of others' writes when the test says so."""
-    return world_with(RemoteStore(url, os.urandom), Board(os.urandom), remote=True, **settings)
+    return world_with(RemoteStore(url, os.urandom), VersionTable(os.urandom), remote=True, **settings)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pgbeam_cache.views import merged
+from pgbeam_cache.surface.views import merged
 
 
 def row(query_hash: str, **columns: Any) -> dict[str, Any]:

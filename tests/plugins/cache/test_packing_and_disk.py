@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
-from pgbeam_cache.disk import DiskStore
-from pgbeam_cache.packing import MAGIC, Corrupt, Packed, pack, unpack
-from pgbeam_cache.second import open_second
 from pgbeam_cache.settings import CacheSettings
-from pgbeam_cache.shelf import Shelf
+from pgbeam_cache.storage.async_store import AsyncStore
+from pgbeam_cache.storage.disk import DiskStore
+from pgbeam_cache.storage.packing import MAGIC, Corrupt, Packed, pack, unpack
+from pgbeam_cache.storage.second_level import open_second
 from pgbeam_core import Answer
 from tests.plugins.cache.levels import AtOnce, on_disk
 from tests.plugins.cache.test_second_level import ask
@@ -33,10 +33,10 @@ PACKED = Packed(Answer(b"T\0\0\0\x06\0\0", b"D" * 100, b"C\0\0\0\x0dSELECT 1\0")
 
 @given(st.none() | st.binary(), st.binary(), st.binary(), st.floats(0, 1e12), st.lists(st.integers(0, 2**64 - 1)))
 def test_what_is_packed_comes_back(
-    description: bytes | None, rows: bytes, complete: bytes, born: float, stamps: list[int]
+    description: bytes | None, rows: bytes, complete: bytes, born: float, versions: list[int]
 ) -> None:
     """Whatever bytes a reply is made of."""
-    packed = Packed(Answer(description, rows, complete), born, tuple(stamps))
+    packed = Packed(Answer(description, rows, complete), born, tuple(versions))
     assert unpack(KEY, pack(KEY, packed)) == packed
 
 
@@ -66,8 +66,8 @@ def test_another_version_is_a_miss() -> None:
     assert unpack(KEY, bytes(data)) is None
 
 
-def _shelf(store: DiskStore) -> Shelf:
-    return Shelf(store, AtOnce(), Clock(), 0.1)
+def _shelf(store: DiskStore) -> AsyncStore:
+    return AsyncStore(store, AtOnce(), Clock(), 0.1)
 
 
 def test_it_survives_a_restart(tmp_path: Path) -> None:

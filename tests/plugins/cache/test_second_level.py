@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from pgbeam_cache.boards import SLOTS, Board, shared, slot
-from pgbeam_cache.remote import Listener
 from pgbeam_cache.settings import CacheSettings
+from pgbeam_cache.storage.remote import Listener
+from pgbeam_cache.storage.version_table import SLOTS, VersionTable, shared, slot
 from tests.plugins.cache.levels import in_redis, on_disk, redis_server, worker_of
 from tests.plugins.cache.worlds import World
 
@@ -277,19 +277,19 @@ def test_a_listener_hears_what_others_wrote(tmp_path: Path) -> None:
 def test_a_board_is_shared_and_survives_its_processes(tmp_path: Path) -> None:
     """What one writes the others see; a file that is no board of this boot starts anew."""
     one, other = shared(tmp_path / "board", os.urandom), shared(tmp_path / "board", os.urandom)
-    before = one.stamps((1, 2))
+    before = one.versions((1, 2))
     other.wrote((2,))
-    after = one.stamps((1, 2))
+    after = one.versions((1, 2))
     assert before[:2] == after[:2]
     assert before[2] != after[2]
     one.close()
     other.close()
     again = shared(tmp_path / "board", os.urandom)
-    assert again.stamps((1, 2)) == after
+    assert again.versions((1, 2)) == after
     again.close()
     (tmp_path / "board").write_bytes(b"nonsense")
     anew = shared(tmp_path / "board", os.urandom)
-    assert anew.stamps((1, 2)) != after
+    assert anew.versions((1, 2)) != after
     anew.close()
 
 
@@ -298,10 +298,10 @@ def test_places_on_a_board_differ() -> None:
     names = [("a", "b", "c"), ("a", "bc", None), ("ab", "", "c"), ("a", "b", None), ("shop", "shop", "users")]
     assert len({slot(*name) for name in names}) == len(names)
     assert all(0 <= slot(*name) < SLOTS for name in names)
-    board = Board(os.urandom)
-    before = board.stamps((5,))
+    board = VersionTable(os.urandom)
+    before = board.versions((5,))
     board.wrote_everything()
-    assert board.stamps((5,)) != before
+    assert board.versions((5,)) != before
 
 
 def test_what_all_databases_have_in_common_is_known_to_all_processes(process: Callable[..., World]) -> None:

@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from pgbeam_cache.rule_files import Rule
-from pgbeam_cache.rules import Rules
+from pgbeam_cache.policy.rule_files import Rule
+from pgbeam_cache.policy.rules import Rules
 from pgbeam_core import PgBeamError
 from tests.plugins.cache.levels import AtOnce
 from tests.plugins.cache.worlds import World, say
@@ -222,7 +222,7 @@ def test_a_rule_for_a_shape_not_seen_is_listed(tmp_path: Path) -> None:
     """It is not lost from sight after a restart."""
     world = rules_world(tmp_path)
     world.plugin.cache.rules.set("0123456789abcdef", Rule())
-    from pgbeam_cache import commands, views
+    from pgbeam_cache.surface import commands, views
 
     rows = views.listing(world.plugin.cache.shapes, world.plugin.cache.rules)
     assert [(row["query_hash"], row["rule"]) for row in rows] == [("0123456789abcdef", "on")]

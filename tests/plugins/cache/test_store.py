@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgbeam_cache.store import OVERHEAD, Entry, Store
+from pgbeam_cache.storage.store import OVERHEAD, Entry, Store
 from pgbeam_core import Answer
 
 

@@ -216,9 +216,9 @@ def test_very_many_tables_are_not_remembered_one_by_one(world: World) -> None:
     """Memory for names is bounded; past the bound everything counts as written."""
     world.run(world.session(), SQL)
     writer = world.session()
-    visit = world.plugin.cache.visit(writer)
+    state = world.plugin.cache.state_of(writer)
     for number in range(10_001):
-        visit.writes.wrote(visit.writes.advance(), [f"t{number}"], everything=False)
+        state.writes.wrote(state.writes.advance(), [f"t{number}"], everything=False)
     assert world.run(world.session(), SQL) == "miss"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import diskcache
 
-from pgbeam_cache.packing import VERSION, Corrupt
+from pgbeam_cache.storage.packing import VERSION, Corrupt
 
 
 class _Plain(diskcache.Disk):  # type: ignore[misc]
@@ -45,7 +45,7 @@ class DiskStore:
         self._cache: Any = None
 
     def get(self, key: bytes, slots: tuple[int, ...]) -> tuple[bytes | None, None]:
-        """The bytes kept under a key. The stamps are on the board."""
+        """The bytes kept under a key. The versions are on the board."""
         return self._opened().get(key), None
 
     def put(self, key: bytes, data: bytes, seconds: float) -> None:

@@ -1,7 +1,7 @@
 """How a reply is written for the second level: magic, version, checksum, and plain fields. Nothing in it is code.
 
 After the magic (6 bytes), the version (1) and the checksum (16, over the key and all that follows) come: when its
-query left (seconds since 1970, a double), the number of stamps (2), the stamps (8 each), the lengths of description
+query left (seconds since 1970, a double), the number of versions (2), the versions (8 each), the lengths of description
 (4, -1 for none), rows (4) and completion (4), and these three. Everything is big-endian.
 """
 
@@ -20,7 +20,7 @@ _CHECKSUM = 16
 _FIXED = struct.Struct(">dH")
 _LENGTHS = struct.Struct(">iii")
 
-Stamps = tuple[int, ...]
+Versions = tuple[int, ...]
 """What the board showed for the relations of a reply before its query left: unequal to now means written since."""
 
 
@@ -29,11 +29,11 @@ class Corrupt(ValueError):
 
 
 class Packed(NamedTuple):
-    """A reply, when its query left by the wall clock, and the stamps from before that."""
+    """A reply, when its query left by the wall clock, and the versions from before that."""
 
     answer: Answer
     born: float
-    stamps: Stamps
+    versions: Versions
 
 
 def pack(key: bytes, packed: Packed) -> bytes:
@@ -42,8 +42,8 @@ def pack(key: bytes, packed: Packed) -> bytes:
     description = answer.description
     body = b"".join(
         [
-            _FIXED.pack(packed.born, len(packed.stamps)),
-            struct.pack(f">{len(packed.stamps)}Q", *packed.stamps),
+            _FIXED.pack(packed.born, len(packed.versions)),
+            struct.pack(f">{len(packed.versions)}Q", *packed.versions),
             _LENGTHS.pack(-1 if description is None else len(description), len(answer.rows), len(answer.complete)),
             description or b"",
             answer.rows,
@@ -71,7 +71,7 @@ def unpack(key: bytes, data: bytes) -> Packed | None:
 def _fields(body: bytes) -> Packed:
     born, count = _FIXED.unpack_from(body)
     place = _FIXED.size
-    stamps = struct.unpack_from(f">{count}Q", body, place)
+    versions = struct.unpack_from(f">{count}Q", body, place)
     place += 8 * count
     described, rows, complete = _LENGTHS.unpack_from(body, place)
     place += _LENGTHS.size
@@ -79,7 +79,7 @@ def _fields(body: bytes) -> Packed:
         raise Corrupt("lengths do not add up")
     description = None if described < 0 else body[place : place + described]
     place += max(described, 0)
-    return Packed(Answer(description, body[place : place + rows], body[place + rows :]), born, stamps)
+    return Packed(Answer(description, body[place : place + rows], body[place + rows :]), born, versions)
 
 
 def _checksum(key: bytes, body: bytes) -> bytes:

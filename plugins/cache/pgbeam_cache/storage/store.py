@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
-from pgbeam_cache.packing import Stamps
+from pgbeam_cache.storage.packing import Versions
 from pgbeam_core import Answer
 
 OVERHEAD = 700
@@ -26,12 +26,12 @@ class Entry:
     """A reply, and what has to be known to serve it.
 
     born: when its query left for the server. taken: the place in the sequence of writes before that. tables: names of
-    the relations it was read from. stamps: what the board showed for these before that. foreign: another process read
+    the relations it was read from. versions: what the board showed for these before that. foreign: another process read
     it, so nobody knows what this one had written before.
     """
 
     __slots__ = (
-        *("answer", "born", "foreign", "key", "main", "owner", "size", "stamps", "tables", "taken", "until", "uses"),
+        *("answer", "born", "foreign", "key", "main", "owner", "size", "versions", "tables", "taken", "until", "uses"),
     )
 
     def __init__(
@@ -42,7 +42,7 @@ class Entry:
         born: float,
         taken: int,
         *,
-        stamps: Stamps = (),
+        versions: Versions = (),
         foreign: bool = False,
     ) -> None:
         self.key = key
@@ -50,7 +50,7 @@ class Entry:
         self.tables = tables
         self.born = born
         self.taken = taken
-        self.stamps = stamps
+        self.versions = versions
         self.foreign = foreign
         self.until = born
         """When nobody who has asked so far would take it any more."""

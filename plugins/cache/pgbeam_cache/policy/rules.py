@@ -10,8 +10,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from pgbeam_cache.rule_files import LONGEST, Rule, RuleFile
-from pgbeam_cache.shelf import Worker
+from pgbeam_cache.policy.rule_files import LONGEST, Rule, RuleFile
+from pgbeam_cache.storage.async_store import Worker
 from pgbeam_core import PgBeamError
 
 MOST = 10_000

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from pgbeam_cache.boards import slot
-from pgbeam_cache.doubts import Doubts
-from pgbeam_cache.second import SecondLevel
-from pgbeam_cache.writes import Writes
+from pgbeam_cache.consistency.uncertain_writes import UncertainWrites
+from pgbeam_cache.consistency.writes import Writes
+from pgbeam_cache.storage.second_level import SecondLevel
+from pgbeam_cache.storage.version_table import slot
 
 
 class Databases:
@@ -16,7 +16,7 @@ class Databases:
 
     def __init__(self, second: SecondLevel | None, reactor: Any) -> None:
         self._second = second
-        self._doubts = Doubts(reactor)
+        self._uncertain = UncertainWrites(reactor)
         self._writes: dict[tuple[str, str], Writes] = {}
 
     def writes(self, project: str, database: str) -> Writes:
@@ -24,13 +24,13 @@ class Databases:
         found = self._writes.get((project, database))
         if found is None:
             everywhere = partial(self._changed, project)
-            found = Writes(project, database, self._second, self._doubts, everywhere)
+            found = Writes(project, database, self._second, self._uncertain, everywhere)
             self._writes[project, database] = found
         return found
 
     def close(self) -> None:
         """PgBeam stops."""
-        self._doubts.close()
+        self._uncertain.close()
 
     def _changed(self, project: str) -> None:
         """Databases come, go and change their names, and roles their rights, from whatever database one looks."""

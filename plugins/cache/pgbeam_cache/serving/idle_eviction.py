@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-class Parking:
+class IdleEviction:
     """Counts the clients of projects. `park` is called with the name of a project that has had none for long enough."""
 
     def __init__(self, reactor: Any, park: Callable[[str], None]) -> None:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 
-from pgbeam_cache.notes import Note
+from pgbeam_cache.policy.cacheability import Cacheability
 from pgbeam_core import Answer, Histogram, Result, Statement
 
 _WATCHED = 8
@@ -41,7 +41,7 @@ class Shape:
         "text",
     )
 
-    def __init__(self, statement: Statement, note: Note, now: float) -> None:
+    def __init__(self, statement: Statement, note: Cacheability, now: float) -> None:
         self.hash = statement.query_hash
         """16 hex digits."""
         self.text = statement.shape
@@ -141,7 +141,7 @@ class Shapes:
         """The shape with that fingerprint."""
         return self._shapes.get(query_hash)
 
-    def of(self, statement: Statement, note: Note) -> Shape:
+    def of(self, statement: Statement, note: Cacheability) -> Shape:
         """The shape of a statement."""
         return self._shapes.get(statement.query_hash) or self._new(statement, note)
 
@@ -149,7 +149,7 @@ class Shapes:
         """Count one execution."""
         shape.executed(result, self._wall())
 
-    def _new(self, statement: Statement, note: Note) -> Shape:
+    def _new(self, statement: Statement, note: Cacheability) -> Shape:
         if len(self._shapes) >= self.most:
             oldest = sorted(self._shapes.values(), key=lambda shape: shape.last)
             for shape in oldest[: len(oldest) - self.most + max(1, self.most // _GIVE_WAY)]:

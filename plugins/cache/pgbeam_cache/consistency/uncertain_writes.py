@@ -1,8 +1,8 @@
 """Writes that nobody has heard the end of.
 
 A server that is busy does not notice that it was left: what a client has sent off before it went may be committed
-seconds or minutes later. So such a write is booked at once, and again after one second, two more, four more, and so on.
-What was read in between is outdated, at the latest, after as long again as the write had taken.
+seconds or minutes later. So such a write is recorded at once, and again after one second, two more, four more, and so
+on. What was read in between is outdated, at the latest, after as long again as the write had taken.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LONGEST_S = 1024.0
 _MANY = 1000
 
 
-class Doubts:
+class UncertainWrites:
     """Calls functions again and again, at longer and longer intervals."""
 
     def __init__(self, reactor: Any) -> None:

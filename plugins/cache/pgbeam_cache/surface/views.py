@@ -9,10 +9,11 @@ from typing import Any
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from pgbeam_cache.counts import Counts
-from pgbeam_cache.rule_files import Rule
-from pgbeam_cache.rules import Rules
-from pgbeam_cache.shapes import Shape, Shapes
+from pgbeam_cache.policy.rule_files import Rule
+from pgbeam_cache.policy.rules import Rules
+from pgbeam_cache.policy.shapes import Shape, Shapes
+from pgbeam_cache.serving.cache import Cache
+from pgbeam_cache.serving.counts import Counts
 from pgbeam_core import Table
 
 SHAPE_COLUMNS = (
@@ -20,6 +21,21 @@ SHAPE_COLUMNS = (
     *("recommendation", "rule", "first_seen", "last_seen"),
 )
 _PANEL_ROWS = 5
+
+
+def stats(cache: Cache) -> dict[str, Any]:
+    """Counters and gauges."""
+    return {
+        **cache.counts.as_dict(),
+        "evictions": cache.store.evictions,
+        "entries": len(cache.store),
+        "bytes": cache.store.bytes,
+        "flights": len(cache.flights),
+        "refreshing": len(cache.refreshes),
+        "shapes": len(cache.shapes),
+        "rules": len(cache.rules.current),
+        **({"l2": cache.second.stats()} if cache.second is not None else {}),
+    }
 
 
 def shape_row(shape: Shape, rule: Rule | None) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
-from pgbeam_cache.packing import Stamps
+from pgbeam_cache.storage.packing import Versions
 
-Got = tuple[bytes | None, Stamps | None]
-"""The bytes under a key, and the stamps of now if the second level is what keeps them."""
+Got = tuple[bytes | None, Versions | None]
+"""The bytes under a key, and the versions of now if the second level is what keeps them."""
 
 NOTHING: Got = (None, None)
 _MOST_WAITING = 256
@@ -87,7 +87,7 @@ class Thread:
                 self._reactor.callFromThread(then, result)
 
 
-class Shelf:
+class AsyncStore:
     """One backing behind a bounded queue."""
 
     def __init__(self, backing: Backing, worker: Worker, reactor: Any, seconds: float) -> None:

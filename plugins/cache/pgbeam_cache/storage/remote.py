@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from pgbeam_cache.packing import VERSION, Stamps
+from pgbeam_cache.storage.packing import VERSION, Versions
 
 PREFIX = f"pgbeam:{VERSION}:".encode()
 CHANNEL = PREFIX + b"wrote"
@@ -30,7 +30,7 @@ class RemoteStore:
         self._owed: set[int] = set()
         """Places whose writes Redis has not taken yet."""
 
-    def get(self, key: bytes, slots: tuple[int, ...]) -> tuple[bytes | None, Stamps]:
+    def get(self, key: bytes, slots: tuple[int, ...]) -> tuple[bytes | None, Versions]:
         """The bytes kept under a key, and the numbers of the places, read in one go."""
         client = self._connected()
         names = [_place(slot) for slot in slots]

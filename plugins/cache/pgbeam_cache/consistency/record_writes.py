@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from pgbeam_cache.notes import Note
-from pgbeam_cache.visits import Visit
+from pgbeam_cache.consistency.session_state import SessionState
+from pgbeam_cache.policy.cacheability import Cacheability
 from pgbeam_core import Result, Statement
 
 _UNKNOWN_END = ("08", "40003", "57P", "XX")
 """SQLSTATEs after which a commit may have happened: the server is gone, perhaps while its replicas were waited for."""
 
 
-def booked(visit: Visit, statement: Statement, note: Note, result: Result, *, run: bool) -> None:
+def record_writes(state: SessionState, statement: Statement, note: Cacheability, result: Result, *, run: bool) -> None:
     """Book what a statement wrote, or may have written before its connection was lost. `run`: a server has run it."""
     error = result.error
     if error is not None and error[0].startswith(_UNKNOWN_END) and result.source == "server":
-        visit.interrupted()
+        state.interrupted()
         return
-    visit.heard(note)
+    state.heard(note)
     if not run:
         return
     effect = note.effect
     if effect is None:
-        # Should the latest one be outdated, everything is booked when that is found out.
-        effect = note.effect_in(statement, visit.survey.latest)
+        # Should the latest one be outdated, everything is recorded when that is found out.
+        effect = note.effect_in(statement, state.survey.latest)
     elif effect.unseen:
-        effect = note.effect_in(statement, visit.survey.peek())
+        effect = note.effect_in(statement, state.survey.peek())
     if error is None:
         if effect is not None:
-            visit.wrote(effect, committed=result.committed)
+            state.wrote(effect, committed=result.committed)
         if note.forgets:
-            visit.discarded()
+            state.discarded()
         if note.sets_role:
-            visit.set_role()
+            state.set_role()
     elif effect is not None and effect.anyway:
-        visit.wrote(effect, committed=True)
+        state.wrote(effect, committed=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple
 
+from pgbeam_cache.settings import NAME
 from pgbeam_core import Annotation, Catalog, Kind, Statement
 
 _CURSORS = frozenset({Kind.DECLARE, Kind.FETCH, Kind.CLOSE})
@@ -56,7 +57,7 @@ class Seen(NamedTuple):
     reason: str | None
 
 
-class Note:
+class Cacheability:
     """Whether a statement's reply may be remembered at all, and what it does to remembered ones."""
 
     __slots__ = (
@@ -127,7 +128,15 @@ class Note:
         return Seen(tables, None if catalog.is_pure(statement) and not changing else "volatile")
 
 
-def digest(statement: Statement, note: Note) -> bytes:
+def noted(statement: Statement) -> Cacheability:
+    """The note on a statement, made when it is first asked for."""
+    note: Cacheability | None = statement.notes.get(NAME)
+    if note is None:
+        note = statement.notes[NAME] = Cacheability(statement)
+    return note
+
+
+def digest(statement: Statement, note: Cacheability) -> bytes:
     """32 bytes that stand for the text; white space, comments and the case of keywords do not matter."""
     found: bytes | None = statement.notes.get(_DIGEST)
     if found is None:

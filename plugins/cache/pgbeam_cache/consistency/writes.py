@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from pgbeam_cache.boards import slot
-from pgbeam_cache.doubts import Doubts
-from pgbeam_cache.packing import Stamps
-from pgbeam_cache.second import SecondLevel
+from pgbeam_cache.consistency.uncertain_writes import UncertainWrites
+from pgbeam_cache.storage.packing import Versions
+from pgbeam_cache.storage.second_level import SecondLevel
+from pgbeam_cache.storage.version_table import slot
 
 _MOST_NAMES = 10_000
 """Names remembered one by one. Beyond that everything counts as written, once."""
@@ -46,14 +46,14 @@ class Places:
 class Writes(Places):
     """The committed writes to one database that went through PgBeam."""
 
-    __slots__ = ("_database", "_doubts", "_everywhere", "_project", "_second", "_slot", "_slots", "catalog", "place")
+    __slots__ = ("_database", "_everywhere", "_project", "_second", "_slot", "_slots", "_uncertain", "catalog", "place")
 
     def __init__(
         self,
         project: str,
         database: str,
         second: SecondLevel | None,
-        doubts: Doubts,
+        doubts: UncertainWrites,
         everywhere: Callable[[], None],
     ) -> None:
         """`everywhere` is called when something has changed for all databases of the project."""
@@ -62,7 +62,7 @@ class Writes(Places):
         """Of the latest write of this process."""
         self.catalog = 0
         """The serial of the catalog that was looked at last."""
-        self._doubts = doubts
+        self._uncertain = doubts
         self._everywhere = everywhere
         self._project = project
         self._database = database
@@ -85,16 +85,16 @@ class Writes(Places):
         return place
 
     def in_doubt(self, tables: tuple[str, ...], *, everything: bool, everywhere: bool) -> None:
-        """There may have been a write, or it may be still to come: it is booked again and again for a while."""
+        """There may have been a write, or it may be still to come: it is recorded again and again for a while."""
         if not (tables or everything):
             return
-        if self._doubts.many:
+        if self._uncertain.many:
             tables, everything = (), True
 
         def again() -> None:
             self.changed(tables, everything=everything, everywhere=everywhere)
 
-        self._doubts.repeat((self, frozenset(tables), everything, everywhere), again)
+        self._uncertain.repeat((self, frozenset(tables), everything, everywhere), again)
 
     def forget(self) -> None:
         """Something was changed for all databases of the project; other processes know it already."""
@@ -133,6 +133,6 @@ class Writes(Places):
             found = self._slots[tables] = (slot(self._project, None, None), *here)
         return found
 
-    def stamps(self, tables: tuple[str, ...]) -> Stamps:
+    def versions(self, tables: tuple[str, ...]) -> Versions:
         """What the board shows for them now; nothing without a board."""
-        return () if self._second is None else self._second.board.stamps(self.slots(tables))
+        return () if self._second is None else self._second.board.versions(self.slots(tables))

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from pgbeam_cache.flights import Flight
-from pgbeam_cache.keys import LONGEST_BOUND
-from pgbeam_cache.notes import Note
-from pgbeam_cache.packing import Stamps
-from pgbeam_cache.terms import Terms
-from pgbeam_cache.visits import Visit
+from pgbeam_cache.consistency.session_state import SessionState
+from pgbeam_cache.policy.cacheability import Cacheability
+from pgbeam_cache.policy.keys import LONGEST_BOUND
+from pgbeam_cache.policy.terms import Terms
+from pgbeam_cache.serving.flights import Flight
+from pgbeam_cache.storage.packing import Versions
 from pgbeam_core import Query
 
 
-class Wish:
+class Lookup:
     """What one query wants of the cache; it goes with the query until its result has come."""
 
-    __slots__ = ("flight", "key", "note", "query", "stamps", "tables", "taken", "terms", "tokens", "visit")
+    __slots__ = ("flight", "key", "note", "query", "state", "tables", "taken", "terms", "tokens", "versions")
 
-    def __init__(self, query: Query, visit: Visit, note: Note, key: bytes, agreed: Terms) -> None:
+    def __init__(self, query: Query, state: SessionState, note: Cacheability, key: bytes, agreed: Terms) -> None:
         self.query = query
-        self.visit = visit
+        self.state = state
         self.note = note
         self.key = key
         self.terms = agreed
         self.tables = note.tables
         """Names of all relations that it reads, as far as they are known."""
-        self.taken = visit.writes.place
+        self.taken = state.writes.place
         """The place in the sequence of writes before its query went to the server."""
-        self.stamps: Stamps = ()
+        self.versions: Versions = ()
         """Of the board, before its query went to the server."""
-        self.tokens: Stamps | None = None
+        self.tokens: Versions | None = None
         """Of the second level, before its query went to the server, where these are not those of the board."""
         self.flight: Flight | None = None
 
@@ -39,8 +39,8 @@ class Wish:
 
     def begin(self) -> None:
         """Its query goes to the server now, or somewhere else first."""
-        writes = self.visit.writes
-        self.taken, self.stamps = writes.place, writes.stamps(self.tables)
+        writes = self.state.writes
+        self.taken, self.versions = writes.place, writes.versions(self.tables)
 
     def explain(self, word: str, age: float) -> None:
         """For the debug notice: served from a reply that is `age` seconds old."""
@@ -48,15 +48,15 @@ class Wish:
         self.query.facts.update(cache=word, age=f"{int(age)}s", ttl=f"{ttl}s", swr=f"{swr}s")
 
 
-def obstacle(visit: Visit, query: Query, note: Note) -> str | None:
+def obstacle(state: SessionState, query: Query, note: Cacheability) -> str | None:
     """Why this execution cannot share, though its text could."""
     if not query.answerable:
         return "pipeline"
-    if visit.special:
+    if state.special:
         return "state"
     if query.bound_size > LONGEST_BOUND:
         return "size"
-    scope = visit.scope
+    scope = state.scope
     if scope.odd_encoding:
         return "encoding"
     if scope.odd_strings and note.awkward:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from pgbeam_cache.notes import Note
-from pgbeam_cache.rule_files import Rule
+from pgbeam_cache.policy.cacheability import Cacheability
+from pgbeam_cache.policy.rule_files import Rule
 from pgbeam_cache.settings import CacheSettings
 from pgbeam_core import Session, Statement
 
@@ -19,7 +19,7 @@ class Terms(NamedTuple):
 
 
 def terms(
-    note: Note, statement: Statement, session: Session, settings: CacheSettings, rules: Mapping[str, Rule]
+    note: Cacheability, statement: Statement, session: Session, settings: CacheSettings, rules: Mapping[str, Rule]
 ) -> Terms | str:
     """The terms, or the word for why not: annotation, the session's off, a rule, the session's on, the default."""
     asked = note.annotation
@@ -29,15 +29,15 @@ def terms(
             return "annotation"
         ttl, swr = asked.parameters.get("maxage"), asked.parameters.get("swr")
     else:
-        wish = session.variable("cache")
-        if wish == "off":
+        lookup = session.variable("cache")
+        if lookup == "off":
             return "session"
         rule = rules.get(statement.query_hash) if rules else None
         if rule is not None:
             if not rule.enabled:
                 return "rule"
             ttl, swr = rule.ttl, rule.swr
-        elif wish is None and not settings.enabled:
+        elif lookup is None and not settings.enabled:
             return "off"
     found = Terms(
         _of_session(session, "cache_ttl", settings.ttl_s) if ttl is None else ttl,

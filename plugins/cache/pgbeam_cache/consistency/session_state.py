@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from pgbeam_cache.flights import Flight
-from pgbeam_cache.keys import Scope
-from pgbeam_cache.notes import Effect, Note
-from pgbeam_cache.writes import Places, Writes
+from pgbeam_cache.consistency.writes import Places, Writes
+from pgbeam_cache.policy.cacheability import Cacheability, Effect
+from pgbeam_cache.policy.keys import Scope
 from pgbeam_core import Session, Survey
+
+if TYPE_CHECKING:
+    from pgbeam_cache.serving.flights import Flight
 
 _POLLUTING = frozenset({"temp_table", "setting", "load", "unknown"})
 """Pins after which the same text may mean something else to this session than to others."""
 
 
-class Visit:
+class SessionState:
     """One session: whom it may share with, what it wrote, and what it has under way."""
 
     __slots__ = (
@@ -34,7 +37,7 @@ class Visit:
         """When it last wrote, in seconds of `now`."""
         self.leading: Flight | None = None
         """The flight that waits for its query."""
-        self._under_way: list[Note] = []
+        self._under_way: list[Cacheability] = []
         """Statements that may commit something, on their way: their results have not come."""
         self._pending: list[Effect] = []
         """Of statements in the open transaction."""
@@ -71,12 +74,12 @@ class Visit:
         """Whether what was read at that place is still what this session has to see."""
         return self.own.unchanged(tables, since) and (not by_others or self.writes.unchanged(tables, since))
 
-    def sent(self, note: Note) -> None:
+    def sent(self, note: Cacheability) -> None:
         """A statement goes to the server; until `heard`, nobody knows what became of it."""
         if note.ends or not self.session.in_transaction:
             self._under_way.append(note)
 
-    def heard(self, note: Note) -> None:
+    def heard(self, note: Cacheability) -> None:
         """The reply to a statement has come; replies come in order."""
         under_way = self._under_way
         if note in under_way:

@@ -35,7 +35,7 @@ def slot(project: str, database: str | None, table: str | None) -> int:
     return int.from_bytes(blake2b(name, digest_size=8).digest()) % SLOTS
 
 
-class Board:
+class VersionTable:
     """A row of SLOTS numbers, in this process or shared. `random` gives that many unguessable bytes."""
 
     def __init__(self, random: Callable[[int], bytes], memory: mmap.mmap | None = None) -> None:
@@ -47,7 +47,7 @@ class Board:
         if memory is None:
             self.wrote_everything()
 
-    def stamps(self, slots: tuple[int, ...]) -> tuple[int, ...]:
+    def versions(self, slots: tuple[int, ...]) -> tuple[int, ...]:
         """What stands there now."""
         numbers = self._numbers
         return (numbers[_GENERATION], *[numbers[place] for place in slots])
@@ -74,7 +74,7 @@ class Board:
         return self._next
 
 
-def shared(path: Path, random: Callable[[int], bytes]) -> Board:
+def shared(path: Path, random: Callable[[int], bytes]) -> VersionTable:
     """The board in a file that is made where there is none, or none of this boot. Raises OSError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -85,9 +85,9 @@ def shared(path: Path, random: Callable[[int], bytes]) -> Board:
         memory = mmap.mmap(descriptor, _BYTES)
         if not fits or memory[:_HEAD] != head:
             memory[_HEAD:] = bytes(_BYTES - _HEAD)
-            Board(random, memory).wrote_everything()
+            VersionTable(random, memory).wrote_everything()
             memory[:_HEAD] = head
-        return Board(random, memory)
+        return VersionTable(random, memory)
     finally:
         fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing would not do: the map has a duplicate of the descriptor
         os.close(descriptor)

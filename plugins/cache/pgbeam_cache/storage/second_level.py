@@ -9,12 +9,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from pgbeam_cache.boards import Board, shared
-from pgbeam_cache.disk import DiskStore
-from pgbeam_cache.packing import Corrupt, Packed, Stamps, pack, unpack
-from pgbeam_cache.remote import Listener, RemoteStore
 from pgbeam_cache.settings import CacheSettings
-from pgbeam_cache.shelf import Got, Shelf, Thread
+from pgbeam_cache.storage.async_store import AsyncStore, Got, Thread
+from pgbeam_cache.storage.disk import DiskStore
+from pgbeam_cache.storage.packing import Corrupt, Packed, Versions, pack, unpack
+from pgbeam_cache.storage.remote import Listener, RemoteStore
+from pgbeam_cache.storage.version_table import VersionTable, shared
 from pgbeam_core import Answer, Beam
 
 log = Logger(__name__)
@@ -24,11 +24,11 @@ FOLDER = "cache"
 
 
 class Found:
-    """What the second level had: a reply, perhaps, and the stamps of now where only it knows them."""
+    """What the second level had: a reply, perhaps, and the versions of now where only it knows them."""
 
     __slots__ = ("packed", "tokens")
 
-    def __init__(self, packed: Packed | None, tokens: Stamps | None) -> None:
+    def __init__(self, packed: Packed | None, tokens: Versions | None) -> None:
         self.packed = packed
         self.tokens = tokens
 
@@ -36,10 +36,12 @@ class Found:
 class SecondLevel:
     """Shares replies, and the news of writes, with other processes."""
 
-    def __init__(self, board: Board, shelf: Shelf, *, remote: bool, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, board: VersionTable, shelf: AsyncStore, *, remote: bool, wall: Callable[[], float] = time.time
+    ) -> None:
         self.board = board
         self.remote = remote
-        """The stamps of its replies are its own, not those of the board."""
+        """The versions of its replies are its own, not those of the board."""
         self.hits = 0
         self.outdated = 0
         self.wall = wall
@@ -47,13 +49,13 @@ class SecondLevel:
         self.listener: Listener | None = None
         self._shelf = shelf
 
-    def look(self, key: bytes, slots: tuple[int, ...], stamps: Stamps) -> Deferred[Found]:
-        """What it has under a key, if nothing was written since. Never fails. `stamps`: of the board, before this."""
-        return self._shelf.get(key, slots).addCallback(self._found, key, stamps)
+    def look(self, key: bytes, slots: tuple[int, ...], versions: Versions) -> Deferred[Found]:
+        """What it has under a key, if nothing was written since. Never fails. `versions`: of the board, before this."""
+        return self._shelf.get(key, slots).addCallback(self._found, key, versions)
 
-    def keep(self, key: bytes, answer: Answer, born: float, stamps: Stamps, seconds: float) -> None:
+    def keep(self, key: bytes, answer: Answer, born: float, versions: Versions, seconds: float) -> None:
         """Keep a reply. `born` by the wall clock."""
-        self._shelf.put(key, pack(key, Packed(answer, born, stamps)), seconds)
+        self._shelf.put(key, pack(key, Packed(answer, born, versions)), seconds)
 
     def wrote(self, slots: tuple[int, ...]) -> None:
         """Let all processes know."""
@@ -75,7 +77,7 @@ class SecondLevel:
             name: counts[name] for name in ("errors", "timeouts", "skipped")
         }
 
-    def _found(self, got: Got, key: bytes, stamps: Stamps) -> Found:
+    def _found(self, got: Got, key: bytes, versions: Versions) -> Found:
         data, tokens = got
         if data is None:
             return Found(None, tokens)
@@ -84,7 +86,7 @@ class SecondLevel:
         except Corrupt as error:
             self._shelf.failed(error)
             return Found(None, tokens)
-        if packed is not None and packed.stamps != (stamps if tokens is None else tokens):
+        if packed is not None and packed.versions != (versions if tokens is None else tokens):
             self.outdated += 1
             packed = None
         return Found(packed, tokens)
@@ -98,7 +100,7 @@ def open_second(beam: Beam, settings: CacheSettings) -> SecondLevel | None:
     if settings.l2 == "disk":
         folder = beam.settings.state_dir / FOLDER
         store = DiskStore(folder, settings.l2_bytes, settings.l2_timeout_s)
-        shelf = Shelf(store, Thread(reactor), reactor, settings.l2_timeout_s)
+        shelf = AsyncStore(store, Thread(reactor), reactor, settings.l2_timeout_s)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             board = shared(folder / "board", beam.random)
@@ -111,8 +113,8 @@ def open_second(beam: Beam, settings: CacheSettings) -> SecondLevel | None:
             )
             return None
         return SecondLevel(board, shelf, remote=False)
-    board = Board(beam.random)
-    shelf = Shelf(RemoteStore(settings.l2, beam.random), Thread(reactor), reactor, settings.l2_timeout_s)
+    board = VersionTable(beam.random)
+    shelf = AsyncStore(RemoteStore(settings.l2, beam.random), Thread(reactor), reactor, settings.l2_timeout_s)
     second = SecondLevel(board, shelf, remote=True)
     second.listener = Listener(settings.l2, board.wrote, board.wrote_everything)
     second.listener.start()

@@ -1,0 +1,1 @@
+"""What may be cached, for how long, and who may share it."""

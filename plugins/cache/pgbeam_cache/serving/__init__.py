@@ -1,0 +1,1 @@
+"""One query's way: hit, stale, miss, and what its result brings."""

@@ -1,0 +1,1 @@
+"""The cache as people see it: tables, a panel, commands, session variables."""
