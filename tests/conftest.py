@@ -11,6 +11,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+os.environ["CHECK_PGBEAM_STATES"] = "1"  # before the module that looks at it is imported
+
 from pgbeam_core.api import query
 from pgbeam_core.cli.release import compiled
 from pgbeam_core.embedded.postgres import free_port as find_free_port

@@ -19,6 +19,7 @@ from pgbeam_core.api.statement import READ_BYTES, Kind, Statement
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.session import local, outcome
 from pgbeam_core.session.boundaries import Boundaries
+from pgbeam_core.session.copying import Copying
 from pgbeam_core.session.databases import to_be_left
 from pgbeam_core.session.effects import Effects
 from pgbeam_core.session.endings import Endings
@@ -32,10 +33,11 @@ from pgbeam_core.session.questions import Questions
 from pgbeam_core.session.requests import EXTENDED, Inbox
 from pgbeam_core.session.sending import Sender
 from pgbeam_core.session.session import Session
+from pgbeam_core.session.state import Phase, State
 from pgbeam_core.session.transaction import Transaction
 from pgbeam_core.session.turns import Owner, Turn
 from pgbeam_core.session.variables import VariableError
-from pgbeam_core.session.world import Client, Nobody, Phase, World
+from pgbeam_core.session.world import Client, Nobody, World
 from pgbeam_core.wire import backend
 
 _INBOX_HIGH = 256 * 1024
@@ -52,10 +54,8 @@ _BEHIND_A_BATCH = frozenset(b"QFdcf")
 _BEGIN_AND_ONE = 2
 """Executions of a request that is BEGIN and one more statement, as JDBC sends it."""
 _NEVER_SKIPPED = frozenset((_SYNC, _TERMINATE))
-_COPY_DATA = ord("d")
 _MOST_TOLD = 1_000
 """Parameters that are remembered as told: one server reports no more."""
-_COPY_OR_SYNC = frozenset(b"dHS")
 
 
 class Conversation:
@@ -65,7 +65,7 @@ class Conversation:
         self.session = session
         self.client = client
         self.world = world
-        self.phase = _IDLE
+        self.state = State()
         self.book = Book()
         self.effects = Effects(session, self.book, world)
         self.sender = Sender(self)
@@ -83,10 +83,11 @@ class Conversation:
         self.client_is_full = False
         self.server_is_full = False
         self.stats = world.stats(session)
-        self._inbox = Inbox(world.settings.max_message_bytes)
+        self.inbox = Inbox(world.settings.max_message_bytes)
         self._batch: list[bytes] = []
         self._batch_size = 0
         self.endings = Endings(self)
+        self.copying = Copying(self)
         self._plain = Plain(self)
         self.turn: Turn | None = None
         """What a server owes this client."""
@@ -94,6 +95,11 @@ class Conversation:
         self._reading = True
         self._has_large = False
         self._advancing = False
+
+    @property
+    def phase(self) -> Phase:
+        """Where it is."""
+        return self.state.phase
 
     @property
     def prepare_once(self) -> bool:
@@ -127,13 +133,13 @@ class Conversation:
         phase = self.phase
         if (  # nothing is under way, nothing came before: it may be all of a request
             phase is _IDLE
-            and not (self._batch or self.skipping or self.client_is_full or self._inbox.holds)
+            and not (self._batch or self.skipping or self.client_is_full or self.inbox.holds)
             and self._reading
             and self.session.status != b"E"
             and self._plain.take(data)
         ):
             return
-        self._inbox.add(data)
+        self.inbox.add(data)
         if phase is _IDLE or phase is Phase.OPEN or phase is Phase.COPYING:
             self.advance()
         self._mind_the_inbox()
@@ -141,7 +147,7 @@ class Conversation:
     def _mind_the_inbox(self) -> None:
         """Stop reading a client that is too far ahead; a message that is still growing must be let in."""
         waiting = self.client_is_full or self.pace.waits or self.phase in (Phase.ASKING, Phase.WAITING, Phase.BUSY)
-        size = len(self._inbox)
+        size = len(self.inbox)
         reading = not self.server_is_full and not (waiting and size > _INBOX_HIGH)
         if size > LARGE_BYTES or self._has_large:
             reading = self._may_read_large(size) and reading
@@ -173,20 +179,20 @@ class Conversation:
         pace.begin()
         try:
             while not self.client_is_full:
-                if not self._inbox.holds:
+                if not self.inbox.holds:
                     self._mind_the_batch()
                     return
                 if pace.over(acted=not self._batch):
                     return
                 if self.phase is Phase.COPYING:
-                    if not self._copy():
+                    if not self.copying.pass_on():
                         return
                     continue
                 if self.phase is not _IDLE and (self.phase is not Phase.OPEN or self._too_far_ahead()):
                     return
                 if self._take_run():
                     continue
-                frame = self._inbox.take()
+                frame = self.inbox.take()
                 if frame is None:
                     self._mind_the_batch()
                     return
@@ -200,7 +206,7 @@ class Conversation:
             return False
         batch, pace = self._batch, self.pace
         before = len(batch)
-        self._batch_size += self._inbox.take_run(batch, pace.part - before)
+        self._batch_size += self.inbox.take_run(batch, pace.part - before)
         pace.taken += len(batch) - before
         if len(batch) < pace.part and self._batch_size <= PART_BYTES:
             return False
@@ -212,7 +218,7 @@ class Conversation:
 
     def _mind_the_batch(self) -> None:
         """What is held back is not held back for long; a message that is still growing is waited for."""
-        if self._batch and not self._inbox.holds:
+        if self._batch and not self.inbox.holds:
             self.world.unfinished.begin(self._go_ahead)
 
     def _go_ahead(self) -> None:
@@ -225,7 +231,7 @@ class Conversation:
         if (self.skipping or (self.turn is not None and self.turn.spoilt)) and tag not in _NEVER_SKIPPED:
             return
         if self._batch and tag in _BEHIND_A_BATCH:
-            self._inbox.put_back(frame)  # what stands before it may have to wait for a plugin or a server
+            self.inbox.put_back(frame)  # what stands before it may have to wait for a plugin or a server
             self._flush_batch()
         elif self.skipping and tag == _SYNC:
             self.skipping = False
@@ -242,7 +248,7 @@ class Conversation:
         elif tag == _TERMINATE:
             self.client.hang_up("client terminated the session")
         elif tag in _COPY:
-            self._early_copy(frame)
+            self.copying.comes_early(frame)
         else:
             raise ProtocolViolation(f"invalid frontend message type {tag}")
 
@@ -399,12 +405,12 @@ class Conversation:
         self.pending = None
         if self.phase is Phase.GONE:
             return False
-        self.phase = _IDLE if self.turn is None else Phase.OPEN
+        self.state.enter(_IDLE if self.turn is None else Phase.OPEN)
         return True
 
     def on(self) -> None:
         """Go on with what the client has sent meanwhile; called when a wait is over, from outside `advance`."""
-        if self._reading and not self._inbox.holds and self.phase is _IDLE:
+        if self._reading and not self.inbox.holds and self.phase is _IDLE:
             return
         try:
             self.advance()
@@ -436,7 +442,7 @@ class Conversation:
         """A request has gone out."""
         self.turn = turn
         self.endings.cancelled = False
-        self.phase = Phase.BUSY if turn.ended else Phase.OPEN
+        self.state.enter(Phase.BUSY if turn.ended else Phase.OPEN)
 
     def deliver(self, data: bytes) -> None:
         """Bytes of the reply."""
@@ -444,9 +450,7 @@ class Conversation:
 
     def copy_in(self, turn: Turn) -> None:
         """The server wants CopyData: what the client sends goes straight on."""
-        if self.phase is not Phase.GONE:
-            self.phase = Phase.COPYING
-            self.on()
+        self.copying.begin()
 
     def paid(self, turn: Turn) -> None:
         """Some of the reply to a request that goes out in parts has come."""
@@ -463,7 +467,7 @@ class Conversation:
         if turn.simple:  # it was not the client's part of the request that failed
             self.sender.end(turn)
         elif self.phase in (Phase.BUSY, Phase.COPYING):
-            self.phase = Phase.OPEN
+            self.state.enter(Phase.OPEN)
             self.on()
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
@@ -494,39 +498,6 @@ class Conversation:
     def server_gone(self, server: Server, reason: str) -> None:
         """A server that this session holds is gone."""
         self.endings.server_gone(server, reason)
-
-    # COPY from the client.
-
-    def _early_copy(self, frame: bytes) -> None:
-        """CopyData that nobody has asked for, yet: for a COPY whose Execute is under way, or to be ignored."""
-        turn = self.turn
-        if turn is not None and turn.script and not turn.skipping:
-            self._inbox.put_back(frame)
-            self.phase = Phase.BUSY
-            self.sender.probe()
-
-    def has_told(self, _ok: bool) -> None:
-        """The server has done all that was sent so far, and does not wait for CopyData."""
-        if self.phase is Phase.BUSY and self.turn is not None and not self.turn.ended:
-            self.phase = Phase.OPEN
-            self.on()
-
-    def _copy(self) -> bool:
-        """Send on what the client has sent in copy-in mode, as much as is there. False when there is nothing."""
-        assert self.turn is not None
-        rows = self._inbox.take_all(_COPY_DATA)
-        if rows:
-            self.sender.copy(rows)
-            return True
-        frame = self._inbox.take()
-        if frame is None:
-            return False
-        self.sender.copy(frame)
-        tag = frame[0]
-        if tag not in _COPY_OR_SYNC:
-            # CopyDone, CopyFail, or something that makes the server end the COPY with an error.
-            self.phase = Phase.BUSY if self.turn.ended else Phase.OPEN
-        return True
 
     # Backpressure, cancelling, and the end.
 
@@ -606,10 +577,10 @@ class Conversation:
         if self.phase is Phase.GONE:
             return
         idle = self.phase is _IDLE
-        self.phase = Phase.GONE
+        self.state.enter(Phase.GONE)
         self.pace.stop()
         self.drop_batch()
-        self._inbox = Inbox()
+        self.inbox = Inbox()
         self.world.unfinished.met(self._go_ahead)
         pending, self.pending = self.pending, None
         if pending is not None:
@@ -621,7 +592,7 @@ class Conversation:
                 self.report(query, outcome.refused(query, "server", left, now))
         self.effects.lost([] if self.turn is None else self.turn.queries)
         self.leasing.leave(reason, idle=idle)
-        self._inbox.clear()
+        self.inbox.clear()
         if self._has_large:
             self._may_read_large(0)
         self.drop_batch()

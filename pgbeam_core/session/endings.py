@@ -11,8 +11,8 @@ from pgbeam_core.internal.leftover import Leftover
 from pgbeam_core.session import outcome
 from pgbeam_core.session.questions import CANCELLED, Go
 from pgbeam_core.session.settings import is_role_set
+from pgbeam_core.session.state import Phase
 from pgbeam_core.session.turns import Owner, Turn
-from pgbeam_core.session.world import Phase
 from pgbeam_core.wire import backend
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Endings:
             last = b"".join([last[:-_READY_SIZE], *self.unsaid, last[-_READY_SIZE:]])
             self.unsaid.clear()
         conversation.client.write(last)
-        conversation.phase = _IDLE
+        conversation.state.enter(_IDLE)
         conversation.leasing.let_go()
         conversation.on()
 
@@ -211,7 +211,7 @@ class Endings:
         if self._conversation.phase is Phase.GONE or self._retry is None or lease is None:
             return None
         lease.server.state.add("moved_on")  # nobody will know what was prepared there for the sake of this turn
-        self._conversation.session.lease = None
+        self._conversation.leasing.hold(None)
         self._once_more()
         return Leftover(lease)
 
@@ -220,9 +220,10 @@ class Endings:
         conversation = self._conversation
         lease.server.state.add("moved_on")
         turn.pass_to(Leftover(lease))
-        conversation.session.lease = conversation.turn = self._retry = None
+        conversation.leasing.hold(None)
+        conversation.turn = self._retry = None
         conversation.sender.forget()
-        conversation.phase = _IDLE
+        conversation.state.enter(_IDLE)
         conversation.questions.refuse(turn.queries, "pgbeam", CANCELLED)
         conversation.on()
 
@@ -231,10 +232,10 @@ class Endings:
         conversation = self._conversation
         assert self._retry is not None
         (queries, go), self._retry = self._retry, None
-        lease, conversation.session.lease = conversation.session.lease, None
+        lease = conversation.leasing.hold(None)
         conversation.turn = None
         conversation.sender.forget()
-        conversation.phase = _IDLE
+        conversation.state.enter(_IDLE)
         if lease is not None:
             conversation.leasing.part_from(lease)
         self._once = True
@@ -267,7 +268,7 @@ class Endings:
     def _after_leaving(self) -> None:
         """The client of a shared turn has left before its reply came."""
         conversation = self._conversation
-        lease, conversation.session.lease = conversation.session.lease, None
+        lease = conversation.leasing.hold(None)
         if lease is not None:
             lease.release()
         conversation.forget()
@@ -291,7 +292,7 @@ class Endings:
             farewell = b"" if told or torn else backend.error_response("FATAL", "08006", message)
             conversation.client.hang_up(message, farewell)
         elif conversation.phase is Phase.BUSY:
-            conversation.phase = _IDLE
+            conversation.state.enter(_IDLE)
             error = b"" if told else backend.error_response("ERROR", "08006", message)
             if conversation.transaction.kept_back:
                 conversation.transaction.fail()

@@ -14,12 +14,12 @@ from pgbeam_core.api.results import Refusal
 from pgbeam_core.api.statement import Kind, SettingChange, Statement
 from pgbeam_core.errors import PasswordNeeded, PgBeamError, ServerRefused, UpstreamUnavailable
 from pgbeam_core.internal.fitting import Fitting
-from pgbeam_core.internal.inspection import Found
 from pgbeam_core.session import outcome
+from pgbeam_core.session.inspecting import Inspecting
 from pgbeam_core.session.questions import CANCELLED, Go
 from pgbeam_core.session.settings import HIDDEN, difference, is_certain, roles_in_doubt
+from pgbeam_core.session.state import Phase
 from pgbeam_core.session.turns import Turn
-from pgbeam_core.session.world import Phase
 from pgbeam_core.wire import backend, frontend
 
 if TYPE_CHECKING:
@@ -34,20 +34,13 @@ NO_BLOCKS = Refusal("0A000", "transaction blocks are not allowed in statement po
 class Leasing:
     """The servers of one conversation: at most one in use, and in session mode its own beside a replica."""
 
-    __slots__ = ("_conversation", "_home", "_inspecting", "_last", "_told", "_unanswered")
+    __slots__ = ("_conversation", "_home", "_inspecting")
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
         self._home: Lease | None = None
         """In session mode, the client's own server while a replica answers."""
-        self._inspecting = 0
-        """Questions about the session's state that its server has not answered."""
-        self._last: list[Lease] = []
-        """Servers that are being asked although the client has left."""
-        self._told: Deferred[None] | None = None
-        """Fires when the question under way has been answered."""
-        self._unanswered = 0
-        """Questions in a row that were answered with an error."""
+        self._inspecting = Inspecting(conversation)
 
     def target(self) -> Target:
         """Where the session is now."""
@@ -79,7 +72,7 @@ class Leasing:
     @property
     def may_have_prepared(self) -> bool:
         """Whether its server may have a statement that SQL's PREPARE has made, by a function perhaps."""
-        return bool(self._conversation.session.pins) or bool(self._inspecting)
+        return bool(self._conversation.session.pins) or bool(self._inspecting.under_way)
 
     def lease_for(self, queries: list[Query], go: Go) -> None:
         """Have a lease, then `go`."""
@@ -96,7 +89,7 @@ class Leasing:
                 else:  # a cancel request for what came before may still be under way, and must not hit this
                     self._settle(settled, queries, go)
                 return
-            self._home, session.lease = session.lease, None
+            self._home = self.hold(None)
         if session.project.pool_mode == "statement" and any(_begins(query.statement) for query in queries):
             conversation.questions.refuse(queries, "pgbeam", NO_BLOCKS)
             return
@@ -114,10 +107,10 @@ class Leasing:
 
     def _leaves_first(self, queries: list[Query], go: Go) -> bool:
         """Whether the replica has to tell first what was left on it; then `go`, elsewhere."""
-        if self._told is None:
+        if self._inspecting.told is None:
             self.let_go()
         lease = self._conversation.session.lease
-        waiting = None if lease is None else self._told or lease.server.settled()
+        waiting = None if lease is None else self._inspecting.told or lease.server.settled()
         if waiting is None:
             return False
         self._settle(waiting, queries, go)
@@ -125,7 +118,7 @@ class Leasing:
 
     def _settle(self, settled: Deferred[None], queries: list[Query], go: Go) -> None:
         conversation = self._conversation
-        conversation.phase = Phase.WAITING
+        conversation.state.enter(Phase.WAITING)
         conversation.pending = settled
 
         def over(result: Any) -> None:
@@ -143,7 +136,7 @@ class Leasing:
 
     def _wait(self, got: Any, target: Target, queries: list[Query], go: Go) -> None:
         conversation = self._conversation
-        conversation.phase = Phase.WAITING
+        conversation.state.enter(Phase.WAITING)
         conversation.pending = got
 
         def leased(lease: Lease) -> None:
@@ -184,7 +177,8 @@ class Leasing:
         """Back to the client's own server, if it was away. True if it was."""
         if self._home is None:
             return False
-        self._conversation.session.lease, self._home = self._home, None
+        self.hold(self._home)
+        self._home = None
         return True
 
     def _leased(self, lease: Lease, queries: list[Query], go: Go) -> None:
@@ -221,7 +215,7 @@ class Leasing:
         if sql is None:
             go()
             return
-        conversation.phase = Phase.WAITING
+        conversation.state.enter(Phase.WAITING)
 
         def over(error: bytes | None) -> None:
             if not conversation.resumed():
@@ -237,7 +231,7 @@ class Leasing:
 
         def lost() -> None:
             if conversation.resumed():
-                conversation.phase = Phase.BUSY  # it is told in the place of the reply
+                conversation.state.enter(Phase.BUSY)  # it is told in the place of the reply
 
         server.statements.unnamed = None
         server.send(Turn(Fitting(over, lost), simple=True), frontend.Query(sql).to_bytes())
@@ -253,9 +247,15 @@ class Leasing:
         self._conversation.drop_batch()
         self._conversation.questions.refuse(queries, "pgbeam", refusal)
 
+    def hold(self, lease: Lease | None) -> Lease | None:
+        """The session holds this server, or none, from now on: nobody else says so. Gives the one that it held."""
+        session = self._conversation.session
+        before, session.lease = session.lease, lease
+        return before
+
     def take(self, lease: Lease) -> None:
-        """The session has this server from now on."""
-        self._conversation.session.lease = lease
+        """The session has got this server."""
+        self.hold(lease)
         if not lease.shared:
             lease.server.attach(self._conversation)
             if self._conversation.client_is_full:
@@ -295,7 +295,7 @@ class Leasing:
         if lease is None or session.begun:
             return
         if lease.shared:
-            session.lease = None
+            self.hold(None)
             if conversation.client_is_full:
                 lease.server.resume()
             lease.release()
@@ -309,55 +309,13 @@ class Leasing:
             if settled is not None:  # the client's cancel request must not hit the question
                 settled.addCallback(lambda _: self._settled(lease))
                 return
-            self._ask(lease)
-        elif not session.pins and not self._inspecting:
+            self._inspecting.ask(lease)
+        elif not session.pins and not self._inspecting.under_way:
             self.give_back(lease)
-
-    def _ask(self, lease: Lease) -> None:
-        """Have the server tell what was left on it, before anybody else gets it."""
-        lease.server.in_doubt = False
-        self._inspecting += 1
-        self._told = Deferred(lambda _: None)
-        self._conversation.sender.inspect(lease.server, lambda found, problem: self._inspected(lease, found, problem))
 
     def _settled(self, lease: Lease) -> None:
         if self._conversation.phase is Phase.IDLE and self._conversation.session.lease is lease:
             self.let_go()
-
-    def _inspected(self, lease: Lease, found: Found | None, problem: str) -> None:
-        """The server has told what the session left on it, or could not be asked."""
-        self._inspecting -= 1
-        conversation, server = self._conversation, lease.server
-        if found is None and server.alive:
-            self._not_told(lease, problem)
-        elif found is not None and lease in self._last:
-            conversation.effects.left(found.pins, server)
-            server.settings = {**server.settings, HIDDEN: ""}
-        elif found is not None and conversation.session.lease is lease:
-            self._unanswered = 0
-            conversation.effects.inspected(found, server)
-        if lease in self._last:
-            self._farewell(lease)
-        elif conversation.phase is Phase.IDLE and conversation.session.lease is lease:
-            self.let_go()
-        told, self._told = self._told, None
-        if told is not None and not told.called:
-            told.callback(None)
-
-    def _not_told(self, lease: Lease, problem: str) -> None:
-        """A cancel request may have hit the question by chance: the server is asked once more. Else it is closed."""
-        self._unanswered += 1
-        lease.server.in_doubt = True
-        if self._unanswered > 1 or lease in self._last:
-            # A session that may have had something there cannot go on as if it had not.
-            self._conversation.session.pins.add("unknown")
-            lease.server.close(f"what was left on it could not be asked: {problem}")
-
-    def _farewell(self, lease: Lease) -> None:
-        """A client that has left needs that server no more."""
-        if not self._inspecting or not lease.server.alive:
-            self._last.remove(lease)
-            lease.release()
 
     def give_back(self, lease: Lease) -> None:
         """The lease is over, and the server in order."""
@@ -373,8 +331,7 @@ class Leasing:
 
     def end_aside(self, request: bytes) -> None:
         """End the server's transaction, which has changed nothing, without anybody waiting for that."""
-        session = self._conversation.session
-        lease, session.lease = session.lease, None
+        lease = self.hold(None)
         assert lease is not None
         self._conversation.server_is_full = False
         if self._conversation.client_is_full:
@@ -396,10 +353,10 @@ class Leasing:
     def must_ask(self) -> bool:
         """Whether the server will have to be asked, or is being asked, what the session has left on it."""
         lease = self._conversation.session.lease
-        return bool(self._inspecting) or (lease is not None and lease.server.in_doubt)
+        return bool(self._inspecting.under_way) or (lease is not None and lease.server.in_doubt)
 
     def _release(self, lease: Lease) -> None:
-        self._conversation.session.lease = None
+        self.hold(None)
         lease.server.detach(self._conversation)
         lease.server.statements.rest()
         lease.release()
@@ -411,7 +368,7 @@ class Leasing:
             self._home.release()
             self._home = None
             return True
-        lease, session.lease = session.lease, None
+        lease = self.hold(None)
         if lease is not None:
             lease.release()
         away = self._come_home()
@@ -441,16 +398,11 @@ class Leasing:
             server.close("the replication session is over")
         elif session.keeps_server:
             server.state.add("session")  # whatever its functions and triggers have left there
-        asks = server.alive and (server.in_doubt or bool(self._inspecting))
+        asks = server.alive and (server.in_doubt or bool(self._inspecting.under_way))
         if asks and not lease.shared:
-            session.lease = None if session.lease is lease else session.lease
-            self._last.append(lease)
-            if server.in_doubt:
-                settled = server.settled()
-                if settled is None:
-                    self._ask(lease)
-                else:
-                    settled.addCallback(lambda _: self._ask(lease) if server.alive else self._farewell(lease))
+            if session.lease is lease:
+                self.hold(None)
+            self._inspecting.ask_last(lease)
         else:
             self.give_back(lease)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from pgbeam_core.api.query import Query
-from pgbeam_core.session.world import Phase
+from pgbeam_core.session.state import Phase
 
 if TYPE_CHECKING:
     from pgbeam_core.session.conversation import Conversation
@@ -49,7 +49,7 @@ class Outside:
         if waiting is None:
             self.settle(query)
             return False
-        conversation.phase = Phase.ASKING
+        conversation.state.enter(Phase.ASKING)
         conversation.pending = waiting
 
         def known(_result: Any) -> None:

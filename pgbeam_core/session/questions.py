@@ -11,7 +11,7 @@ from pgbeam_core.api.query import Query, Target
 from pgbeam_core.api.results import Answer, Refusal
 from pgbeam_core.firing import PluginRaised
 from pgbeam_core.session import outcome
-from pgbeam_core.session.world import Phase
+from pgbeam_core.session.state import Phase
 
 if TYPE_CHECKING:
     from pgbeam_core.session.conversation import Conversation
@@ -135,7 +135,7 @@ class Questions:
 
     def _await(self, plugin: str, deferred: Any, query: Query, go: Go, reply: Reply) -> None:
         conversation = self._conversation
-        conversation.phase = Phase.ASKING
+        conversation.state.enter(Phase.ASKING)
         conversation.pending = deferred
 
         def came(answer: Any) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from pgbeam_core.api.query import Query
 from pgbeam_core.api.statement import Statement
-from pgbeam_core.internal import inspection
 from pgbeam_core.internal.lending import Lending
 from pgbeam_core.internal.owner import InternalOwner
 from pgbeam_core.session import outdated, settings
@@ -18,8 +17,8 @@ from pgbeam_core.session.effects import resets_name
 from pgbeam_core.session.extended import BIND, FLUSH, SYNC, Plan
 from pgbeam_core.session.prepared import Key, ServerStatements
 from pgbeam_core.session.rewrite import PROVOKE, Rewriter
+from pgbeam_core.session.state import Phase
 from pgbeam_core.session.turns import FREE, SIMPLE, TO_THE_END, Owed, Turn, say
-from pgbeam_core.session.world import Phase
 from pgbeam_core.wire import backend, frontend
 
 if TYPE_CHECKING:
@@ -236,7 +235,7 @@ class Sender:
         """Have the server tell what came of what was sent so far: it may be in copy-in mode, or not."""
         turn = self._turn
         assert turn is not None
-        turn.add([say(b"", self._conversation.has_told)])
+        turn.add([say(b"", lambda _ok: self._conversation.copying.was_not_wanted())])
         self._server.write(frontend.FLUSH)
         self._server.settle(turn)
 
@@ -272,7 +271,7 @@ class Sender:
         beginning = Beginning(conversation.transaction, self._server.statements, ())
         turn = Turn(_Failing(conversation, go), simple=False)
         turn.script = deque([*beginning.script, Owed(b"2")])
-        conversation.phase = Phase.BUSY
+        conversation.state.enter(Phase.BUSY)
         self._server.send(turn, b"".join([*beginning.frames, PROVOKE, frontend.SYNC]))
 
     def alone(self, plan: Plan) -> tuple[bytes, bool]:
@@ -289,18 +288,6 @@ class Sender:
     def forget(self) -> None:
         """The server is gone, and what it owed with it."""
         self._turn = self._writer = self.plan = None
-
-    def inspect(self, server: Server, told: Callable[[inspection.Found | None, str], None]) -> None:
-        """Ask a server what state the session has left on it."""
-        session, effects = self._conversation.session, self._conversation.effects
-        names = session.settings.in_question | effects.parameters
-        reported = server.parameters
-        # Nobody may ask in recovery, where nobody may have set one up.
-        may_ask = reported.get("is_superuser") == "on" and reported.get("in_hot_standby", "off") == "off"
-        superuser = may_ask and server.target.role == "primary"
-        sql = inspection.question(names, superuser=superuser, searches=not effects.knows_functions)
-        server.statements.unnamed = None
-        server.send(Turn(inspection.Inspection(told), simple=True), frontend.Query(sql).to_bytes())
 
     def settle(self, turn: Turn) -> None:
         """A turn has ended: statements of the simple protocol have their effects now."""
@@ -471,7 +458,7 @@ class _Failing(InternalOwner):
             conversation.client.hang_up("a failed transaction could not be made real", _NOT_FAILED)
             return
         conversation.transaction.ready(b"E")
-        conversation.phase = Phase.IDLE
+        conversation.state.enter(Phase.IDLE)
         self._go()
         conversation.on()
 

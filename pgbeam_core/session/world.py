@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,27 +18,6 @@ if TYPE_CHECKING:
     from pgbeam_core.session.session import Session
     from pgbeam_core.settings import Settings
     from pgbeam_core.telemetry.stats import ProjectStats
-
-
-class Phase(enum.Enum):
-    """Where a conversation is.
-
-    IDLE      nothing owed to the client: takes the next message
-    ASKING    a plugin thinks about a query (Deferred)
-    WAITING   a server is being found
-    BUSY      a server owes a reply
-    OPEN      a server owes a reply to a request that the client has not ended (Flush, or a long pipeline)
-    COPYING   the server wants CopyData
-    GONE      the client has left
-    """
-
-    IDLE = "idle"
-    ASKING = "asking"
-    WAITING = "waiting"
-    BUSY = "busy"
-    OPEN = "open"
-    COPYING = "copying"
-    GONE = "gone"
 
 
 class Client(Protocol):

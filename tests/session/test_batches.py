@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from pgbeam_core import Notice, Query, Refusal, Result, Session, hookimpl
 from pgbeam_core.net.deadlines import PAUSE
-from pgbeam_core.session.conversation import Phase
 from pgbeam_core.session.pace import MOST_OWED, PART
+from pgbeam_core.session.state import Phase
 from pgbeam_core.wire import backend, frontend
 from tests.session.played import Played, Tables
 from tests.session.plugins import code
@@ -213,7 +213,7 @@ def test_a_client_that_leaves_within_a_batch_leaves_nothing_to_do() -> None:
     assert stage.clock.getDelayedCalls()
     stage.client.hang_up("left")
     assert not stage.clock.getDelayedCalls()
-    assert not stage.conversation._inbox.holds
+    assert not stage.conversation.inbox.holds
     assert not stage.servers[0].alive
 
 

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 
 from pgbeam_core.catalog.catalog import Catalog
 from pgbeam_core.errors import UpstreamUnavailable
-from pgbeam_core.session.conversation import Phase
+from pgbeam_core.session.state import Phase
 from pgbeam_core.wire import backend, frontend
 from tests.session.plugins import ANSWER, REFUSAL, WHOLE, code, staged
 from tests.session.stage import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgbeam_core.session.conversation import Phase
+from pgbeam_core.session.state import Phase
 from pgbeam_core.wire import frontend
 from tests.session.plugins import COPY_IN, code
 from tests.session.stage import (

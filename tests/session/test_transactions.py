@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgbeam_core.errors import PoolExhausted, UpstreamUnavailable
-from pgbeam_core.session.conversation import Phase
+from pgbeam_core.session.state import Phase
 from pgbeam_core.wire import frontend
 from tests.session.plugins import code, staged
 from tests.session.stage import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgbeam_core.net.deadlines import PAUSE
-from pgbeam_core.session.conversation import Phase
+from pgbeam_core.session.state import Phase
 from pgbeam_core.wire import frontend
 from tests.session.plugins import COPY_IN, REFUSAL, code, staged
 from tests.session.stage import (

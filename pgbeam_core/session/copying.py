@@ -1,0 +1,63 @@
+"""COPY from the client: what it sends goes on to the server without being understood."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgbeam_core.session.state import Phase
+
+if TYPE_CHECKING:
+    from pgbeam_core.session.conversation import Conversation
+
+_COPY_DATA = ord("d")
+_COPY_OR_SYNC = frozenset(b"dHS")
+
+
+class Copying:
+    """Copy-in mode of one conversation."""
+
+    __slots__ = ("_conversation",)
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+
+    def begin(self) -> None:
+        """The server wants CopyData."""
+        conversation = self._conversation
+        if conversation.phase is not Phase.GONE:
+            conversation.state.enter(Phase.COPYING)
+            conversation.on()
+
+    def comes_early(self, frame: bytes) -> None:
+        """CopyData that nobody has asked for, yet: for a COPY whose Execute is under way, or to be ignored."""
+        conversation = self._conversation
+        turn = conversation.turn
+        if turn is not None and turn.script and not turn.skipping:
+            conversation.inbox.put_back(frame)
+            conversation.state.enter(Phase.BUSY)
+            conversation.sender.probe()
+
+    def was_not_wanted(self) -> None:
+        """The server has done all that was sent so far, and does not wait for CopyData."""
+        conversation = self._conversation
+        if conversation.phase is Phase.BUSY and conversation.turn is not None and not conversation.turn.ended:
+            conversation.state.enter(Phase.OPEN)
+            conversation.on()
+
+    def pass_on(self) -> bool:
+        """Send on what the client has sent, as much as is there. False when there is nothing."""
+        conversation = self._conversation
+        turn = conversation.turn
+        assert turn is not None
+        rows = conversation.inbox.take_all(_COPY_DATA)
+        if rows:
+            conversation.sender.copy(rows)
+            return True
+        frame = conversation.inbox.take()
+        if frame is None:
+            return False
+        conversation.sender.copy(frame)
+        if frame[0] not in _COPY_OR_SYNC:
+            # CopyDone, CopyFail, or something that makes the server end the COPY with an error.
+            conversation.state.enter(Phase.BUSY if turn.ended else Phase.OPEN)
+        return True

@@ -1,0 +1,99 @@
+"""Has servers tell what a session has left on them, before anybody else gets them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+
+from pgbeam_core.api.pool import Lease
+from pgbeam_core.internal import inspection
+from pgbeam_core.internal.inspection import Found
+from pgbeam_core.session.settings import HIDDEN
+from pgbeam_core.session.state import Phase
+from pgbeam_core.session.turns import Turn
+from pgbeam_core.wire import frontend
+
+if TYPE_CHECKING:
+    from pgbeam_core.session.conversation import Conversation
+
+
+class Inspecting:
+    """The inspections of one conversation's servers. A lease lasts until its server has answered."""
+
+    __slots__ = ("_conversation", "_last", "_unanswered", "told", "under_way")
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self.under_way = 0
+        """Questions that were not answered yet."""
+        self.told: Deferred[None] | None = None
+        """Fires when the question under way has been answered."""
+        self._last: list[Lease] = []
+        """Servers that are being asked although the client has left."""
+        self._unanswered = 0
+        """Questions in a row that were answered with an error."""
+
+    def ask(self, lease: Lease) -> None:
+        """Have the server of this lease asked. The question goes out behind the client's reply."""
+        conversation, server = self._conversation, lease.server
+        server.in_doubt = False
+        self.under_way += 1
+        self.told = Deferred(lambda _: None)
+        session, effects = conversation.session, conversation.effects
+        names = session.settings.in_question | effects.parameters
+        # Nobody may ask in recovery, where nobody may have set one up.
+        reported = server.parameters
+        may_ask = reported.get("is_superuser") == "on" and reported.get("in_hot_standby", "off") == "off"
+        superuser = may_ask and server.target.role == "primary"
+        sql = inspection.question(names, superuser=superuser, searches=not effects.knows_functions)
+        server.statements.unnamed = None
+        owner = inspection.Inspection(lambda found, problem: self._answered(lease, found, problem))
+        server.send(Turn(owner, simple=True), frontend.Query(sql).to_bytes())
+
+    def ask_last(self, lease: Lease) -> None:
+        """The client has left: the server is asked for the sake of those who get it next, and then given back."""
+        server = lease.server
+        self._last.append(lease)
+        if not server.in_doubt:
+            return
+        settled = server.settled()
+        if settled is None:
+            self.ask(lease)
+        else:
+            settled.addCallback(lambda _: self.ask(lease) if server.alive else self._farewell(lease))
+
+    def _answered(self, lease: Lease, found: Found | None, problem: str) -> None:
+        """The server has told what the session left on it, or could not be asked."""
+        self.under_way -= 1
+        conversation, server = self._conversation, lease.server
+        if found is None and server.alive:
+            self._not_told(lease, problem)
+        elif found is not None and lease in self._last:
+            conversation.effects.left(found.pins, server)
+            server.settings = {**server.settings, HIDDEN: ""}
+        elif found is not None and conversation.session.lease is lease:
+            self._unanswered = 0
+            conversation.effects.inspected(found, server)
+        if lease in self._last:
+            self._farewell(lease)
+        elif conversation.phase is Phase.IDLE and conversation.session.lease is lease:
+            conversation.leasing.let_go()
+        told, self.told = self.told, None
+        if told is not None and not told.called:
+            told.callback(None)
+
+    def _not_told(self, lease: Lease, problem: str) -> None:
+        """A cancel request may have hit the question by chance: the server is asked once more. Else it is closed."""
+        self._unanswered += 1
+        lease.server.in_doubt = True
+        if self._unanswered > 1 or lease in self._last:
+            # A session that may have had something there cannot go on as if it had not.
+            self._conversation.session.pins.add("unknown")
+            lease.server.close(f"what was left on it could not be asked: {problem}")
+
+    def _farewell(self, lease: Lease) -> None:
+        """A client that has left needs that server no more."""
+        if not self.under_way or not lease.server.alive:
+            self._last.remove(lease)
+            lease.release()
