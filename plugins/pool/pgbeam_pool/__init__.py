@@ -11,6 +11,7 @@ from pgbeam_core import Beam, Project, Server, Session, Target, hookimpl
 from pgbeam_pool.budget import Budget
 from pgbeam_pool.pool import TargetPool
 from pgbeam_pool.settings import PoolSettings
+from pgbeam_pool.waiting import Host
 
 TIDY_EVERY_S = 5.0
 WATCH_EVERY_S = 0.05
@@ -69,25 +70,27 @@ class Pools:
         """Remember for whom servers are kept."""
         pools = session.notes["pool"] = self._pools_of(session)
         for pool in pools:
-            pool.clients[session.identity] = pool.clients.get(session.identity, 0) + 1
+            clients = pool.upkeep.clients
+            clients[session.identity] = clients.get(session.identity, 0) + 1
 
     @hookimpl
     def disconnect(self, session: Session) -> None:
         """One client less."""
         for pool in session.notes.pop("pool", ()):
-            left = pool.clients.get(session.identity, 1) - 1
+            upkeep = pool.upkeep
+            left = upkeep.clients.get(session.identity, 1) - 1
             if left:
-                pool.clients[session.identity] = left
+                upkeep.clients[session.identity] = left
             else:
-                pool.clients.pop(session.identity, None)
-                pool.client_left(session.identity)
+                upkeep.clients.pop(session.identity, None)
+                upkeep.client_left(session.identity)
 
     @hookimpl
     def stats(self) -> Mapping[str, Any]:
         """Servers by state and clients waiting, per project."""
         return {"pool": {name: _counts(budget) for name, budget in self._budgets.items()}}
 
-    def _pools_of(self, session: Session) -> list[TargetPool]:
+    def _pools_of(self, session: Session) -> list[Host]:
         budget = self._budgets.get(session.project.name)
         return [] if budget is None else list(budget.pools)
 
@@ -104,18 +107,18 @@ class Pools:
         now = self._beam.now()
         for name, budget in self._budgets.items():
             budget.tidy()
-            if any(pool.clients for pool in budget.pools):
+            if any(pool.upkeep.clients for pool in budget.pools):
                 self._empty_since.pop(name, None)
                 continue
             since = self._empty_since.setdefault(name, now)
             if budget.settings.park_after_s and now - since >= budget.settings.park_after_s:
                 for pool in budget.pools:
-                    pool.close_all_idle("project without clients for park_after_s")
+                    pool.upkeep.close_all_idle("project without clients for park_after_s")
 
 
 def _counts(budget: Budget) -> dict[str, int]:
     servers = [server for pool in budget.pools for server in pool.servers]
-    idle = sum(len(servers) for pool in budget.pools for servers in pool.idle.values())
+    idle = sum(len(servers) for pool in budget.pools for servers in pool.servers.idle.values())
     return {
         "servers": len(servers),
         "servers_idle": idle,

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pgbeam_core import Identity, UpstreamUnavailable
 from pgbeam_pool.logins import Logins
 from pgbeam_pool.settings import PoolSettings
-
-if TYPE_CHECKING:
-    from pgbeam_pool.pool import TargetPool
-    from pgbeam_pool.waiting import Waiter
+from pgbeam_pool.waiting import Host, Waiter
 
 
 class Budget:
@@ -21,23 +16,22 @@ class Budget:
 
     def __init__(self, settings: PoolSettings) -> None:
         self.settings = settings
-        self.servers = 0
         self.waiting: list[Waiter] = []
         """Clients that are logged in."""
         self.logins = Logins()
         self.again = False
         """Somebody who waits is to be looked at soon, though nothing happens until then."""
-        self._pools: list[TargetPool] = []
-        self._closed: set[TargetPool] = set()
+        self._pools: list[Host] = []
+        self._closed: set[Host] = set()
         """Those of its pools that are closed, until their last server has come back."""
         self._pumping = False
         self._again = False
 
-    def join(self, pool: TargetPool) -> None:
+    def join(self, pool: Host) -> None:
         """A pool that draws on this budget."""
         self._pools.append(pool)
 
-    def leave(self, pool: TargetPool, reason: str) -> None:
+    def leave(self, pool: Host, reason: str) -> None:
         """It is closed: who waits there waits in vain."""
         self._closed.add(pool)
         for waiter in [*(waiter for waiter in self.waiting if waiter.pool is pool), *self.logins.of_pool(pool)]:
@@ -45,9 +39,14 @@ class Budget:
             waiter.fail(UpstreamUnavailable(reason))
 
     @property
-    def pools(self) -> list[TargetPool]:
+    def pools(self) -> list[Host]:
         """The pools that draw on it."""
         return self._pools
+
+    @property
+    def servers(self) -> int:
+        """How many there are in all pools, those being opened included."""
+        return sum(len(pool.servers) for pool in self._pools)
 
     @property
     def waits_alone(self) -> bool:
@@ -66,14 +65,14 @@ class Budget:
 
     def make_room(self, identity: Identity) -> bool:
         """Close an idle server that the one who wants `identity` cannot use. True if that made room."""
+        reason = "its place was needed"
         return any(
-            pool.close_idle("its place was needed", but=identity) or pool.close_idle("its place was needed")
-            for pool in self._pools
+            pool.upkeep.close_idle(reason, but=identity) or pool.upkeep.close_idle(reason) for pool in self._pools
         )
 
     def make_room_for_login(self, now: float, reason: str = "its place was needed by a login") -> bool:
         """Close an idle server that nobody who is logged in will miss. True if that made room."""
-        return any(pool.close_unused(reason, now) for pool in self._pools)
+        return any(pool.upkeep.close_unused(reason, now) for pool in self._pools)
 
     def watch(self, now: float) -> None:
         """Let nobody wait for somebody who does not answer."""
@@ -92,7 +91,7 @@ class Budget:
     def close_all_idle(self, reason: str) -> None:
         """Close every idle server of the project."""
         for pool in self._pools:
-            pool.close_all_idle(reason)
+            pool.upkeep.close_all_idle(reason)
 
     def set(self, settings: PoolSettings) -> None:
         """These hold from now on: there may be more servers than before, or too many."""
@@ -113,16 +112,8 @@ class Budget:
     def _trim(self) -> None:
         """Close idle servers while there are too many."""
         for _ in range(self.servers - self.settings.max_active):
-            if not any(pool.close_idle("max_active is less now") for pool in self._pools):
+            if not any(pool.upkeep.close_idle("max_active is less now") for pool in self._pools):
                 return
-
-    def opened(self) -> None:
-        """A server is being opened."""
-        self.servers += 1
-
-    def closed(self) -> None:
-        """A server is gone, or did not come."""
-        self.servers -= 1
 
     def forget(self, waiter: Waiter) -> None:
         """It does not wait any more."""

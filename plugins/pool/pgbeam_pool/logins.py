@@ -7,12 +7,9 @@ them; and whoever does not answer loses his place as soon as somebody else waits
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from pgbeam_core import PoolExhausted
-
-if TYPE_CHECKING:
-    from pgbeam_pool.waiting import Waiter
+from pgbeam_pool.waiting import Waiter
 
 GRACE_S = 1.0
 """Seconds for a client to answer its server while others wait."""

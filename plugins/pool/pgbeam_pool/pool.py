@@ -1,4 +1,4 @@
-"""The servers of one target: leased, idle, or being opened; and who waits for one."""
+"""The servers of one target: who gets one, what becomes of those that come back."""
 
 from __future__ import annotations
 
@@ -26,20 +26,13 @@ from pgbeam_pool.breaker import Breaker
 from pgbeam_pool.budget import Budget
 from pgbeam_pool.settings import PoolSettings
 from pgbeam_pool.sharing import DEPTH, Sharing
+from pgbeam_pool.states import Servers, State
+from pgbeam_pool.upkeep import Upkeep
 from pgbeam_pool.waiting import Waiter
 
 BREAKER_OPEN = "upstream unavailable (circuit breaker open)"
-_TEMPLATE = "PostgreSQL copies a template database only while nobody is connected to it"
-LEFT_FOR_S = 10.0
-"""Seconds for which no server is kept idle in a database that is to be dropped or copied: PostgreSQL waits for 5."""
-QUIET_S = 1.0
-"""A server of clients who are there, idle for this long, may be closed for a login."""
-SPARE = 10
-"""Idle servers of one identity that logins may pile up."""
-_NO_ROOM = "53300"
-_MOST_COMPARED = 2000
-"""Settings of idle servers that are looked at for one that has the wanted ones: telling costs less."""
 WAITED_TOO_LONG = "timed out waiting for a server connection"
+_NO_ROOM = "53300"
 
 
 class TargetPool:
@@ -54,28 +47,18 @@ class TargetPool:
         random: Callable[[], float],
     ) -> None:
         self.project = project
-        self.servers: set[Server] = set()
-        self.idle: dict[Identity, list[Server]] = {}
-        """Least recently used first."""
+        self.servers = Servers()
         self.breaker = Breaker(clock.seconds)
         self.lost = 0
         """Servers that went away by themselves."""
-        self.clients: dict[Identity, int] = {}
-        """Sessions that have logged in and not left, by identity."""
+        self.upkeep = Upkeep(self.servers, lambda: budget.settings, clock.seconds, random)
         self._opener = opener
         self._budget = budget
         self._clock = clock
-        self._random = random
-        self._expires: dict[Server, float] = {}
-        self._opening: dict[Deferred[Server], Identity] = {}
-        self._sharing = Sharing()
+        self._sharing = Sharing(self.servers)
         self._of_logins: set[Server] = set()
         """Servers that a client's login has opened, and that have not come back since."""
-        self._left: dict[str, float] = {}
-        """Databases that a statement wants nobody in → until when."""
         self._closed: str | None = None
-        self._needs_client: set[Identity] = set()
-        """Identities whose servers ask for a password: only a client's login opens one."""
         budget.join(self)
 
     @property
@@ -108,7 +91,7 @@ class TargetPool:
             if lease is not None:
                 return lease
         if not budget.waiting:
-            server = self._take_idle(identity, settings)
+            server = self.servers.take(identity, settings, State.LEASED, exactly=False)
             if server is not None:
                 return self._leased(server, 0.0)
         return self._wait(Waiter(self, identity, settings, self._clock.seconds(), shared=shared))
@@ -117,7 +100,7 @@ class TargetPool:
         self, identity: Identity, settings: Mapping[str, str], waited: float, *, alone_before: bool
     ) -> Lease | None:
         """A place behind others."""
-        server = self._sharing.choose(identity, settings, self._take_same, exclusive_wait=alone_before)
+        server = self._sharing.choose(identity, settings, exclusive_wait=alone_before)
         if server is None:
             return None
         server.sharers += 1
@@ -162,7 +145,7 @@ class TargetPool:
             return True
         if waiter.opening is not None:
             return True
-        if waiter.identity in self._needs_client:
+        if waiter.identity in self.upkeep.needs_client:
             return self._must_wait_for_its_own(waiter)
         if not may_open:
             return False
@@ -187,12 +170,12 @@ class TargetPool:
             lease = self._share(identity, settings, waited, alone_before=alone_before)
             if lease is not None:
                 return lease
-        server = self._take_idle(identity, settings)
+        server = self.servers.take(identity, settings, State.LEASED, exactly=False)
         return None if server is None else self._leased(server, waited)
 
     def _must_wait_for_its_own(self, waiter: Waiter) -> bool:
         """No server can be opened for it: one of its identity must come back, if there is any."""
-        if not any(server.identity == waiter.identity for server in self.servers):
+        if not self.servers.has(waiter.identity):
             self._budget.forget(waiter)
             message = f'no server left for user "{waiter.identity.user}", whose password PgBeam does not have'
             waiter.fail(PasswordNeeded(message, hint="Connect again: a new login opens a new server."))
@@ -206,23 +189,17 @@ class TargetPool:
         identity = waiter.identity
         opening = self._opener(identity, waiter.application_name, waiter.relay)
         waiter.opening = opening
-        self._opening[opening] = identity
-        self._budget.opened()
+        self.servers.opening[opening] = identity
         opening.addCallbacks(
             self._opened, self._not_opened, callbackArgs=(opening, waiter), errbackArgs=(opening, waiter)
         )
 
     def _opened(self, server: Server, opening: Deferred[Server], waiter: Waiter) -> None:
-        self._opening.pop(opening, None)
+        self.servers.opening.pop(opening, None)
         self.breaker.succeeded()
         server.gone = self._gone
-        self.servers.add(server)
-        if self.settings.max_lifetime_s:
-            self._expires[server] = server.opened_at + self.settings.max_lifetime_s * (0.9 + 0.2 * self._random())
-        if server.reproducible:
-            self._needs_client.discard(server.identity)
-        else:
-            self._needs_client.add(server.identity)
+        self.servers.enter(server, State.RETURNING)
+        self.upkeep.opened(server)
         if self._closed is not None:
             server.close(self._closed)
             return
@@ -234,13 +211,13 @@ class TargetPool:
             self._rest(server)
             return
         self._budget.forget(waiter)
+        self.servers.enter(server, State.LEASED)
         waiter.succeed(self._leased(server, 0.0 if waiter.relay else self._clock.seconds() - waiter.since))
         if self._budget.logins.waiting:
             self._budget.pump()
 
     def _not_opened(self, failure: Failure, opening: Deferred[Server], waiter: Waiter) -> None:
-        self._opening.pop(opening, None)
-        self._budget.closed()
+        self.servers.opening.pop(opening, None)
         if failure.check(ServerRefused, PasswordNeeded):
             self.breaker.succeeded()
             if getattr(failure.value, "sqlstate", "") == _NO_ROOM and not self._make_way(waiter):
@@ -267,24 +244,6 @@ class TargetPool:
         self._budget.close_all_idle(reason)
         return True
 
-    def _take_idle(self, identity: Identity, settings: Mapping[str, str], *, exactly: bool = False) -> Server | None:
-        """An idle server, one that needs not be told settings first of all, then the one used last."""
-        idle = self.idle.get(identity)
-        if not idle:
-            return None
-        patience = _MOST_COMPARED
-        for place in range(len(idle) - 1, -1, -1):
-            has = idle[place].settings
-            if has is settings or (len(has) == len(settings) and has == settings):
-                return idle.pop(place)
-            patience -= 1 + len(has)
-            if patience < 0:
-                break
-        return None if exactly else idle.pop()
-
-    def _take_same(self, identity: Identity, settings: Mapping[str, str]) -> Server | None:
-        return self._take_idle(identity, settings, exactly=True)
-
     def _leased(self, server: Server, waited: float) -> Lease:
         lease = Lease(self, server, shared=False, waited=waited, since=self._clock.seconds())
         server.lease = lease
@@ -301,69 +260,54 @@ class TargetPool:
                 if server.owed == DEPTH // 2 and self._budget.waiting:
                     self._budget.pump()
                 return
-            self._sharing.drop(server)
         server.lease = None
         if not server.alive:
             return
         server.used_at = self._clock.seconds()
         if server.status != b"I" or server.owed:
-            server.close("given back in the middle of a transaction")
-        elif self._left and self._is_left(server):
-            server.close(f'nobody may be in database "{server.identity.database}"')
-        elif self._closed is not None or self._expires.get(server, server.used_at) < server.used_at:
-            server.close(self._closed or "older than max_lifetime_s")
+            self._drop(server, "given back in the middle of a transaction")
+            return
+        reason = self._closed or self.upkeep.why_close(server)
+        if reason is not None:
+            self._drop(server, reason)
         else:
             self._clean(server)
+
+    def _drop(self, server: Server, reason: str) -> None:
+        self.servers.enter(server, State.RETURNING)
+        server.close(reason)
 
     def _clean(self, server: Server) -> None:
         """Make it fit for another client: no cancel request may be under way to it, no state left on it."""
         settled = server.settled()
         if settled is not None:
-            settled.addCallback(lambda _: self._clean(server))
+            self.servers.enter(server, State.RETURNING)
+            settled.addCallback(lambda _: self._clean(server) if server.alive else None)
         elif server.state or server.in_doubt:
+            self.servers.enter(server, State.RETURNING)
             server.reset().addCallback(lambda _: self._rest(server))
         else:
             self._rest(server)
 
     def _rest(self, server: Server) -> None:
-        if server.alive:
-            if self._closed is not None:
-                server.close(self._closed)
-                return
-            if self._left and self._is_left(server):
-                server.close(f'nobody may be in database "{server.identity.database}"')
-                return
-            if server.in_template and not self._has_clients(server.identity.database):
-                server.close(_TEMPLATE)
-                return
-            self.idle.setdefault(server.identity, []).append(server)
-            if server in self._of_logins:
-                self._of_logins.discard(server)
-                self._trim(server.identity)
-            if self._budget.waiting or self._budget.logins.waiting:
-                self._budget.pump()
-
-    def _trim(self, identity: Identity) -> None:
-        """Each login brings a server, wanted or not: many logins must not use up PostgreSQL's connections."""
-        keep = max(SPARE, self.settings.min_idle)
-        if identity in self._needs_client:  # nothing but a login could bring them back
-            keep = max(keep, self.clients.get(identity, 0))
-        idle = self.idle[identity]
-        if len(idle) > keep:
-            idle[0].close("logins have brought more servers than are used")
+        if not server.alive:
+            return
+        reason = self._closed or self.upkeep.why_not_idle(server)
+        if reason is not None:
+            self._drop(server, reason)
+            return
+        self.servers.enter(server, State.IDLE)
+        if server in self._of_logins:
+            self._of_logins.discard(server)
+            self.upkeep.trim(server.identity)
+        if self._budget.waiting or self._budget.logins.waiting:
+            self._budget.pump()
 
     def _gone(self, server: Server, expected: bool) -> None:
         self._of_logins.discard(server)
         self.lost += not expected
-        self.servers.discard(server)
-        self._sharing.drop(server)
-        self._expires.pop(server, None)
-        idle = self.idle.get(server.identity)
-        if idle is not None and server in idle:
-            idle.remove(server)
-            if not idle:
-                del self.idle[server.identity]
-        self._budget.closed()
+        self.servers.remove(server)
+        self.upkeep.gone(server)
         self._budget.pump()
 
     # Housekeeping.
@@ -374,101 +318,25 @@ class TargetPool:
 
     def tidy(self) -> None:
         """Close what is idle too long or too old; keep `min_idle` ready."""
-        now, limit = self._clock.seconds(), self.settings.idle_timeout_s
-        for identity, idle in list(self.idle.items()):
-            for server in list(idle):
-                if self._expires.get(server, now) < now and not self._precious(identity):
-                    server.close("older than max_lifetime_s")
-                elif limit and now - server.used_at > limit and self._spare(identity):
-                    server.close("idle for longer than idle_timeout_s")
-        self._keep_ready()
-
-    def _spare(self, identity: Identity) -> bool:
-        wanted = self.settings.min_idle if self.clients.get(identity) else 0
-        return len(self.idle.get(identity, ())) > wanted and not self._precious(identity)
-
-    def _precious(self, identity: Identity) -> bool:
-        """The last server of clients for which no other can be opened."""
-        return (
-            identity in self._needs_client
-            and bool(self.clients.get(identity))
-            and sum(server.identity == identity for server in self.servers) == 1
-        )
-
-    def _keep_ready(self) -> None:
-        for identity, clients in self.clients.items():
-            missing = self.settings.min_idle - len(self.idle.get(identity, ()))
-            missing -= sum(opening == identity for opening in self._opening.values())
-            while clients and missing > 0 and identity not in self._needs_client and self._budget.has_room:
-                waiter = Waiter(self, identity, {}, self._clock.seconds())
-                waiter.done = True
-                self._open(waiter)
-                missing -= 1
-
-    def close_idle(self, reason: str, *, but: Identity | None = None) -> bool:
-        """Close the idle server that was unused longest, none of identity `but`. True if there was one."""
-        oldest: Server | None = None
-        for identity, idle in self.idle.items():
-            if identity != but and idle and not self._precious(identity):
-                oldest = idle[0] if oldest is None or idle[0].used_at < oldest.used_at else oldest
-        if oldest is not None:
-            oldest.close(reason)
-        return oldest is not None
-
-    def close_unused(self, reason: str, now: float) -> bool:
-        """Close an idle server whose users have left, or have not used it for a while. True if there was one."""
-        unused: Server | None = None
-        for identity, idle in self.idle.items():
-            if not idle or self._precious(identity):
-                continue
-            if not self.clients.get(identity):
-                unused = idle[0]
-                break
-            if now - idle[0].used_at >= QUIET_S and (unused is None or idle[0].used_at < unused.used_at):
-                unused = idle[0]
-        if unused is not None:
-            unused.close(reason)
-        return unused is not None
+        self.upkeep.close_old()
+        for identity in self.upkeep.missing():
+            if not self._budget.has_room:
+                return
+            waiter = Waiter(self, identity, {}, self._clock.seconds())
+            waiter.done = True
+            self._open(waiter)
 
     def leave(self, database: str) -> None:
         """Close the idle servers in that database, and for a while those that come back."""
-        self._left[database] = self._clock.seconds() + LEFT_FOR_S
-        for identity, idle in list(self.idle.items()):
-            if identity.database == database:
-                for server in list(idle):
-                    server.close(f'nobody may be in database "{database}"')
-
-    def _is_left(self, server: Server) -> bool:
-        until = self._left.get(server.identity.database)
-        if until is not None and until < self._clock.seconds():
-            del self._left[server.identity.database]
-            return False
-        return until is not None
-
-    def _has_clients(self, database: str) -> bool:
-        return any(identity.database == database for identity in self.clients)
-
-    def client_left(self, identity: Identity) -> None:
-        """A client has hung up: where it was the last in a template database, nobody is in the way of a copy now."""
-        if not self._has_clients(identity.database):
-            for servers in list(self.idle.values()):
-                for server in list(servers):
-                    if server.in_template and server.identity.database == identity.database:
-                        server.close(_TEMPLATE)
-
-    def close_all_idle(self, reason: str) -> None:
-        """Close every idle server."""
-        for idle in list(self.idle.values()):
-            for server in list(idle):
-                server.close(reason)
+        self.upkeep.leave(database)
 
     def close(self, reason: str) -> None:
         """Close all servers, the leased ones when they come back; nobody gets a server any more."""
         self._closed = reason
         self._budget.leave(self, reason)
-        for opening in list(self._opening):
+        for opening in list(self.servers.opening):
             opening.cancel()
-        self.close_all_idle(reason)
-        for server in list(self.servers):
+        self.upkeep.close_all_idle(reason)
+        for server in self.servers:
             if server.lease is None and not server.sharers:
                 server.close(reason)

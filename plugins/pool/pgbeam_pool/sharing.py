@@ -6,9 +6,10 @@ than many that are woken for every query. Two are enough for that; more join whe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from pgbeam_core import Identity, Server
+from pgbeam_pool.states import Servers, State
 
 WIDTH = 2
 """Servers that are shared before turns stand one behind another."""
@@ -16,28 +17,18 @@ DEPTH = 32
 """Turns on one server before another one joins: a slow one delays no more than these."""
 
 
-TakeIdle = Callable[[Identity, Mapping[str, str]], Server | None]
-
-
 class Sharing:
-    """The shared servers of one pool, by identity."""
+    """The shared servers of one pool."""
 
-    def __init__(self) -> None:
-        self._servers: dict[Identity, list[Server]] = {}
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
 
-    def choose(
-        self,
-        identity: Identity,
-        settings: Mapping[str, str],
-        take_idle: TakeIdle,
-        *,
-        exclusive_wait: bool,
-    ) -> Server | None:
+    def choose(self, identity: Identity, settings: Mapping[str, str], *, exclusive_wait: bool) -> Server | None:
         """The server for one more turn; None if there is none, and it has to wait.
 
         exclusive_wait: somebody waits for a server of his own; one of the shared ones is then left to drain.
         """
-        servers = self._servers.get(identity, ())
+        servers = self._servers.shared.get(identity, ())
         left = _last_that_moves(servers) if exclusive_wait else None
         best, depth = None, DEPTH
         usable = len(servers)
@@ -50,25 +41,14 @@ class Sharing:
                     best, depth = server, owed
         if best is not None and (not depth or usable >= WIDTH):
             return best
-        another = None if exclusive_wait else take_idle(identity, settings)
-        if another is None:
-            return best
-        self._servers.setdefault(identity, []).append(another)
-        return another
+        another = None if exclusive_wait else self._servers.take(identity, settings, State.SHARED, exactly=True)
+        return best if another is None else another
 
     def watch(self) -> None:
         """Have each server look whether a turn holds it up."""
-        for servers in list(self._servers.values()):
+        for servers in list(self._servers.shared.values()):
             for server in list(servers):
                 server.watch()
-
-    def drop(self, server: Server) -> None:
-        """It is shared no more."""
-        servers = self._servers.get(server.identity, [])
-        if server in servers:
-            servers.remove(server)
-            if not servers:
-                del self._servers[server.identity]
 
 
 def _last_that_moves(servers: Sequence[Server]) -> Server | None:

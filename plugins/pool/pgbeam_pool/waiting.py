@@ -3,15 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pgbeam_core import Identity, Lease, Relay, Server
+from pgbeam_pool.breaker import Breaker
+from pgbeam_pool.states import Servers
+from pgbeam_pool.upkeep import Upkeep
 
-if TYPE_CHECKING:
-    from pgbeam_pool.pool import TargetPool
+
+class Host(Protocol):
+    """The pool that somebody waits at, as those see it who look after the queue."""
+
+    servers: Servers
+    upkeep: Upkeep
+    breaker: Breaker
+    lost: int
+    """Servers that went away by themselves."""
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+
+    def serve(self, waiter: Waiter, *, may_open: bool, alone_before: bool) -> bool:
+        """Give the waiter a server, or begin to open one. True if it need not be looked at again now."""
+
+    def open_for_login(self, waiter: Waiter) -> None:
+        """It is this login's turn."""
+
+    def cancelled(self, waiter: Waiter) -> None:
+        """It waits no more."""
+
+    def tidy(self) -> None:
+        """Look after idle servers."""
+
+    def watch(self) -> None:
+        """Let nobody stand behind a shared turn that takes long."""
 
 
 class Waiter:
@@ -34,7 +62,7 @@ class Waiter:
 
     def __init__(
         self,
-        pool: TargetPool,
+        pool: Host,
         identity: Identity,
         settings: Mapping[str, str],
         since: float,

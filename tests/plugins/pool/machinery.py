@@ -193,8 +193,15 @@ class Machinery:
         """What holds whatever happened."""
         pools = self.budget.pools
         servers = [server for pool in pools for server in pool.servers]
-        idle = [server for pool in pools for servers in pool.idle.values() for server in servers]
-        opening = sum(len(pool._opening) for pool in pools)
+        idle = [server for pool in pools for servers in pool.servers.idle.values() for server in servers]
+        shared = [server for pool in pools for servers in pool.servers.shared.values() for server in servers]
+        leased = [server for pool in pools for server in pool.servers.leased]
+        returning = [server for pool in pools for server in pool.servers.returning]
+        assert sorted(map(id, idle + shared + leased + returning)) == sorted(map(id, servers)), "each in one state"
+        assert all(server.lease is not None for server in leased)
+        assert all(server.sharers for server in shared)
+        assert all(server.lease is None and not server.sharers for server in returning)
+        opening = sum(len(pool.servers.opening) for pool in pools)
         assert self.budget.servers == len(servers) + opening, "the budget counts what is there"
         assert self.budget.servers <= self.budget.settings.max_active
         assert all(server.alive for server in servers)

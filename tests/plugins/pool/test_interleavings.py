@@ -27,7 +27,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.machinery.openings.at_once = at_once
         if password:
             self.machinery.openings.password = {BOB}
-        self.machinery.pool.clients = {ANNA: 1, BOB: 1}
+        self.machinery.pool.upkeep.clients = {ANNA: 1, BOB: 1}
         self.everyone: list[Asked] = []
         self.dirty: list[Any] = []
         self.closed = False

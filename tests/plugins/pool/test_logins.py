@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pgbeam_core import PoolExhausted, ServerRefused
 from pgbeam_pool.logins import GRACE_S, TOO_MANY
-from pgbeam_pool.pool import QUIET_S
+from pgbeam_pool.upkeep import QUIET_S
 from tests.plugins.pool.machinery import ANNA, BOB, Asked, Machinery
 
 
@@ -38,7 +38,7 @@ def test_the_places_of_logins_are_a_setting() -> None:
 def test_who_is_in_waits_for_no_login() -> None:
     """A query finds its idle server at once, whatever stands in the queue of the logins."""
     machinery = Machinery(max_active=4)
-    machinery.pool.clients = {ANNA: 1}
+    machinery.pool.upkeep.clients = {ANNA: 1}
     machinery.leased().lease.release()  # type: ignore[union-attr]
     for _ in range(300):
         half_open(machinery)
@@ -54,7 +54,7 @@ def test_who_is_in_waits_for_no_login() -> None:
 def test_a_login_takes_no_server_that_is_in_use() -> None:
     """Not even an idle one, unless nobody has used it for a while."""
     machinery = Machinery(max_active=1)
-    machinery.pool.clients = {ANNA: 1}
+    machinery.pool.upkeep.clients = {ANNA: 1}
     used = machinery.leased()
     used.lease.release()  # type: ignore[union-attr]
     bob = machinery.login(BOB)
@@ -169,7 +169,7 @@ def test_where_postgresql_has_no_room_a_silent_login_gives_way() -> None:
 def test_a_login_does_not_close_all_that_is_idle() -> None:
     """PostgreSQL has no room for it: servers in use stay."""
     machinery = Machinery()
-    machinery.pool.clients = {ANNA: 5}
+    machinery.pool.upkeep.clients = {ANNA: 5}
     leased = [machinery.leased() for _ in range(5)]
     for asked in leased:
         asked.lease.release()  # type: ignore[union-attr]

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from pgbeam_core import PgBeamError, PoolExhausted, ServerRefused, UpstreamUnavailable
 from pgbeam_pool import Pools
-from pgbeam_pool.pool import SPARE
+from pgbeam_pool.upkeep import SPARE
 from tests.plugins.pool.machinery import ANNA, BOB, Machinery
 
 
@@ -115,7 +115,7 @@ def test_those_behind_one_who_gives_up_are_looked_at_again() -> None:
     """A client that could be served but stood behind one that could not does not wait for the next event."""
     machinery = Machinery(max_active=1, wait_timeout_s=5)
     machinery.openings.password = {ANNA, BOB}
-    machinery.pool.clients = {ANNA: 1}
+    machinery.pool.upkeep.clients = {ANNA: 1}
     login = machinery.login(ANNA)
     machinery.openings.succeed()
     stuck = machinery.login(BOB)
@@ -131,7 +131,7 @@ def test_who_cannot_be_served_does_not_hold_up_the_rest() -> None:
     """An idle server that only those behind can use is theirs at once."""
     machinery = Machinery(max_active=1)
     machinery.openings.password = {ANNA, BOB}
-    machinery.pool.clients = {ANNA: 1}
+    machinery.pool.upkeep.clients = {ANNA: 1}
     login = machinery.login(ANNA)
     machinery.openings.succeed()
     machinery.login(BOB)
@@ -295,7 +295,7 @@ def test_the_last_server_of_clients_with_passwords_is_kept() -> None:
     """Neither idle_timeout_s nor max_lifetime_s nor another identity takes it from them."""
     machinery = Machinery(max_active=1, idle_timeout_s=10, max_lifetime_s=20)
     machinery.openings.password = {ANNA}
-    machinery.pool.clients = {ANNA: 1}
+    machinery.pool.upkeep.clients = {ANNA: 1}
     login = machinery.login()
     machinery.openings.succeed()
     login.lease.release()  # type: ignore[union-attr]
@@ -304,7 +304,7 @@ def test_the_last_server_of_clients_with_passwords_is_kept() -> None:
     machinery.pool.tidy()
     assert login.server.alive
     assert bob.waits
-    machinery.pool.clients.clear()
+    machinery.pool.upkeep.clients.clear()
     machinery.pool.tidy()
     assert not login.server.alive
     machinery.check()
@@ -338,13 +338,13 @@ def test_a_leased_server_past_its_lifetime_goes_when_it_comes_back() -> None:
 def test_idle_servers_go_but_for_those_kept_ready() -> None:
     """idle_timeout_s closes what nobody used; min_idle of a user that is connected stay, and are opened ahead."""
     machinery = Machinery(min_idle=2, idle_timeout_s=10, max_lifetime_s=0)
-    machinery.pool.clients = {ANNA: 1}
+    machinery.pool.upkeep.clients = {ANNA: 1}
     for asked in [machinery.leased() for _ in range(4)]:
         asked.lease.release()  # type: ignore[union-attr]
     machinery.clock.advance(11)
     machinery.pool.tidy()
-    assert len(machinery.pool.idle[ANNA]) == 2
-    machinery.pool.clients = {ANNA: 1, BOB: 1}
+    assert len(machinery.pool.servers.idle[ANNA]) == 2
+    machinery.pool.upkeep.clients = {ANNA: 1, BOB: 1}
     machinery.pool.tidy()
     assert [identity for _, identity, _ in machinery.openings.pending] == [BOB, BOB]
     machinery.pool.tidy()
@@ -385,10 +385,10 @@ def test_clients_are_counted_while_they_are_logged_in() -> None:
     first, second, third = (session_of(pools, ANNA) for _ in range(3))
     pools.authenticated(first)
     pools.authenticated(second)
-    assert machinery.pool.clients == {ANNA: 2}
+    assert machinery.pool.upkeep.clients == {ANNA: 2}
     for session in (first, third, first, second):
         pools.disconnect(session)
-    assert machinery.pool.clients == {}
+    assert machinery.pool.upkeep.clients == {}
 
 
 def test_a_pool_that_came_later_counts_its_own_clients() -> None:
@@ -400,7 +400,7 @@ def test_a_pool_that_came_later_counts_its_own_clients() -> None:
     later = machinery.another()
     pools.authenticated(second)
     pools.disconnect(first)
-    assert later.clients == {ANNA: 1}
+    assert later.upkeep.clients == {ANNA: 1}
 
 
 def test_counts_are_by_state() -> None:

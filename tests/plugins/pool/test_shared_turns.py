@@ -30,7 +30,7 @@ def test_reads_stand_behind_one_another() -> None:
     assert server.owed == 3
     crowd.answer(row("1"), row("2"), row("3"))
     assert [client.take() for client in clients] == [row(value) + READY for value in "123"]
-    assert crowd.target_pool.idle[server.identity] == [server]
+    assert crowd.target_pool.servers.idle[server.identity] == [server]
 
 
 def test_a_reply_in_pieces_is_still_its_clients() -> None:

@@ -260,7 +260,7 @@ def test_who_stands_behind_a_stuck_one_goes_elsewhere() -> None:
     crowd.answer(row("1"), row("late"), row("late"), server=held)
     assert [stuck.take(), second.take(), third.take()] == [row("1") + READY, b"", b""]
     crowd.answer(done("DISCARD ALL"), server=held)
-    assert held in crowd.target_pool.idle[held.identity]
+    assert held in crowd.target_pool.servers.idle[held.identity]
 
 
 def test_a_stuck_server_is_not_the_one_that_is_left_to_drain() -> None:
@@ -363,7 +363,7 @@ def test_a_client_that_leaves_in_a_shared_turn(place: int) -> None:
     crowd.answer(row("0"), row("1"), row("2"))
     for number, client in enumerate(clients):
         assert client.take() == (b"" if number == place else row(str(number)) + READY)
-    assert crowd.target_pool.idle[server.identity] == [server]
+    assert crowd.target_pool.servers.idle[server.identity] == [server]
     assert server.sharers == 0
 
 

@@ -1,0 +1,69 @@
+"""A server of a pool is in one state, and every count comes from that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgbeam_pool.states import Servers, State
+from tests.plugins.pool.machinery import ANNA, BOB, FakeServer
+
+
+def server(identity: Any = ANNA, **settings: str) -> Any:
+    """One that has been told these settings."""
+    made = FakeServer(identity, 0.0, reproducible=True)
+    made.settings = settings
+    return made
+
+
+def collections(servers: Servers) -> list[Any]:
+    """All servers that stand in some collection."""
+    lists = [*servers.idle.values(), *servers.shared.values()]
+    return [each for some in lists for each in some] + [*servers.leased, *servers.returning]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([*State, None]))))
+def test_a_server_is_in_one_collection(moves: list[tuple[int, State | None]]) -> None:
+    """Wherever it was before, and however often it has been there; one that is gone is nowhere."""
+    servers = Servers()
+    all_of_them = [server(ANNA), server(ANNA), server(BOB), server(BOB)]
+    there: dict[Any, State] = {}
+    for number, state in moves:
+        moved = all_of_them[number]
+        if state is None:
+            servers.remove(moved)
+            there.pop(moved, None)
+        else:
+            servers.enter(moved, state)
+            there[moved] = state
+        assert sorted(map(id, collections(servers))) == sorted(map(id, there)) == sorted(map(id, servers))
+        assert len(servers) == len(there)
+        assert servers.idle_of(ANNA) == sum(s is State.IDLE and one.identity == ANNA for one, s in there.items())
+        assert servers.has(BOB) == (servers.count(BOB) > 0) == any(one.identity == BOB for one in there)
+        assert all(servers.shared.values()), "no empty lists are kept"
+
+
+def test_one_that_has_the_settings_is_preferred() -> None:
+    """Else the one that was used last is taken, unless only the same settings will do."""
+    servers = Servers()
+    plain, other, last = server(), server(search_path="a"), server(search_path="b")
+    for each in (plain, other, last):
+        servers.enter(each, State.IDLE)
+    assert servers.take(ANNA, {"search_path": "a"}, State.SHARED, exactly=True) is other
+    assert servers.take(ANNA, {"search_path": "c"}, State.SHARED, exactly=True) is None
+    assert servers.take(ANNA, {"search_path": "c"}, State.LEASED, exactly=False) is last
+    assert servers.shared == {ANNA: [other]}
+    assert servers.leased == {last}
+    assert servers.take(BOB, {}, State.LEASED, exactly=False) is None
+
+
+def test_an_identity_that_has_no_server_any_more_is_forgotten() -> None:
+    """Names that clients have come by do not add up."""
+    servers = Servers()
+    one = server()
+    servers.enter(one, State.IDLE)
+    assert servers.take(ANNA, {}, State.LEASED, exactly=False) is one
+    servers.remove(one)
+    assert (servers.idle, servers.shared, len(servers)) == ({}, {}, 0)
