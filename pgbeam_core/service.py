@@ -55,7 +55,6 @@ class PgBeamService:
 
     @property
     def settings(self) -> Settings:
-        """As they are now."""
         return self.beam.settings
 
     @inlineCallbacks
@@ -165,7 +164,6 @@ class PgBeamService:
 
 
 def say_what_has_no_effect(settings: Settings) -> None:
-    """Once, at start."""
     if settings.metrics_listen is not None:
         log.warn("metrics_listen has no effect yet")
 

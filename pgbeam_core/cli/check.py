@@ -10,7 +10,6 @@ from pgbeam_core.cli import options
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Its arguments."""
     options.add_front_options(parser)
     options.add_settings_options(parser)
     options.add_plugins_option(parser)

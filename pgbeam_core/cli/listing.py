@@ -16,7 +16,6 @@ PLAIN_WIDTH = 160  # when the output is no terminal, nobody's lines are cut
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Its arguments."""
     options.add_settings_options(parser)
     options.add_plugins_option(parser)
 

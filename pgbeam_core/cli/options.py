@@ -17,7 +17,6 @@ EMBEDDED_PROJECT = "shop"
 
 
 def add_settings_options(parser: ArgumentParser) -> None:
-    """`--config` and `--set`."""
     parser.add_argument(
         "--config",
         type=Path,
@@ -36,7 +35,6 @@ def add_settings_options(parser: ArgumentParser) -> None:
 
 
 def add_plugins_option(parser: ArgumentParser) -> None:
-    """`--plugins`."""
     parser.add_argument(
         "--plugins",
         metavar="A,B,C",
@@ -45,7 +43,6 @@ def add_plugins_option(parser: ArgumentParser) -> None:
 
 
 def add_front_options(parser: ArgumentParser) -> None:
-    """`--upstream` and `--listen`."""
     parser.add_argument(
         "--upstream",
         metavar="URL",

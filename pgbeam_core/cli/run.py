@@ -16,7 +16,6 @@ from pgbeam_core.telemetry import logs
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Its arguments."""
     options.add_front_options(parser)
     options.add_plugins_option(parser)
     options.add_settings_options(parser)

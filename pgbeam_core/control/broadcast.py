@@ -31,7 +31,6 @@ class Broadcast:
         self.send(name, value)
 
     def received(self, name: str, value: Any) -> None:
-        """Another worker has published."""
         try:
             self._subscribers[name](value)
         except Exception:

@@ -35,7 +35,6 @@ class Control:
         return {name: merge is not None for name, merge in self._merges.items()}
 
     def names(self) -> list[str]:
-        """What can be asked."""
         return sorted(self._answerers)
 
     def answer(self, name: str, answerer: Answerer, *, merge: Merge | None = None) -> None:

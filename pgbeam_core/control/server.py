@@ -67,12 +67,10 @@ class Conversation(LineOnlyReceiver, TimeoutMixin):
         self.setTimeout(IDLE_S)  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Any = None) -> None:
-        """Gone."""
         self._open.discard(self)
         self.setTimeout(None)  # type: ignore[no-untyped-call]
 
     def lineReceived(self, line: bytes) -> None:
-        """One request."""
         self.resetTimeout()  # type: ignore[no-untyped-call]
         self._todo.append(line)
         if len(self._todo) > _MOST_WAITING:
@@ -89,13 +87,11 @@ class Conversation(LineOnlyReceiver, TimeoutMixin):
         self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """They are read again."""
         self._full = False
         self.transport.resumeProducing()
         self._next()
 
     def stopProducing(self) -> None:
-        """Gone."""
         self._todo.clear()
 
     def _next(self) -> None:
@@ -143,7 +139,6 @@ class Conversations(Factory):
         self._open: set[Any] = set()
 
     def buildProtocol(self, addr: Any) -> Conversation:
-        """A new one."""
         return Conversation(self._control, self._open)
 
 
@@ -160,7 +155,6 @@ class ControlSocket:
 
     @property
     def listening(self) -> bool:
-        """Whether requests come here."""
         return self._port is not None
 
     def start(self) -> None:
@@ -180,7 +174,6 @@ class ControlSocket:
             log.warn("no control socket {path}: {error}", path=str(self._path), error=str(error))
 
     def stop(self) -> Deferred[Any]:
-        """Listen no more."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         port, self._port = self._port, None

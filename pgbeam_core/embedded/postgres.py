@@ -78,7 +78,6 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """Where it answers."""
         return f"postgresql://{self.user}@{HOST}:{self.port}/{self.database}?sslmode=disable"
 
     @property

@@ -36,6 +36,5 @@ class Aside(InternalOwner):
         self.done.callback(None)
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
-        """The server is gone."""
         if not self.done.called:
             self.done.callback(None)

@@ -32,7 +32,6 @@ class StoredPassword:
         self._server: Server | None = None
 
     def attach(self, server: Server) -> None:
-        """The server that asks."""
         self._server = server
 
     def detach(self) -> None:

@@ -36,7 +36,6 @@ class Inquiry(RowCollector):
         self._pooled = pooled
 
     def ask(self) -> Deferred[list[Row]]:
-        """Send it."""
         if self._pooled:
             self._server.lift_timeouts()
             sql = difference(self._server.settings, OWN_SETTINGS)
@@ -48,7 +47,6 @@ class Inquiry(RowCollector):
         return self.answer
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
-        """The answer is complete."""
         self._release()
         if self.answer.called:
             return
@@ -61,7 +59,6 @@ class Inquiry(RowCollector):
             self.answer.callback(self.rows())
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
-        """The server went away."""
         self._release()
         if not self.answer.called:
             self.answer.errback(UpstreamUnavailable(f"server connection was lost: {reason}"))

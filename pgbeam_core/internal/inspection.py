@@ -160,7 +160,6 @@ class Inspection(RowCollector):
         self._told = told
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
-        """The answer is complete."""
         if turn.error is not None:
             self._told(None, backend.error_fields(turn.error).get("M", ""))
         elif self.is_too_large:

@@ -14,9 +14,7 @@ class Leftover(InternalOwner):
         self._lease = lease
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
-        """The server is free."""
         self._lease.release()
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
-        """The server is gone."""
         self._lease.release()

@@ -33,11 +33,9 @@ class InternalOwner:
         """Never: its turns are not shared."""
 
     def moves_on(self, turn: Turn) -> Owner | None:
-        """Never likewise."""
         return None
 
     def takes_back(self, turn: Turn, error: bytes) -> bool:
-        """Never likewise."""
         return False
 
     def whole(self, turn: Turn, reply: bytes) -> None:
@@ -53,7 +51,6 @@ class RowCollector(InternalOwner):
         self._size = 0
 
     def deliver(self, data: bytes) -> None:
-        """Bytes of the reply."""
         self._size += len(data)
         if self._size <= self._most_bytes:
             self._data.append(data)

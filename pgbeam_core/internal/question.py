@@ -66,7 +66,6 @@ class Question(RowCollector):
             self._server.close("nobody waits for the answer")
 
     def deliver(self, data: bytes) -> None:
-        """Bytes of the answer."""
         super().deliver(data)
         if self.is_too_large and not self.answer.called:
             self.answer.errback(PgBeamError(f"the answer is larger than {MOST_BYTES} bytes", sqlstate="54000"))
@@ -77,7 +76,6 @@ class Question(RowCollector):
         self._give_up()
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
-        """The answer is complete."""
         assert self._server is not None
         self._server.close("the question is answered")
         if self.answer.called:
@@ -89,6 +87,5 @@ class Question(RowCollector):
             self.answer.callback(self.rows())
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
-        """The server went away."""
         if not self.answer.called:
             self.answer.errback(UpstreamUnavailable(f"server connection was lost: {reason}"))

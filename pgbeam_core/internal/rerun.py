@@ -93,14 +93,12 @@ class Rerun(InternalOwner):
         self._give_up()
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
-        """Here is the result."""
         assert self._lease is not None
         self._lease.release()
         if not self._result.called:
             self._result.callback(server_results(turn, self._now(), ready[5:6])[0])
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
-        """The server went away."""
         self._lost(reason)
 
     def _lost(self, reason: str) -> None:

@@ -39,7 +39,6 @@ class CancelKeys:
         return pid, secret
 
     def withdraw(self, pid: int, secret: bytes) -> None:
-        """The conversation is over."""
         kept = [entry for entry in self._held.get(pid, ()) if entry[0] != secret]
         if kept:
             self._held[pid] = kept
@@ -67,7 +66,6 @@ class Canceller(Protocol):
         self._timeout: Any = None
 
     def connectionMade(self) -> None:
-        """Ask."""
         self._timeout = self._clock.callLater(CANCEL_TIMEOUT, self.transport.abortConnection)
         self.transport.write(self._request)
 

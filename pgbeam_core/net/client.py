@@ -84,7 +84,6 @@ class ClientProtocol:
     # Starting up.
 
     def makeConnection(self, transport: Any) -> None:
-        """A client is there."""
         self.transport = transport
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
@@ -120,7 +119,6 @@ class ClientProtocol:
         self.transport.abortConnection()
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes from the client."""
         try:
             self._take(data)
         except AncientProtocol as error:
@@ -363,7 +361,6 @@ class ClientProtocol:
     # The client, as its conversation sees it.
 
     def write(self, data: bytes) -> None:
-        """Send bytes."""
         self.transport.write(data)
 
     def pause(self) -> None:
@@ -372,7 +369,6 @@ class ClientProtocol:
         transport.pauseProducing()
 
     def resume(self) -> None:
-        """Read on."""
         transport = self.transport
         transport.resumeProducing()
 
@@ -412,7 +408,6 @@ class ClientProtocol:
             self._conversation.client_full()
 
     def resumeProducing(self) -> None:
-        """The client reads again."""
         if self._conversation is not None:
             self._conversation.client_drained()
 
@@ -464,7 +459,6 @@ class _Asking:
         self.session: Session | None = None
 
     def ask(self, name: str, value: str | None) -> str | Refusal | None:
-        """See `variables.Ask`."""
         hooks = self._hooks
         found = hooks.variable(self.session, name, value)
         while found is not None:

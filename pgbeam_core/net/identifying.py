@@ -55,7 +55,6 @@ class Identification(RowCollector):
         self.answer.callback(Told() if turn.error is not None else _told(self.rows()))
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
-        """The server went away."""
         self.answer.errback(Failure(UpstreamUnavailable(reason)))
 
 

@@ -24,5 +24,4 @@ class ClientFactory(Factory):
         self._gone = gone
 
     def buildProtocol(self, addr: object) -> Any:
-        """A client has connected."""
         return ClientProtocol(self._beam, self._elsewhere, self._gone)

@@ -25,7 +25,6 @@ class RelayedLogin:
         """The client has been told that it is in; what it sends from now on is for later."""
 
     def attach(self, server: Server) -> None:
-        """The server that asks."""
         self._server = server
 
     def detach(self) -> None:

@@ -117,7 +117,6 @@ class Server:
 
     @property
     def owed(self) -> int:
-        """Turns it still owes."""
         return len(self._turns)
 
     @property
@@ -151,7 +150,6 @@ class Server:
         self.transport.write(frame)
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes from PostgreSQL."""
         if self._reason is not None and not self.alive:
             return  # TLS may still hand over what came before it was closed
         try:
@@ -422,7 +420,6 @@ class Server:
             self.transport.pauseProducing()
 
     def resume(self) -> None:
-        """Read again."""
         if self.alive:
             self._paused = False
             if self._catching_up is None:
@@ -434,7 +431,6 @@ class Server:
             self._holder.server_full()
 
     def resumeProducing(self) -> None:
-        """PostgreSQL reads again."""
         if self._holder is not None:
             self._holder.server_drained()
 
@@ -468,7 +464,6 @@ class Server:
             self._end(error if isinstance(error, PgBeamError) else UpstreamUnavailable(str(error)))
 
     def _end(self, error: PgBeamError) -> None:
-        """The login failed."""
         self._reason = error.message
         if self.transport is not None:
             self.transport.loseConnection()

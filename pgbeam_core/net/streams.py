@@ -88,7 +88,6 @@ class Stream:
         self._transport.close()
 
     def abortConnection(self) -> None:
-        """Close at once."""
         self._over()
         self._transport.abort()
 
@@ -102,13 +101,11 @@ class Stream:
         self._producer = None
 
     def pauseProducing(self) -> None:
-        """Do not read."""
         if not self._paused and not self._transport.is_closing():
             self._paused = True
             self._transport.pause_reading()
 
     def resumeProducing(self) -> None:
-        """Read on."""
         if self._paused and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
@@ -118,7 +115,6 @@ class Stream:
         self._producer = producer
 
     def unregisterProducer(self) -> None:
-        """Tell nobody."""
         self._producer = None
 
     def full(self) -> None:
@@ -136,7 +132,6 @@ class Stream:
         return _address(self._transport.get_extra_info("peername"))
 
     def getHost(self) -> IAddress:
-        """Our own end."""
         return _address(self._transport.get_extra_info("sockname"))
 
 
@@ -151,23 +146,19 @@ class Bridge(asyncio.Protocol):
         self.data_received = protocol.dataReceived  # type: ignore[method-assign]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Connected."""
         _prompt(transport.get_extra_info("socket"))
         self._stream = Stream(transport, self._flusher)
         self._protocol.makeConnection(self._stream)
 
     def pause_writing(self) -> None:
-        """Above the high-water mark."""
         if self._stream is not None:
             self._stream.full()
 
     def resume_writing(self) -> None:
-        """Below the low-water mark."""
         if self._stream is not None:
             self._stream.drained()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Closed, by whichever side."""
         if self._stream is not None:
             self._stream.lost()
         self._protocol.connectionLost(Failure(ConnectionDone() if exc is None else ConnectionLost(str(exc))))
@@ -182,7 +173,6 @@ class Port:
         self._where = server.sockets[0].getsockname()
 
     def getHost(self) -> IAddress:
-        """Where it listens."""
         return _address(self._where)
 
     def stopListening(self) -> None:

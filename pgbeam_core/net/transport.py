@@ -181,7 +181,6 @@ class _Question(asyncio.Protocol):
             self.answer.set_result(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """No answer."""
         if not self.answer.done():
             self.answer.set_exception(UpstreamUnavailable("server closed the connection unexpectedly"))
 

@@ -24,7 +24,6 @@ class Unauthenticated:
         return self._size
 
     def add(self, client: Any, address: str) -> None:
-        """A client has connected."""
         self._clients.setdefault(address, {})[client] = None
         self._size += 1
         if self._size > self.most:
@@ -40,7 +39,6 @@ class Unauthenticated:
                 del self._clients[address]
 
     def shed(self) -> None:
-        """Send one away."""
         clients = max(self._clients.values(), key=len, default=None)
         if clients is not None:
             next(iter(clients)).hang_up(MESSAGE, _FAREWELL)

@@ -98,7 +98,6 @@ class Conversation:
 
     @property
     def phase(self) -> Phase:
-        """Where it is."""
         return self.state.phase
 
     @property
@@ -445,7 +444,6 @@ class Conversation:
         self.state.enter(Phase.BUSY if turn.ended else Phase.OPEN)
 
     def deliver(self, data: bytes) -> None:
-        """Bytes of the reply."""
         self.client.write(data)
 
     def copy_in(self, turn: Turn) -> None:
@@ -471,7 +469,6 @@ class Conversation:
             self.on()
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
-        """The reply is complete."""
         self.endings.turn_over(turn, ready)
 
     def whole(self, turn: Turn, reply: bytes) -> None:
@@ -507,7 +504,6 @@ class Conversation:
         self._mind_the_inbox()
 
     def server_drained(self) -> None:
-        """The server reads again."""
         self.server_is_full = False
         self._mind_the_inbox()
 
@@ -560,7 +556,6 @@ class Conversation:
             lease.server.pause()
 
     def client_drained(self) -> None:
-        """The client reads again."""
         self.client_is_full = False
         lease = self.session.lease
         if lease is not None and self._has_alone(lease):

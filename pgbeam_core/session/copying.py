@@ -22,7 +22,6 @@ class Copying:
         self._conversation = conversation
 
     def begin(self) -> None:
-        """The server wants CopyData."""
         conversation = self._conversation
         if conversation.phase is not Phase.GONE:
             conversation.state.enter(Phase.COPYING)

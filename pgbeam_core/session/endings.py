@@ -45,7 +45,6 @@ class Endings:
         """What another server of the session has said in the middle of a reply."""
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
-        """The reply is complete."""
         conversation = self._conversation
         session = conversation.session
         now = conversation.world.now()

@@ -44,7 +44,6 @@ class Book:
         """Names that SQL's PREPARE has taken on the server that the client is pinned to."""
 
     def clear(self) -> None:
-        """The client has left."""
         self.statements.clear()
         self.portals.clear()
         self.of_sql.clear()

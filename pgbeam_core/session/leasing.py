@@ -375,7 +375,6 @@ class Leasing:
         return session.begun or bool(session.pins) or (session.keeps_server and not away)
 
     def leave(self, reason: str, *, idle: bool) -> None:
-        """The client is gone."""
         session = self._conversation.session
         lease = session.lease
         if lease is not None and lease.shared and not idle:

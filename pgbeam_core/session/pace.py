@@ -54,7 +54,6 @@ class Pace:
         return self._begun
 
     def begin(self) -> None:
-        """A slice begins."""
         self.taken = 0
         self._begun = self._conversation.world.now()
 
@@ -90,7 +89,6 @@ class Pace:
             self._conversation.on()
 
     def stop(self) -> None:
-        """The client is gone."""
         call, self._call = self._call, None
         if call is not None:
             call.cancel()

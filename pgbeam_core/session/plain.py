@@ -111,7 +111,6 @@ class Plain:
         return self._find(text)
 
     def forget(self) -> None:
-        """The client has left."""
         self._parsed.clear()
         self._passed = None
 

@@ -40,7 +40,6 @@ class Inbox:
         return self._at < len(self._data) or bool(self._more)
 
     def __len__(self) -> int:
-        """Bytes held."""
         return len(self._data) - self._at + self._more_size
 
     def add(self, data: bytes) -> None:
@@ -136,7 +135,6 @@ class Inbox:
             )
 
     def clear(self) -> None:
-        """Nobody will take it."""
         self._data = b""
         self._at = self._more_size = 0
         self._more = []

@@ -386,7 +386,6 @@ class _Binding:
         self.owed = Owed(b"2", effect=self.bound, named=None if named[0] == named[1] else named)
 
     def bound(self, ok: bool) -> None:
-        """A Bind has ended."""
         if ok and self.portal is not None:
             self.portals[self.portal_name] = self.portal
 

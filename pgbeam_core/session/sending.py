@@ -55,7 +55,6 @@ class Sender:
         return lease.server
 
     def simple(self, frame: bytes, query: Query) -> None:
-        """A Query message."""
         self.raw(_unannotated(frame, query.statement), [query])
 
     def plain_simple(self, frame: bytes, query: Query) -> None:
@@ -240,7 +239,6 @@ class Sender:
         self._server.settle(turn)
 
     def copy(self, frame: bytes) -> None:
-        """Messages in copy-in mode."""
         self._server.write(frame)
 
     def provoke(self, error: bytes, *, ended: bool) -> None:
@@ -337,7 +335,6 @@ class Sender:
                     effects.sent(step.prepared.statement, server, self._conversation.world.now())
 
     def send(self, turn: Turn, data: bytes) -> None:
-        """A request goes out."""
         self._conversation.sent(turn)
         self._server.send(turn, data)
 

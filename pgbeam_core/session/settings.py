@@ -160,7 +160,6 @@ class Settings:
         return True
 
     def savepoint(self, name: str) -> None:
-        """A savepoint was set."""
         self._savepoints.append((name, self.now, self.unknown))
 
     def release(self, name: str) -> None:

@@ -57,13 +57,11 @@ class Variables:
             self._now.pop(name, None)
 
     def reset_all(self, *, in_transaction: bool) -> None:
-        """RESET ALL, DISCARD ALL."""
         self._remember(in_transaction)
         self._local.clear()
         self._now = dict(self._defaults)
 
     def savepoint(self, name: str) -> None:
-        """A savepoint was set."""
         self._remember(in_transaction=True)
         self._savepoints.append((name, dict(self._now), dict(self._local)))
 
@@ -84,7 +82,6 @@ class Variables:
                 return
 
     def over(self, *, committed: bool) -> None:
-        """The transaction has ended."""
         self._local.clear()
         if self._before is not None and not committed:
             self._now = self._before

@@ -42,7 +42,6 @@ class Where:
 
     @property
     def key(self) -> str:
-        """The dotted key."""
         return ".".join(self.path)
 
     @property

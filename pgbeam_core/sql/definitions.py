@@ -91,7 +91,6 @@ def _rename(facts: Facts, fields: Node) -> None:
 
 
 def _move(facts: Facts, fields: Node) -> None:
-    """ALTER … SET SCHEMA."""
     if "relation" not in fields:
         facts.writes_unknown = True
         return

@@ -41,7 +41,6 @@ def set_statement(facts: Facts, fields: Node) -> None:
 
 
 def show_statement(facts: Facts, fields: Node) -> None:
-    """SHOW x, SHOW ALL."""
     facts.kind = Kind.SHOW
     facts.settings.append(SettingChange("show", fields["name"].lower()))
 

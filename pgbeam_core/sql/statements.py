@@ -75,7 +75,6 @@ class Memo(Generic[V]):
         self._size += size
 
     def clear(self) -> None:
-        """Forget everything."""
         self.young.clear()
         self._old.clear()
         self._size = 0
@@ -129,7 +128,6 @@ class Statements:
         return found
 
     def clear(self) -> None:
-        """Forget every text."""
         self._texts.clear()
         self._door.clear()
         self._templates.clear()

@@ -8,7 +8,6 @@ from pgbeam_core.api.statement import Name
 
 
 def _load() -> dict[str, frozenset[str]]:
-    """The sections of immutable_functions.txt."""
     sections: dict[str, set[str]] = {}
     names: set[str] = set()
     for line in files("pgbeam_core.sql").joinpath("immutable_functions.txt").read_text("utf-8").splitlines():

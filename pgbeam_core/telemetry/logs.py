@@ -47,7 +47,6 @@ class Log:
         self.write(without_bytes(event))
 
     def write(self, event: LogEvent) -> None:
-        """As a line."""
         try:
             self.stream.write(self.line(event) + "\n")
             self.stream.flush()

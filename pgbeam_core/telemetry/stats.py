@@ -30,7 +30,6 @@ class Histogram:
         return summed
 
     def add(self, seconds: float) -> None:
-        """One more."""
         self.counts[bisect_left(BOUNDS, seconds)] += 1
         self.total += seconds
 
@@ -74,7 +73,6 @@ class ProjectStats:
     """From a request's arrival to the end of its reply."""
 
     def executed(self, result: Result) -> None:
-        """Count one execution."""
         self.queries += 1
         if result.error is not None:
             self.errors += 1
@@ -90,7 +88,6 @@ class ProjectStats:
         self.transactions_begun[reason] += 1
 
     def as_dict(self) -> dict[str, float | int | dict[str, int]]:
-        """What `stats` shows."""
         return {
             "clients": self.clients,
             "clients_total": self.clients_total,

@@ -95,7 +95,6 @@ class Watchdog:
         return self._looker
 
     def start(self) -> None:
-        """Begin to watch."""
         if self._looker is None:
             self._worked = self._cpu_of(threading.get_ident())
             self._looker = Looker(self._now, self._worked, self._wake)
@@ -104,7 +103,6 @@ class Watchdog:
             self._next()
 
     def stop(self) -> None:
-        """Watch no more."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
@@ -112,7 +110,6 @@ class Watchdog:
             self._looker.stop()
 
     def stats(self) -> dict[str, float]:
-        """What `stats` shows."""
         return {
             "gaps": self.gaps,
             "gaps_held": self.held,
@@ -192,7 +189,6 @@ class Looker:
         self._checked = now()
 
     def start(self) -> None:
-        """Look from now on."""
         threading.Thread(target=self._run, name="pgbeam-watchdog", daemon=True).start()
 
     def stop(self) -> None:
@@ -206,7 +202,6 @@ class Looker:
         return common[0][0] if common else ""
 
     def forget(self) -> None:
-        """The loop has turned."""
         if self._looks:
             self._places, self._looks = Counter(), 0
 

@@ -25,7 +25,6 @@ _LEVELS = {" warn ": "yellow", " error ": "red", " critical ": "red"}
 
 
 def picture(view: View, width: int, height: int) -> Layout:
-    """The whole screen."""
     shown = max(1, min(MOST_PROJECTS, len(view.traffic), (height - LEAST_LOG - 1) // 2 - FRAME))
     traffic_lines = FRAME + min(shown, max(1, len(view.traffic)))
     server_lines = FRAME + min(shown, max(1, len(view.servers)))

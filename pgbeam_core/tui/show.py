@@ -48,7 +48,6 @@ class Show:
         self._open = True
 
     def start(self) -> None:
-        """Show the first picture."""
         globalLogPublisher.addObserver(self._log)
         self._console.size = self._terminal.size
         self._live.start()

@@ -14,17 +14,14 @@ class Tail:
         self._lines: deque[str] = deque(maxlen=most)
 
     def write(self, text: str) -> None:
-        """Whole lines."""
         self._lines.extend(printable(line) for line in text.rstrip("\n").split("\n"))
 
     def flush(self) -> None:
         """Nothing is held back."""
 
     def isatty(self) -> bool:
-        """It is none."""
         return False
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Oldest first."""
         return tuple(self._lines)

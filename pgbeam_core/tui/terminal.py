@@ -48,7 +48,6 @@ class Terminal:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Columns and lines."""
         columns, lines = os.get_terminal_size(self._fd)
         return columns or 80, lines or 24  # a serial line may not know
 
@@ -82,17 +81,14 @@ class Terminal:
             self.doWrite()
 
     def isatty(self) -> bool:
-        """It is one."""
         return True
 
     # A descriptor, for the reactor.
 
     def fileno(self) -> int:
-        """Its own."""
         return self._fd
 
     def doRead(self) -> None:
-        """Keys were pressed."""
         try:
             data = os.read(self._fd, 1024)
         except BlockingIOError:
@@ -107,7 +103,6 @@ class Terminal:
                 self._pressed(key)
 
     def doWrite(self) -> None:
-        """It takes more."""
         if self._unwritten:
             try:
                 self._unwritten = self._unwritten[os.write(self._fd, self._unwritten) :]
@@ -122,11 +117,9 @@ class Terminal:
             self._stop_writing()
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor stops."""
         self.close()
 
     def logPrefix(self) -> str:
-        """For Twisted's log."""
         return "terminal"
 
     def _stop_writing(self) -> None:

@@ -391,12 +391,10 @@ def ready_for_query(status: bytes) -> bytes:
 
 
 def command_complete(tag: str) -> bytes:
-    """A CommandComplete frame."""
     return frame(Backend.COMMAND_COMPLETE, tag.encode() + b"\0")
 
 
 def parameter_status(name: str, value: str) -> bytes:
-    """A ParameterStatus frame."""
     return ParameterStatus(name, value).to_bytes()
 
 

@@ -101,7 +101,6 @@ class Fields:
         return struct.unpack(f"!{count}I", self.take(4 * count))
 
     def take(self, size: int) -> bytes:
-        """The next `size` bytes."""
         end = self._at + size
         if size < 0 or end > len(self._data):
             raise ProtocolViolation(INSUFFICIENT)
@@ -124,7 +123,6 @@ class Fields:
         return taken
 
     def rest(self) -> bytes:
-        """All that is left."""
         taken = self._data[self._at :]
         self._at = len(self._data)
         return taken
@@ -160,7 +158,6 @@ class Message:
         return cls()
 
     def to_bytes(self) -> bytes:
-        """The whole frame."""
         return frame(self.TAG, self.body())
 
     @classmethod

@@ -116,7 +116,6 @@ class ScramClient:
 
     @property
     def mechanism(self) -> str:
-        """Its name for SASLInitialResponse."""
         return SCRAM_SHA_256 if self._header == b"n,," else SCRAM_SHA_256_PLUS
 
     @property
@@ -125,7 +124,6 @@ class ScramClient:
         return self._keys
 
     def first(self) -> bytes:
-        """The client-first-message."""
         return self._header + self._bare
 
     def final(self, server_first: bytes) -> bytes:
@@ -200,7 +198,6 @@ class ScramServer:
         return self._keys
 
     def first(self, client_first: bytes) -> bytes:
-        """The server-first-message. Raise ProtocolViolation."""
         self._header, self._bare = self._opened(client_first)
         attributes = _Attributes(self._bare)
         if attributes.left[:1] == b"m":

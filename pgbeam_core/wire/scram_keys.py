@@ -18,7 +18,6 @@ _MAX_ITERATIONS = 2**31 - 1
 
 
 def keyed_hash(key: bytes, data: bytes) -> bytes:
-    """HMAC of SHA-256."""
     return hmac.digest(key, data, "sha256")
 
 

@@ -101,7 +101,6 @@ class SSLRequest:
     """May we speak TLS? Answered by one byte, S or N."""
 
     def to_bytes(self) -> bytes:
-        """The whole packet."""
         return _packet(SSL_REQUEST)
 
     @classmethod
@@ -116,7 +115,6 @@ class GSSENCRequest:
     """May we encrypt with GSSAPI? Answered by one byte, G or N."""
 
     def to_bytes(self) -> bytes:
-        """The whole packet."""
         return _packet(GSSENC_REQUEST)
 
     @classmethod

@@ -28,7 +28,6 @@ class Crew:
 
     @property
     def is_open(self) -> bool:
-        """Whether anybody takes clients."""
         return any(worker.takes_clients for worker in self.members.values())
 
     def assign(self, client: socket.socket) -> None:

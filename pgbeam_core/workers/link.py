@@ -82,7 +82,6 @@ class Link(LineOnlyReceiver):
             self.tell(CLIENT)
 
     def close(self) -> None:
-        """Say no more."""
         self.is_open = False
         self.transport.loseConnection()
 
@@ -107,7 +106,6 @@ class Link(LineOnlyReceiver):
             answer.addCallback(lambda reply: self._reply(number, reply))
 
     def connectionLost(self, reason: Failure = Failure(Exception())) -> None:
-        """Nobody will answer."""
         self.is_open = False
         while self._sockets:
             self._sockets.popleft().close()

@@ -102,7 +102,6 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
         assert self._process is not None
         return self._process.pid
 
@@ -140,7 +139,6 @@ class WorkerProcess:
         self.link.tell(how)
 
     def kill(self) -> None:
-        """It does not listen."""
         if self._process is not None:
             self._process.kill()
 
@@ -178,7 +176,6 @@ class WorkerProcess:
 
 
 def in_words(code: int) -> str:
-    """`exit code 1`, `SIGKILL`."""
     if code >= 0:
         return f"exit code {code}"
     try:

@@ -37,11 +37,9 @@ class Pulses:
         self._starting: Counter[WorkerProcess] = Counter()
 
     def start(self) -> None:
-        """Begin to ask."""
         self._timer = self._reactor.callLater(BEAT_S, self._beat)
 
     def stop(self) -> None:
-        """Ask no more."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
 

@@ -53,7 +53,6 @@ class Reception:
             log.info("listening on {host}:{port}", host=host, port=port)
 
     def open(self) -> None:
-        """Accept clients."""
         for door in self._doors:
             if not self._open:
                 self._reactor.addReader(door)
@@ -66,7 +65,6 @@ class Reception:
         self._open = False
 
     def close(self) -> None:
-        """For good."""
         self.shut()
         doors, self._doors = self._doors, []
         for door in doors:
@@ -92,7 +90,6 @@ class _Door:
         return "reception"
 
     def doRead(self) -> None:
-        """Somebody is there."""
         for _ in range(AT_ONCE):
             try:
                 client, _address = self.socket.accept()
@@ -104,11 +101,9 @@ class _Door:
             self._accepted(client)
 
     def connectionLost(self, reason: object) -> None:
-        """The reactor ends."""
         self.close()
 
     def close(self) -> None:
-        """Listen no more."""
         if self._breather is not None and self._breather.active():
             self._breather.cancel()
         self.socket.close()

@@ -36,7 +36,6 @@ class RelayedControl(Control):
         return asked.addErrback(self.failed)
 
     def names(self) -> list[str]:
-        """What can be asked."""
         return sorted({*self.merges, *(name for worker in self._crew.ready for name in worker.merges)})
 
     def _of(self, worker: WorkerProcess, what: str, **fields: Any) -> Deferred[Any]:

@@ -59,12 +59,10 @@ class Caching:
 
     @hookimpl
     def shutdown(self, beam: Beam) -> None:
-        """End refreshes, forget everything."""
         self.cache.close()
 
     @hookimpl
     def variable(self, name: str, value: str | None) -> str | Refusal | None:
-        """pgbeam.cache, pgbeam.cache_ttl, pgbeam.cache_swr."""
         return variables.check(name, value, self.cache.settings)
 
     @hookimpl
@@ -74,12 +72,10 @@ class Caching:
 
     @hookimpl
     def execute(self, session: Session, query: Query, target: Target) -> Answer | Deferred[Answer | None] | None:
-        """Answer from the cache."""
         return self.cache.execute(session, query, target)
 
     @hookimpl
     def result(self, session: Session, query: Query, result: Result) -> None:
-        """Keep replies; see writes."""
         self.cache.result(session, query, result)
 
     @hookimpl
@@ -107,7 +103,6 @@ class Caching:
 
     @hookimpl
     def console(self) -> Mapping[str, Table]:
-        """SHOW CACHE, RULES, SHAPES."""
         cache = self.cache
         return {
             "CACHE": views.cache_table(views.stats(cache)),
@@ -117,7 +112,6 @@ class Caching:
 
     @hookimpl
     def commands(self) -> Sequence[Command]:
-        """pgbeam cache-rules."""
         return (COMMAND,)
 
     def _set_rule(self, request: Mapping[str, Any]) -> Deferred[None]:

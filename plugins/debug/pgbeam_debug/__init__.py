@@ -12,7 +12,6 @@ class Debug:
 
     @hookimpl
     def variable(self, name: str, value: str | None) -> str | Refusal | None:
-        """pgbeam.debug."""
         if name != "debug":
             return None
         return boolean("pgbeam.debug", value) if value is not None else "off"

@@ -33,7 +33,6 @@ class Limits:
 
     @hookimpl
     def settings_spec(self) -> type:
-        """Numbers and networks."""
         return LimitsSettings
 
     @hookimpl

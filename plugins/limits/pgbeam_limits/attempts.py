@@ -20,7 +20,6 @@ class FailedLogins:
         return len(self._times)
 
     def add(self, address: str, now: float) -> None:
-        """One more."""
         times = self._times.pop(address, None) or deque()
         times.append(now)
         self._times[address] = times

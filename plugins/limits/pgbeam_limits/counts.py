@@ -19,5 +19,4 @@ class Counts:
     refused_by_queries_per_second: int = 0
 
     def as_dict(self) -> dict[str, int]:
-        """What `stats` shows."""
         return asdict(self)

@@ -29,7 +29,6 @@ class Pools:
 
     @hookimpl
     def settings_spec(self) -> type:
-        """Sizes and times."""
         return PoolSettings
 
     @hookimpl
@@ -45,7 +44,6 @@ class Pools:
 
     @hookimpl
     def shutdown(self, beam: Beam) -> None:
-        """Stop looking."""
         while self._calls:
             self._calls.pop().stop()
 
@@ -75,7 +73,6 @@ class Pools:
 
     @hookimpl
     def disconnect(self, session: Session) -> None:
-        """One client less."""
         for pool in session.notes.pop("pool", ()):
             upkeep = pool.upkeep
             left = upkeep.clients.get(session.identity, 1) - 1

@@ -33,7 +33,6 @@ class Logins:
 
     @property
     def places(self) -> int:
-        """Places that are taken."""
         return len(self._places)
 
     def wait(self, waiter: Waiter) -> bool:

@@ -63,7 +63,6 @@ class TargetPool:
 
     @property
     def settings(self) -> PoolSettings:
-        """Its sizes and times."""
         return self._budget.settings
 
     @property
@@ -99,7 +98,6 @@ class TargetPool:
     def _share(
         self, identity: Identity, settings: Mapping[str, str], waited: float, *, alone_before: bool
     ) -> Lease | None:
-        """A place behind others."""
         server = self._sharing.choose(identity, settings, exclusive_wait=alone_before)
         if server is None:
             return None
@@ -160,7 +158,6 @@ class TargetPool:
         self._open(waiter)
 
     def now(self) -> float:
-        """Monotonic seconds."""
         seconds: float = self._clock.seconds()
         return seconds
 
@@ -252,7 +249,6 @@ class TargetPool:
     # Getting one back.
 
     def give_back(self, lease: Lease) -> None:
-        """A lease has ended."""
         server = lease.server
         if lease.shared:
             server.sharers -= 1

@@ -51,7 +51,6 @@ class Servers:
         return len(self._states) + len(self.opening)
 
     def __iter__(self) -> Iterator[Server]:
-        """All that are open."""
         return iter(list(self._states))
 
     def has(self, identity: Identity) -> bool:
@@ -90,7 +89,6 @@ class Servers:
         return server
 
     def remove(self, server: Server) -> None:
-        """It is gone."""
         self._leave(server)
         self._states.pop(server, None)
         if not self.idle.get(server.identity, True):

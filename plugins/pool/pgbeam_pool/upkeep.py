@@ -41,7 +41,6 @@ class Upkeep:
         """Databases that a statement wants nobody in → until when."""
 
     def opened(self, server: Server) -> None:
-        """A server has come."""
         lifetime = self._settings().max_lifetime_s
         if lifetime:
             self._expires[server] = server.opened_at + lifetime * (0.9 + 0.2 * self._random())
@@ -51,7 +50,6 @@ class Upkeep:
             self.needs_client.add(server.identity)
 
     def gone(self, server: Server) -> None:
-        """A server has gone."""
         self._expires.pop(server, None)
 
     def why_close(self, server: Server) -> str | None:
@@ -121,7 +119,6 @@ class Upkeep:
         return unused is not None
 
     def close_all_idle(self, reason: str) -> None:
-        """Close every idle server."""
         for idle in list(self._servers.idle.values()):
             for server in list(idle):
                 server.close(reason)

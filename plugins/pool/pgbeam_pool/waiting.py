@@ -87,12 +87,10 @@ class Waiter:
         self.deferred: Deferred[Lease] = Deferred(self._cancelled)
 
     def succeed(self, lease: Lease) -> None:
-        """Here is its server."""
         self._over()
         self.deferred.callback(lease)
 
     def fail(self, error: BaseException) -> None:
-        """It gets none."""
         if not self.done:
             self._over()
             self.deferred.errback(Failure(error))

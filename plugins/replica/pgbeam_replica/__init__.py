@@ -42,7 +42,6 @@ class Replicas:
 
     @hookimpl
     def startup(self, beam: Beam) -> None:
-        """Begin to watch."""
         self._beam = beam
         self._settings = beam.settings_of(ReplicaSettings)
         self._watches.clear()
@@ -51,7 +50,6 @@ class Replicas:
 
     @hookimpl
     def shutdown(self, beam: Beam) -> None:
-        """Watch no more."""
         for watch in self._watches.values():
             watch.stop()
 
@@ -77,13 +75,11 @@ class Replicas:
 
     @hookimpl
     def disconnect(self, session: Session) -> None:
-        """One client less."""
         if session.notes.pop("replica", None) is not None:
             self._watch(session.project).left()
 
     @hookimpl
     def template(self, statement: Statement) -> None:
-        """Judge it once."""
         statement.notes["replica"] = reading(statement)
 
     @hookimpl
@@ -132,7 +128,6 @@ class Replicas:
 
     @hookimpl
     def console(self) -> Mapping[str, Table]:
-        """SHOW REPLICAS."""
         rows = [_row(name, health) for name, watch in self._watches.items() for health in watch.replicas]
         return {"REPLICAS": Table(("project", "address", "state", "lag_s", "failures", "reason"), rows)}
 

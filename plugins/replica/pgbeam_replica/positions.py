@@ -44,7 +44,6 @@ class Positions:
         return bool(self._told)
 
     def add(self, position: Position) -> None:
-        """The primary has told."""
         self._told.append(position)
 
     def lag(self, replayed: int, asked: float) -> float:

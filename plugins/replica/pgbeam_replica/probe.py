@@ -56,7 +56,6 @@ class Probe:
             self._loop.start(self._interval)
 
     def stop(self) -> None:
-        """Ask no more."""
         if self._loop.running:
             self._loop.stop()
         asking, self._asking = self._asking, None

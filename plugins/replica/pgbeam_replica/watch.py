@@ -50,12 +50,10 @@ class Watch:
             health.forget()
 
     def came(self) -> None:
-        """A client is there."""
         self.clients += 1
         self.wake()
 
     def left(self) -> None:
-        """A client has gone."""
         self.clients -= 1
         self._empty_since = self._beam.now()
 

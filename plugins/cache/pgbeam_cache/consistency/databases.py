@@ -20,7 +20,6 @@ class Databases:
         self._writes: dict[tuple[str, str], Writes] = {}
 
     def writes(self, project: str, database: str) -> Writes:
-        """Those to one database."""
         found = self._writes.get((project, database))
         if found is None:
             everywhere = partial(self._changed, project)
@@ -29,7 +28,6 @@ class Databases:
         return found
 
     def close(self) -> None:
-        """PgBeam stops."""
         self._uncertain.close()
 
     def _changed(self, project: str) -> None:

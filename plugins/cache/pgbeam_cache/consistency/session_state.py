@@ -114,7 +114,6 @@ class SessionState:
         self._role_of = self.survey.epoch()
 
     def discarded(self) -> None:
-        """DISCARD ALL."""
         self._doubtful = False
 
     def _apply(self, effect: Effect) -> tuple[tuple[str, ...], bool]:

@@ -35,7 +35,6 @@ class UncertainWrites:
         self._later(what, write, _FIRST_S)
 
     def close(self) -> None:
-        """Call nothing any more."""
         calls, self._calls = self._calls, {}
         for call in calls.values():
             call.cancel()

@@ -44,7 +44,6 @@ class Rules:
             self._not_read(error)
 
     def close(self) -> None:
-        """Look no more."""
         self._closed = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()

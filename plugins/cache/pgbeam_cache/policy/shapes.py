@@ -98,7 +98,6 @@ class Shape:
         return "great" if stability >= 0.95 and self.calls >= 100 and self.average >= 0.001 else "good"
 
     def executed(self, result: Result, now: float) -> None:
-        """Count one execution."""
         self.calls += 1
         self.last = now
         self.bytes += result.size
@@ -134,7 +133,6 @@ class Shapes:
         return len(self._shapes)
 
     def __iter__(self) -> Iterator[Shape]:
-        """Those called most first."""
         return iter(sorted(self._shapes.values(), key=lambda shape: -shape.calls))
 
     def get(self, query_hash: str) -> Shape | None:
@@ -146,7 +144,6 @@ class Shapes:
         return self._shapes.get(statement.query_hash) or self._new(statement, note)
 
     def executed(self, shape: Shape, result: Result) -> None:
-        """Count one execution."""
         shape.executed(result, self._wall())
 
     def _new(self, statement: Statement, note: Cacheability) -> Shape:

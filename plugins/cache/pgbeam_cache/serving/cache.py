@@ -257,7 +257,6 @@ class Cache:
             state.over(committed=committed)
 
     def close(self) -> None:
-        """PgBeam stops."""
         self.rules.close()
         self.databases.close()
         self._parking.close()

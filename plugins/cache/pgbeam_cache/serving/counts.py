@@ -26,7 +26,6 @@ class Counts:
     """By reason."""
 
     def as_dict(self) -> dict[str, int | dict[str, int]]:
-        """For `stats`."""
         counts = {name: getattr(self, name) for name in _NAMES}
         return {**counts, "bypasses": dict(self.bypasses)}
 

@@ -117,7 +117,6 @@ class Flights:
             follower.timer.cancel()
 
     def _all(self, flight: Flight) -> list[Follower]:
-        """Everybody, no longer waiting."""
         followers = list(flight.followers)
         for follower in followers:
             self._leave(flight, follower)

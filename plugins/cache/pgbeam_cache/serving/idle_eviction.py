@@ -17,7 +17,6 @@ class IdleEviction:
         self._calls: dict[str, Any] = {}
 
     def came(self, project: str) -> None:
-        """One client more."""
         self._clients[project] += 1
         call = self._calls.pop(project, None)
         if call is not None:
@@ -32,7 +31,6 @@ class IdleEviction:
                 self._calls[project] = self._reactor.callLater(seconds, self._now, project)
 
     def close(self) -> None:
-        """Park nothing any more."""
         calls, self._calls = self._calls, {}
         for call in calls.values():
             call.cancel()

@@ -137,7 +137,6 @@ class AsyncStore:
             log.warn("second level of the cache: {error}", error=f"{type(error).__name__}: {error}"[:300])
 
     def close(self) -> None:
-        """No more."""
         self._closed = True
         self._worker.close(self._backing.close)
 

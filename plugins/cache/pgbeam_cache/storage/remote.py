@@ -46,7 +46,6 @@ class RemoteStore:
         return found, tuple(int.from_bytes(number or self._random(8)) for number in numbers)
 
     def put(self, key: bytes, data: bytes, seconds: float) -> None:
-        """Keep them that long."""
         self._connected().set(PREFIX + b"r:" + key, data, px=max(1, int(seconds * 1000)))
 
     def wrote(self, slots: tuple[int, ...]) -> None:
@@ -59,7 +58,6 @@ class RemoteStore:
         self.close()
 
     def close(self) -> None:
-        """Hang up."""
         client, self._client = self._client, None
         if client is not None:
             client.close()
@@ -92,7 +90,6 @@ class Listener:
         self._thread = threading.Thread(target=self._run, name="pgbeam-cache-listener", daemon=True)
 
     def start(self) -> None:
-        """Begin to listen."""
         self._thread.start()
 
     def close(self) -> None:

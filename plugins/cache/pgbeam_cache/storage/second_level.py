@@ -58,20 +58,17 @@ class SecondLevel:
         self._shelf.put(key, pack(key, Packed(answer, born, versions)), seconds)
 
     def wrote(self, slots: tuple[int, ...]) -> None:
-        """Let all processes know."""
         self.board.wrote(slots)
         if self.remote:
             self._shelf.wrote(slots)
 
     def close(self) -> None:
-        """Let go of everything."""
         if self.listener is not None:
             self.listener.close()
         self._shelf.close()
         self.board.close()
 
     def stats(self) -> dict[str, int]:
-        """Counters."""
         counts = self._shelf.counts
         return {"hits": self.hits, "outdated": self.outdated} | {
             name: counts[name] for name in ("errors", "timeouts", "skipped")

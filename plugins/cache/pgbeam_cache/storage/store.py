@@ -88,7 +88,6 @@ class Store:
         return self._entries.get(key)
 
     def used(self, entry: Entry) -> None:
-        """It was served."""
         if entry.uses < _MOST_USES:
             entry.uses += 1
 
@@ -106,7 +105,6 @@ class Store:
         self._add(entry)
 
     def remove(self, entry: Entry) -> None:
-        """Forget it."""
         if self._entries.get(entry.key) is entry:
             self._take(entry)
 
@@ -116,7 +114,6 @@ class Store:
             self._take(entry)
 
     def clear(self) -> None:
-        """Forget everything."""
         for queue in (self._entries, self._short, self._main, self._ghosts):
             queue.clear()
         self.bytes = self._short_bytes = 0

@@ -48,7 +48,6 @@ class VersionTable:
             self.wrote_everything()
 
     def versions(self, slots: tuple[int, ...]) -> tuple[int, ...]:
-        """What stands there now."""
         numbers = self._numbers
         return (numbers[_GENERATION], *[numbers[place] for place in slots])
 

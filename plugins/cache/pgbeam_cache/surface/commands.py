@@ -18,7 +18,6 @@ _WIDTHS = {"hash": 16, "calls": 7, "avg ms": 6, "p95 ms": 6, "stability": 9, "ad
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Its subcommands."""
     what = parser.add_subparsers(dest="what", metavar="list|set|unset", required=True)
     what.add_parser("list", help="the shapes seen lately, with their rules")
     change = what.add_parser("set", help="make a rule for a shape")
@@ -33,7 +32,6 @@ def configure(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Ask, and print."""
     state_dir = args.settings.state_dir
     if args.what == "list":
         _print(ask_running(state_dir, "cache-rules.list"))

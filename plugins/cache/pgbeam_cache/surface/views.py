@@ -24,7 +24,6 @@ _PANEL_ROWS = 5
 
 
 def stats(cache: Cache) -> dict[str, Any]:
-    """Counters and gauges."""
     return {
         **cache.counts.as_dict(),
         "evictions": cache.store.evictions,
@@ -102,13 +101,11 @@ def _average(rows: list[dict[str, Any]], name: str) -> float | None:
 
 
 def shapes_table(shapes: Shapes, rules: Rules) -> Table:
-    """SHOW SHAPES."""
     rows = [shape_row(shape, rules.current.get(shape.hash)) for shape in shapes]
     return Table(SHAPE_COLUMNS, [[row[column] for column in SHAPE_COLUMNS] for row in rows])
 
 
 def rules_table(shapes: Shapes, rules: Rules) -> Table:
-    """SHOW RULES."""
     rows = []
     for query_hash, rule in sorted(rules.current.items()):
         shape = shapes.get(query_hash)
