@@ -16,19 +16,19 @@ ROOT = Path(__file__).parents[2]
 FILE_LINES = 300
 LARGE_FILES = {
     "pgbeam_core.beam": 360,
-    "pgbeam_core.net.client": 480,
-    "pgbeam_core.net.server": 542,
-    "pgbeam_core.session.conversation": 614,
+    "pgbeam_core.net.client": 474,
+    "pgbeam_core.net.server": 510,
+    "pgbeam_core.session.conversation": 609,
     "pgbeam_core.session.effects": 310,
-    "pgbeam_core.session.extended": 310,
-    "pgbeam_core.session.leasing": 433,
+    "pgbeam_core.session.extended": 309,
+    "pgbeam_core.session.leasing": 432,
     "pgbeam_core.session.replies": 522,
-    "pgbeam_core.session.rewrite": 413,
-    "pgbeam_core.session.sending": 466,
+    "pgbeam_core.session.rewrite": 412,
+    "pgbeam_core.session.sending": 463,
     "pgbeam_core.session.turns": 322,
-    "pgbeam_core.wire.backend": 411,
+    "pgbeam_core.wire.backend": 409,
     "pgbeam_core.wire.frontend": 309,
-    "pgbeam_pool.pool": 474,
+    "pgbeam_pool.pool": 338,
 }
 
 FUNCTION_LINES = 50
@@ -40,7 +40,7 @@ LARGE_FUNCTIONS = {
 }
 """Lists of attributes."""
 
-EMPTY_DOCSTRINGS = 260
+EMPTY_DOCSTRINGS = 67
 """Those of four words or fewer."""
 
 NAMED_TWICE = {
@@ -61,7 +61,7 @@ NAMED_TWICE = {
     "Writes",
 }
 
-WRITERS = {"phase": ("", 21), "lease": ("session", 12)}
+WRITERS = {"phase": ("", 2), "lease": ("session", 1)}
 """Attribute → (of what, places that assign to it)."""
 
 FORBIDDEN = re.compile(

@@ -20,7 +20,7 @@ _MOST_COMPARED = 2000
 """Settings of idle servers that are looked at for one that has the wanted ones: telling costs less."""
 
 
-class State(enum.Enum):
+class ServerState(enum.Enum):
     """What a server that is open is there for."""
 
     LEASED = "leased"
@@ -44,7 +44,7 @@ class Servers:
         """Nobody has them, and nobody may yet: they are being cleaned, or closed."""
         self.idle: dict[Identity, list[Server]] = {}
         """Least recently used first."""
-        self._states: dict[Server, State] = {}
+        self._states: dict[Server, ServerState] = {}
 
     def __len__(self) -> int:
         """How many there are, those being opened included."""
@@ -69,12 +69,14 @@ class Servers:
         """How many of that identity are being opened."""
         return sum(opening == identity for opening in self.opening.values())
 
-    def enter(self, server: Server, state: State) -> None:
+    def enter(self, server: Server, state: ServerState) -> None:
         """From where it is to another state; the only way there is, but for `take` and `remove`."""
         self._leave(server)
         self._put(server, state)
 
-    def take(self, identity: Identity, settings: Mapping[str, str], state: State, *, exactly: bool) -> Server | None:
+    def take(
+        self, identity: Identity, settings: Mapping[str, str], state: ServerState, *, exactly: bool
+    ) -> Server | None:
         """An idle server for that state: one that has these settings, else, unless `exactly`, the one used last."""
         idle = self.idle.get(identity)
         if not idle:
@@ -94,24 +96,24 @@ class Servers:
         if not self.idle.get(server.identity, True):
             del self.idle[server.identity]
 
-    def _put(self, server: Server, state: State) -> None:
+    def _put(self, server: Server, state: ServerState) -> None:
         self._states[server] = state
-        if state is State.LEASED:
+        if state is ServerState.LEASED:
             self.leased.add(server)
-        elif state is State.RETURNING:
+        elif state is ServerState.RETURNING:
             self.returning.add(server)
         else:
-            of = self.idle if state is State.IDLE else self.shared
+            of = self.idle if state is ServerState.IDLE else self.shared
             of.setdefault(server.identity, []).append(server)
 
     def _leave(self, server: Server) -> None:
         state = self._states.get(server)
-        if state is State.LEASED:
+        if state is ServerState.LEASED:
             self.leased.discard(server)
-        elif state is State.RETURNING:
+        elif state is ServerState.RETURNING:
             self.returning.discard(server)
         elif state is not None:
-            of = self.idle if state is State.IDLE else self.shared
+            of = self.idle if state is ServerState.IDLE else self.shared
             servers = of[server.identity]
             servers.remove(server)
             if not servers:

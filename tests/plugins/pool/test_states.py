@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgbeam_pool.states import Servers, State
+from pgbeam_pool.states import Servers, ServerState
 from tests.plugins.pool.machinery import ANNA, BOB, FakeServer
 
 
@@ -24,12 +24,12 @@ def collections(servers: Servers) -> list[Any]:
     return [each for some in lists for each in some] + [*servers.leased, *servers.returning]
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([*State, None]))))
-def test_a_server_is_in_one_collection(moves: list[tuple[int, State | None]]) -> None:
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([*ServerState, None]))))
+def test_a_server_is_in_one_collection(moves: list[tuple[int, ServerState | None]]) -> None:
     """Wherever it was before, and however often it has been there; one that is gone is nowhere."""
     servers = Servers()
     all_of_them = [server(ANNA), server(ANNA), server(BOB), server(BOB)]
-    there: dict[Any, State] = {}
+    there: dict[Any, ServerState] = {}
     for number, state in moves:
         moved = all_of_them[number]
         if state is None:
@@ -40,7 +40,7 @@ def test_a_server_is_in_one_collection(moves: list[tuple[int, State | None]]) ->
             there[moved] = state
         assert sorted(map(id, collections(servers))) == sorted(map(id, there)) == sorted(map(id, servers))
         assert len(servers) == len(there)
-        assert servers.idle_of(ANNA) == sum(s is State.IDLE and one.identity == ANNA for one, s in there.items())
+        assert servers.idle_of(ANNA) == sum(s is ServerState.IDLE and one.identity == ANNA for one, s in there.items())
         assert servers.has(BOB) == (servers.count(BOB) > 0) == any(one.identity == BOB for one in there)
         assert all(servers.shared.values()), "no empty lists are kept"
 
@@ -50,20 +50,20 @@ def test_one_that_has_the_settings_is_preferred() -> None:
     servers = Servers()
     plain, other, last = server(), server(search_path="a"), server(search_path="b")
     for each in (plain, other, last):
-        servers.enter(each, State.IDLE)
-    assert servers.take(ANNA, {"search_path": "a"}, State.SHARED, exactly=True) is other
-    assert servers.take(ANNA, {"search_path": "c"}, State.SHARED, exactly=True) is None
-    assert servers.take(ANNA, {"search_path": "c"}, State.LEASED, exactly=False) is last
+        servers.enter(each, ServerState.IDLE)
+    assert servers.take(ANNA, {"search_path": "a"}, ServerState.SHARED, exactly=True) is other
+    assert servers.take(ANNA, {"search_path": "c"}, ServerState.SHARED, exactly=True) is None
+    assert servers.take(ANNA, {"search_path": "c"}, ServerState.LEASED, exactly=False) is last
     assert servers.shared == {ANNA: [other]}
     assert servers.leased == {last}
-    assert servers.take(BOB, {}, State.LEASED, exactly=False) is None
+    assert servers.take(BOB, {}, ServerState.LEASED, exactly=False) is None
 
 
 def test_an_identity_that_has_no_server_any_more_is_forgotten() -> None:
     """Names that clients have come by do not add up."""
     servers = Servers()
     one = server()
-    servers.enter(one, State.IDLE)
-    assert servers.take(ANNA, {}, State.LEASED, exactly=False) is one
+    servers.enter(one, ServerState.IDLE)
+    assert servers.take(ANNA, {}, ServerState.LEASED, exactly=False) is one
     servers.remove(one)
     assert (servers.idle, servers.shared, len(servers)) == ({}, {}, 0)
