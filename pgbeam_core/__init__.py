@@ -22,8 +22,8 @@ from pgbeam_core.errors import (
     PoolExhausted,
     ProtocolViolation,
     ServerRefused,
+    ServerUnavailable,
     SettingsError,
-    UpstreamUnavailable,
 )
 from pgbeam_core.net.unauthenticated import neighbourhood
 from pgbeam_core.session.session import Session
@@ -61,6 +61,7 @@ __all__ = [
     "Result",
     "Server",
     "ServerRefused",
+    "ServerUnavailable",
     "Session",
     "SettingChange",
     "SettingsError",
@@ -68,7 +69,6 @@ __all__ = [
     "Survey",
     "Table",
     "Target",
-    "UpstreamUnavailable",
     "ask_running",
     "hookimpl",
     "neighbourhood",

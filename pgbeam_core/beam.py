@@ -20,7 +20,7 @@ from pgbeam_core.catalog.isolation import Isolation
 from pgbeam_core.catalog.surveys import Survey
 from pgbeam_core.control.broadcast import Broadcast
 from pgbeam_core.control.registry import Control
-from pgbeam_core.errors import PluginError, UpstreamUnavailable
+from pgbeam_core.errors import PluginError, ServerUnavailable
 from pgbeam_core.firing import Hooks
 from pgbeam_core.internal.question import Question
 from pgbeam_core.internal.rerun import Rerun
@@ -274,7 +274,7 @@ class Beam:
         if project is None or target not in project.targets:
             project = self._leftover.get(target)
         if project is None:
-            raise UpstreamUnavailable(f"{target.address} is not in the settings any more")
+            raise ServerUnavailable(f"{target.address} is not in the settings any more")
         return project
 
     # For plugins.
@@ -317,7 +317,7 @@ class Beam:
     ) -> Deferred[list[tuple[str | None, ...]]]:
         """Ask a target one question on a connection of its own, which no pool counts; give the rows as text.
 
-        Fails with UpstreamUnavailable, ServerRefused, PasswordNeeded, or PgBeamError with the SQLSTATE of the query's
+        Fails with ServerUnavailable, ServerRefused, PasswordNeeded, or PgBeamError with the SQLSTATE of the query's
         own error. There is no timeout but the login's: cancel the Deferred to give up.
         """
         return Question(identity, sql, password, self.random).ask(self.opener(target))

@@ -74,13 +74,13 @@ class PluginError(PgBeamError):
     sqlstate = "F0000"
 
 
-class UpstreamUnavailable(PgBeamError):
+class ServerUnavailable(PgBeamError):
     """No server of the target can be reached, or the one in use was lost."""
 
     sqlstate = "08006"
 
 
-class PasswordNeeded(UpstreamUnavailable):
+class PasswordNeeded(ServerUnavailable):
     """The server asks for a password that PgBeam does not have. The target itself is well."""
 
 

@@ -152,7 +152,7 @@ class Opener(Protocol):
     """Opens servers of one target."""
 
     def __call__(self, identity: Identity, application_name: str | None, relay: Relay | None) -> Deferred[Server]:
-        """Connect and log in. Fails with ServerRefused, or UpstreamUnavailable when there is no server to ask.
+        """Connect and log in. Fails with ServerRefused, or ServerUnavailable when there is no server to ask.
 
         The server's identity has the oids that it told. If others were asked for, it fails with IdentityChanged.
         Without a relay only a server that asks for no password lets PgBeam in. Cancelling the Deferred gives up.

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from pgbeam_core.api.pool import Lease, Pool
 from pgbeam_core.catalog.catalog import Catalog, Row
 from pgbeam_core.catalog.question import QUESTION
-from pgbeam_core.errors import UpstreamUnavailable
+from pgbeam_core.errors import ServerUnavailable
 from pgbeam_core.internal.inquiry import Inquiry
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Survey:
 
     def _failed(self, failure: Failure) -> None:
         self._asking = None
-        self.unreachable = isinstance(failure.value, UpstreamUnavailable)
+        self.unreachable = isinstance(failure.value, ServerUnavailable)
         self._not_before = self._reactor.seconds() + PAUSE
         if not isinstance(failure.value, CancelledError):
             log.info("a catalog could not be read: {error}", error=failure.getErrorMessage())

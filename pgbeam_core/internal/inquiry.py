@@ -7,7 +7,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 
 from pgbeam_core.api.pool import Server
-from pgbeam_core.errors import PgBeamError, UpstreamUnavailable
+from pgbeam_core.errors import PgBeamError, ServerUnavailable
 from pgbeam_core.internal.owner import Row, RowCollector
 from pgbeam_core.session.outcome import error_of
 from pgbeam_core.session.settings import difference
@@ -21,7 +21,7 @@ OWN_SETTINGS = {"statement_timeout": "9000", "lock_timeout": "1000"}
 
 
 class Inquiry(RowCollector):
-    """One question; owns its turn. `answer` fails with PgBeamError or UpstreamUnavailable.
+    """One question; owns its turn. `answer` fails with PgBeamError or ServerUnavailable.
 
     release: gives the server back. pooled: the server is nobody's, so the timeouts that its last client has set need
     not be this question's.
@@ -61,4 +61,4 @@ class Inquiry(RowCollector):
     def turn_lost(self, turn: Turn, reason: str) -> None:
         self._release()
         if not self.answer.called:
-            self.answer.errback(UpstreamUnavailable(f"server connection was lost: {reason}"))
+            self.answer.errback(ServerUnavailable(f"server connection was lost: {reason}"))

@@ -29,13 +29,13 @@ class InternalOwner:
     def skips(self, turn: Turn) -> None:
         """Never: its requests are whole."""
 
-    def grows(self, turn: Turn) -> None:
+    def outgrew_limit(self, turn: Turn) -> None:
         """Never: its turns are not shared."""
 
-    def moves_on(self, turn: Turn) -> Owner | None:
+    def reassign(self, turn: Turn) -> Owner | None:
         return None
 
-    def takes_back(self, turn: Turn, error: bytes) -> bool:
+    def retry_on_cancel(self, turn: Turn, error: bytes) -> bool:
         return False
 
     def whole(self, turn: Turn, reply: bytes) -> None:

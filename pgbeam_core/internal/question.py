@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pgbeam_core.api.pool import Identity, Opener, Server
-from pgbeam_core.errors import PasswordNeeded, PgBeamError, UpstreamUnavailable
+from pgbeam_core.errors import PasswordNeeded, PgBeamError, ServerUnavailable
 from pgbeam_core.internal.credentials import StoredPassword
 from pgbeam_core.internal.owner import Row, RowCollector
 from pgbeam_core.session.outcome import error_of
@@ -51,7 +51,7 @@ class Question(RowCollector):
         self._opening = None
         if self.answer.called:
             return
-        if self._relay.asked and isinstance(failure.value, UpstreamUnavailable):
+        if self._relay.asked and isinstance(failure.value, ServerUnavailable):
             message = f'server asks for the password of user "{self._identity.user}", which PgBeam does not have'
             self.answer.errback(PasswordNeeded(message))
             return
@@ -88,4 +88,4 @@ class Question(RowCollector):
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
         if not self.answer.called:
-            self.answer.errback(UpstreamUnavailable(f"server connection was lost: {reason}"))
+            self.answer.errback(ServerUnavailable(f"server connection was lost: {reason}"))

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from pgbeam_core.api.pool import Lease
 from pgbeam_core.api.query import Query
 from pgbeam_core.api.results import Result
-from pgbeam_core.errors import PgBeamError, UpstreamUnavailable
+from pgbeam_core.errors import PgBeamError, ServerUnavailable
 from pgbeam_core.internal.fitting import Fitting
 from pgbeam_core.internal.owner import InternalOwner
 from pgbeam_core.session import settings, turns
@@ -105,4 +105,4 @@ class Rerun(InternalOwner):
         assert self._lease is not None
         self._lease.release()
         if not self._result.called:
-            self._result.errback(UpstreamUnavailable(f"server connection was lost: {reason}"))
+            self._result.errback(ServerUnavailable(f"server connection was lost: {reason}"))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from pgbeam_core.errors import UpstreamUnavailable
+from pgbeam_core.errors import ServerUnavailable
 from pgbeam_core.internal.owner import Row, RowCollector
 from pgbeam_core.net.server import Server
 from pgbeam_core.session.turns import Turn
@@ -45,7 +45,7 @@ class Identification(RowCollector):
         self.answer: Deferred[Told] = Deferred()
 
     def ask(self, server: Server) -> Deferred[Told]:
-        """Send it. Fails with UpstreamUnavailable if the server goes away."""
+        """Send it. Fails with ServerUnavailable if the server goes away."""
         server.statements.unnamed = None
         server.send(Turn(self, simple=True), frontend.Query(QUESTION).to_bytes())
         return self.answer
@@ -55,7 +55,7 @@ class Identification(RowCollector):
         self.answer.callback(Told() if turn.error is not None else _told(self.rows()))
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
-        self.answer.errback(Failure(UpstreamUnavailable(reason)))
+        self.answer.errback(Failure(ServerUnavailable(reason)))
 
 
 def _told(rows: list[Row]) -> Told:

@@ -12,7 +12,7 @@ from pgbeam_core.api.pool import Identity, Relay
 from pgbeam_core.api.query import Target
 from pgbeam_core.catalog.identities import Identities
 from pgbeam_core.catalog.isolation import Isolation
-from pgbeam_core.errors import IdentityChanged, PgBeamError, UpstreamUnavailable
+from pgbeam_core.errors import IdentityChanged, PgBeamError, ServerUnavailable
 from pgbeam_core.net import transport
 from pgbeam_core.net.cancel import Canceller
 from pgbeam_core.net.deadlines import LOGIN_TIMEOUT
@@ -106,7 +106,7 @@ class Opener:
             server.close(reason)
             return
         if server.reproducible:
-            server.failed(Failure(UpstreamUnavailable(f"{self._target.address}: {reason}")))
+            server.failed(Failure(ServerUnavailable(f"{self._target.address}: {reason}")))
         else:  # the server waits for the client's answer: the target is not to blame
             server.failed(Failure(PgBeamError("canceling authentication due to timeout", sqlstate="57014")))
 

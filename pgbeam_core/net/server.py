@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from pgbeam_core.api.pool import Identity, Lease, Relay
 from pgbeam_core.api.query import Target
-from pgbeam_core.errors import PasswordNeeded, PgBeamError, ProtocolViolation, ServerRefused, UpstreamUnavailable
+from pgbeam_core.errors import PasswordNeeded, PgBeamError, ProtocolViolation, ServerRefused, ServerUnavailable
 from pgbeam_core.internal.aside import Aside
 from pgbeam_core.net import timeouts
 from pgbeam_core.net.cancel import Cancelling
@@ -84,7 +84,7 @@ class Server:
         self.greeting: list[bytes] = []
         """Notices that came with the login, for the client whose login it was."""
         self.ready: Deferred[Server] = Deferred(lambda _: self.close("login given up"))
-        """Fires when logged in; fails with ServerRefused or UpstreamUnavailable."""
+        """Fires when logged in; fails with ServerRefused or ServerUnavailable."""
         self.gone: Callable[[Any, bool], None] = lambda _server, _expected: None
         self._login_size = self._questions = self._parameter_size = self._unheard = 0
         self._statuses: tuple[dict[str, str], bytes] | None = None
@@ -166,7 +166,7 @@ class Server:
             if self.alive:
                 self.quarantine(error.message)
             elif self._cutter is not None:
-                self._end(UpstreamUnavailable(f"server broke the protocol: {error.message}"))
+                self._end(ServerUnavailable(f"server broke the protocol: {error.message}"))
             # else it was closed on account of what it said before
 
     def _fall_behind(self) -> None:
@@ -461,7 +461,7 @@ class Server:
         """It could not be connected, or took too long."""
         if self._cutter is not None:
             error = failure.value
-            self._end(error if isinstance(error, PgBeamError) else UpstreamUnavailable(str(error)))
+            self._end(error if isinstance(error, PgBeamError) else ServerUnavailable(str(error)))
 
     def _end(self, error: PgBeamError) -> None:
         self._reason = error.message
@@ -483,7 +483,7 @@ class Server:
 
     def _lost(self, reason: str, *, expected: bool = False) -> None:
         if self._cutter is not None:
-            self._fail(UpstreamUnavailable(reason))
+            self._fail(ServerUnavailable(reason))
             return
         if self._over is not None:
             if not self._replies.behind:  # it was waited for, and is in doubt now

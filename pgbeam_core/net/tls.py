@@ -6,7 +6,7 @@ import ssl
 from pathlib import Path
 
 from pgbeam_core.api.query import Target
-from pgbeam_core.errors import UpstreamUnavailable
+from pgbeam_core.errors import ServerUnavailable
 
 USER_ROOT = Path("~/.postgresql/root.crt")
 
@@ -22,7 +22,7 @@ def required(target: Target) -> bool:
 
 
 def context(target: Target) -> ssl.SSLContext:
-    """The context for one connection to a target. Raises UpstreamUnavailable if a certificate file cannot be read."""
+    """The context for one connection to a target. Raises ServerUnavailable if a certificate file cannot be read."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.set_alpn_protocols(["postgresql"])
@@ -43,4 +43,4 @@ def _load_roots(made: ssl.SSLContext, target: Target) -> None:
     try:
         made.load_verify_locations(root)
     except (OSError, ssl.SSLError) as error:
-        raise UpstreamUnavailable(f'could not read root certificate file "{root}": {error}') from error
+        raise ServerUnavailable(f'could not read root certificate file "{root}": {error}') from error

@@ -21,7 +21,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from pgbeam_core.api.query import Target
-from pgbeam_core.errors import PgBeamError, UpstreamUnavailable
+from pgbeam_core.errors import PgBeamError, ServerUnavailable
 from pgbeam_core.net import tls
 from pgbeam_core.net.streams import Bridge, Flusher, Port
 from pgbeam_core.wire.startup import SSLRequest
@@ -89,7 +89,7 @@ def cannot_listen(where: object, error: BaseException) -> PgBeamError:
 
 
 def connect(reactor: Any, target: Target, protocol: Any) -> Deferred[Any]:
-    """Connect a protocol to a server's address. Fails with UpstreamUnavailable; may be cancelled."""
+    """Connect a protocol to a server's address. Fails with ServerUnavailable; may be cancelled."""
     loop = _loop(reactor)
     if loop is not None:
         bridge = Bridge(protocol, _flusher(loop))
@@ -152,7 +152,7 @@ async def _connect(loop: asyncio.AbstractEventLoop, target: Target, bridge: Brid
         bridge.connection_made(transport)
         return
     transport.abort()
-    raise UpstreamUnavailable("server does not support SSL, but SSL was required")
+    raise ServerUnavailable("server does not support SSL, but SSL was required")
 
 
 async def _encrypt(loop: asyncio.AbstractEventLoop, transport: Any, bridge: Bridge, target: Target) -> None:
@@ -182,7 +182,7 @@ class _Question(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.answer.done():
-            self.answer.set_exception(UpstreamUnavailable("server closed the connection unexpectedly"))
+            self.answer.set_exception(ServerUnavailable("server closed the connection unexpectedly"))
 
 
 class _One(Factory):
@@ -197,7 +197,7 @@ class _One(Factory):
 
 def _endpoint(reactor: Any, target: Target) -> Any:
     if tls.required(target):
-        raise UpstreamUnavailable(f"sslmode={target.sslmode} needs Twisted's asyncio reactor")
+        raise ServerUnavailable(f"sslmode={target.sslmode} needs Twisted's asyncio reactor")
     if target.host.startswith("/"):
         return UNIXClientEndpoint(reactor, f"{target.host}/.s.PGSQL.{target.port}", CONNECT_TIMEOUT)
     return HostnameEndpoint(reactor, target.host.encode(), target.port, CONNECT_TIMEOUT)
@@ -211,4 +211,4 @@ def _unavailable(failure: Failure, target: Target) -> Any:
         words = f"SSL error: {getattr(error, 'verify_message', '') or error.reason or error}"
     else:
         words = getattr(error, "strerror", None) or failure.getErrorMessage()
-    raise UpstreamUnavailable(f"could not connect to {target.address}: {words}")
+    raise ServerUnavailable(f"could not connect to {target.address}: {words}")

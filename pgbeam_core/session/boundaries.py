@@ -67,14 +67,14 @@ class Boundaries:
         conversation = self._conversation
         query = conversation.query(statement, simple=simple, answerable=False)
         query.needs_server = False
-        conversation.questions.ask(query, lambda: self._done(query, reply, then), reply)
+        conversation.dispatch.ask(query, lambda: self._done(query, reply, then), reply)
 
     def _done(self, query: Query, reply: Reply, then: Callable[[], None] | None) -> None:
         conversation, statement = self._conversation, query.statement
         if statement.kind is Kind.BEGIN or conversation.transaction.kept_back:
             query.facts["transaction"] = "lazy"
         tag = self._perform(statement)
-        duration = conversation.world.now() - query.arrived
+        duration = conversation.runtime.now() - query.arrived
         result = Result("pgbeam", tag, duration=duration, committed=statement.kind in _ENDS)
         said = reply(_completed(tag)) + conversation.report(query, result)
         conversation.tell_of_ends()
@@ -102,8 +102,8 @@ class Boundaries:
         else:
             conversation.leasing.end_aside(frame(_QUERY, statement.text + b"\0"))
         transaction.over(committed=committed)
-        conversation.book.portals.clear()
-        conversation.effects.over.append(committed)
+        conversation.client_statements.portals.clear()
+        conversation.tracker.over.append(committed)
         return boundary.tag if committed else _ROLLBACK
 
     def _isolation(self) -> str | None:
@@ -112,7 +112,7 @@ class Boundaries:
         if session.settings.unknown:
             return None
         own = session.settings.now.get(DEFAULT_ISOLATION)
-        return own.lower() if own is not None else self._conversation.world.default_isolation(session)
+        return own.lower() if own is not None else self._conversation.runtime.default_isolation(session)
 
 
 def _completed(tag: str) -> Answer:

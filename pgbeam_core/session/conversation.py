@@ -2,7 +2,7 @@
 
 A conversation does one request at a time: the transaction status that decides over the next one is known only when a
 reply has ended. What the client sends meanwhile stays in its inbox, and the client is not read when that is full.
-What the phases mean stands in `world`; `questions` asks the plugins, `leasing` finds the server, `sending` writes to
+What the phases mean stands in `runtime`; `dispatch` asks the plugins, `leasing` finds the server, `sending` writes to
 it.
 """
 
@@ -19,25 +19,25 @@ from pgbeam_core.api.statement import READ_BYTES, Kind, Statement
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.session import local, outcome
 from pgbeam_core.session.boundaries import Boundaries
+from pgbeam_core.session.completion import TurnCompletion
 from pgbeam_core.session.copying import Copying
 from pgbeam_core.session.databases import to_be_left
-from pgbeam_core.session.effects import Effects
-from pgbeam_core.session.endings import Endings
-from pgbeam_core.session.extended import Book, Plan
+from pgbeam_core.session.dispatch import HookDispatch
+from pgbeam_core.session.extended import ClientStatements, Plan
 from pgbeam_core.session.large_messages import LARGE_BYTES
 from pgbeam_core.session.leasing import Leasing
 from pgbeam_core.session.outside import Outside
 from pgbeam_core.session.pace import PART_BYTES, Pace
 from pgbeam_core.session.plain import Plain
-from pgbeam_core.session.questions import Questions
 from pgbeam_core.session.requests import EXTENDED, Inbox
+from pgbeam_core.session.runtime import Client, Nobody, Runtime
 from pgbeam_core.session.sending import Sender
 from pgbeam_core.session.session import Session
 from pgbeam_core.session.state import Phase, State
+from pgbeam_core.session.tracker import SessionTracker
 from pgbeam_core.session.transaction import Transaction
 from pgbeam_core.session.turns import Owner, Turn
 from pgbeam_core.session.variables import VariableError
-from pgbeam_core.session.world import Client, Nobody, World
 from pgbeam_core.wire import backend
 
 _INBOX_HIGH = 256 * 1024
@@ -61,19 +61,19 @@ _MOST_TOLD = 1_000
 class Conversation:
     """One client that has logged in."""
 
-    def __init__(self, session: Session, client: Client, world: World) -> None:
+    def __init__(self, session: Session, client: Client, runtime: Runtime) -> None:
         self.session = session
         self.client = client
-        self.world = world
+        self.runtime = runtime
         self.state = State()
-        self.book = Book()
-        self.effects = Effects(session, self.book, world)
+        self.client_statements = ClientStatements()
+        self.tracker = SessionTracker(session, self.client_statements, runtime)
         self.sender = Sender(self)
         self.leasing = Leasing(self)
         self.transaction = Transaction(session)
         self.boundaries = Boundaries(self)
         self.outside = Outside(self)
-        self.questions = Questions(self)
+        self.dispatch = HookDispatch(self)
         self.pending: Any = None
         """The Deferred that ASKING or WAITING waits for."""
         self.ended = True
@@ -82,11 +82,11 @@ class Conversation:
         """An error of PgBeam's own came before the end of a request: the rest of it is passed over, up to its Sync."""
         self.client_is_full = False
         self.server_is_full = False
-        self.stats = world.stats(session)
-        self.inbox = Inbox(world.settings.max_message_bytes)
+        self.stats = runtime.stats(session)
+        self.inbox = Inbox(runtime.settings.max_message_bytes)
         self._batch: list[bytes] = []
         self._batch_size = 0
-        self.endings = Endings(self)
+        self.completion = TurnCompletion(self)
         self.copying = Copying(self)
         self._plain = Plain(self)
         self.turn: Turn | None = None
@@ -103,12 +103,12 @@ class Conversation:
     @property
     def prepare_once(self) -> bool:
         """Whether statements that are parsed again and again stay prepared on the server."""
-        return self.world.settings.prepare_once
+        return self.runtime.settings.prepare_once
 
     @property
     def epoch(self) -> int:
         """The state of the tables, as far as PgBeam has seen them change."""
-        return self.world.epoch
+        return self.runtime.epoch
 
     @property
     def busy(self) -> bool:
@@ -123,7 +123,7 @@ class Conversation:
         """The client has been told that it is logged in; the server of the login goes where the pool mode says."""
         self.leasing.begin()
         if self.session.project.lazy_transactions == "reads" and not self.session.keeps_server:
-            self.world.catalog(self.session)  # it will be needed for the first read
+            self.runtime.catalog(self.session)  # it will be needed for the first read
 
     # From the client.
 
@@ -158,7 +158,7 @@ class Conversation:
         if self.phase is Phase.GONE:
             size = 0
         self._has_large = size > LARGE_BYTES
-        return self.world.large_messages.may_read(self, size if self._has_large else 0)
+        return self.runtime.large_messages.may_read(self, size if self._has_large else 0)
 
     @property
     def listens(self) -> bool:
@@ -218,7 +218,7 @@ class Conversation:
     def _mind_the_batch(self) -> None:
         """What is held back is not held back for long; a message that is still growing is waited for."""
         if self._batch and not self.inbox.holds:
-            self.world.unfinished.begin(self._go_ahead)
+            self.runtime.unfinished.begin(self._go_ahead)
 
     def _go_ahead(self) -> None:
         """The client has paused in the middle of a request: PostgreSQL would have begun with what is there."""
@@ -243,7 +243,7 @@ class Conversation:
             if tag == _SYNC or tag == _FLUSH or len(self._batch) >= self.pace.part or self._batch_size > PART_BYTES:
                 self._flush_batch()
         elif tag == _FUNCTION_CALL:
-            self._ask(frame, self.world.function_call, answerable=False)
+            self._ask(frame, self.runtime.function_call, answerable=False)
         elif tag == _TERMINATE:
             self.client.hang_up("client terminated the session")
         elif tag in _COPY:
@@ -260,7 +260,7 @@ class Conversation:
             return
         # Of a text that is too long to be read, so much that everybody sees it is.
         statement = self._plain.statement(frame[5 : min(end, 6 + READ_BYTES)])
-        self.book.statements.pop(b"", None)
+        self.client_statements.statements.pop(b"", None)
         if local.is_local(statement):
             self._simple_local(statement)
             return
@@ -273,7 +273,7 @@ class Conversation:
     def _ask(self, frame: bytes, statement: Statement, *, answerable: bool) -> None:
         self.ended = True
         query = self.query(statement, simple=True, answerable=answerable)
-        self.questions.ask(query, lambda: self.sender.simple(frame, query), outcome.whole)
+        self.dispatch.ask(query, lambda: self.sender.simple(frame, query), outcome.whole)
 
     def _simple_local(self, statement: Statement) -> None:
         self.client.write(self.perform(statement, describe=True) + self.ready())
@@ -303,11 +303,11 @@ class Conversation:
     def _request(self, frames: list[bytes]) -> None:
         """Act on a request, or a part of one."""
         earlier = self.sender.plan if self.phase is Phase.OPEN else None
-        plan = Plan(earlier).read(frames, self.book, self._plain.statement)
+        plan = Plan(earlier).read(frames, self.client_statements, self._plain.statement)
         ended = self.ended = frames[-1][0] == _SYNC
         if self.phase is Phase.OPEN:
             queries = self._queries(plan)
-            self.questions.ask_all(queries, lambda: self.sender.more(plan, queries))
+            self.dispatch.ask_all(queries, lambda: self.sender.more(plan, queries))
             return
         if not plan.needs_server and not self.session.begun:
             self._without_server(plan, ended=ended)
@@ -322,9 +322,9 @@ class Conversation:
                 self._remember(plan)
                 return plan.reply(answer)
 
-            self.questions.ask(queries[0], lambda: self.sender.extended(plan, queries), reply)
+            self.dispatch.ask(queries[0], lambda: self.sender.extended(plan, queries), reply)
         else:
-            self.questions.ask_all(queries, lambda: self.sender.extended(plan, queries))
+            self.dispatch.ask_all(queries, lambda: self.sender.extended(plan, queries))
 
     def _without_server(self, plan: Plan, *, ended: bool) -> None:
         """A request that is all about pgbeam.*, or a Sync alone."""
@@ -334,7 +334,7 @@ class Conversation:
             self.leasing.lease_for([], lambda: self.sender.extended(plan, []))
             return
         if ended:
-            self.book.portals.clear()
+            self.client_statements.portals.clear()
             said += self.ready()
         self.client.write(said)
 
@@ -344,7 +344,7 @@ class Conversation:
         if found is None or plan.steps[-1].tag != _SYNC or not self.boundaries.answers(found[0]):
             return False
         statement, behind = found
-        head, rest = Plan().read(frames[:behind], self.book, self._plain.statement), frames[behind:]
+        head, rest = Plan().read(frames[:behind], self.client_statements, self._plain.statement), frames[behind:]
 
         def reply(answer: Answer) -> bytes:
             self._remember(head)
@@ -359,11 +359,11 @@ class Conversation:
         return True
 
     def _remember(self, plan: Plan) -> None:
-        self.book.statements.update({name: made for name, made in plan.new_statements.items() if made})
+        self.client_statements.statements.update({name: made for name, made in plan.new_statements.items() if made})
 
     def _queries(self, plan: Plan) -> list[Query]:
         alone = plan.answerable and (self.phase is _IDLE or self.sender.is_outside)
-        session, now = self.session, self.world.now()
+        session, now = self.session, self.runtime.now()
         several = len(plan.executions) > 1 or not self.ended or self.phase is Phase.OPEN
         in_transaction = several or session.in_transaction
         queries = []
@@ -384,17 +384,17 @@ class Conversation:
         """One execution, as it is to be asked about."""
         session = self.session
         in_transaction = session.status != b"I"
-        query = Query(session, statement, simple, in_transaction, answerable and not in_transaction, self.world.now())
+        query = Query(session, statement, simple, in_transaction, answerable and not in_transaction, self.runtime.now())
         if in_transaction and answerable and self.transaction.may_read(statement):
             self.outside.consider(query)
         return query
 
     def tell_of_ends(self) -> None:
         """Tell the plugins of the transactions that have ended: before the client is told, who may tell others."""
-        over = self.effects.over
+        over = self.tracker.over
         if over:
             for committed in over:
-                self.world.hooks.transaction_over(self.session, committed)
+                self.runtime.hooks.transaction_over(self.session, committed)
             over.clear()
 
     # Waiting, and going on.
@@ -407,7 +407,7 @@ class Conversation:
         self.state.enter(_IDLE if self.turn is None else Phase.OPEN)
         return True
 
-    def on(self) -> None:
+    def resume_input(self) -> None:
         """Go on with what the client has sent meanwhile; called when a wait is over, from outside `advance`."""
         if self._reading and not self.inbox.holds and self.phase is _IDLE:
             return
@@ -422,7 +422,7 @@ class Conversation:
     def report(self, query: Query, result: Result) -> bytes:
         """Count an execution and tell the plugins of its end. Gives the notices they want to add."""
         self.stats.executed(result)
-        hooks = self.world.hooks
+        hooks = self.runtime.hooks
         said = hooks.result(self.session, query, result)
         return outcome.notices(said, hooks) if said else b""
 
@@ -435,12 +435,12 @@ class Conversation:
     def leave_databases(self, statement: Statement) -> None:
         """Close PgBeam's own idle servers where they would make a statement fail."""
         for name in to_be_left(statement):
-            self.world.leave(self.session, name)
+            self.runtime.leave(self.session, name)
 
     def sent(self, turn: Turn) -> None:
         """A request has gone out."""
         self.turn = turn
-        self.endings.cancelled = False
+        self.completion.cancelled = False
         self.state.enter(Phase.BUSY if turn.ended else Phase.OPEN)
 
     def deliver(self, data: bytes) -> None:
@@ -452,7 +452,7 @@ class Conversation:
 
     def paid(self, turn: Turn) -> None:
         """Some of the reply to a request that goes out in parts has come."""
-        self.endings.report_finished(turn)
+        self.completion.report_finished(turn)
         if len(turn.said) > _MOST_SAID:
             said, turn.said = turn.said, []
             self.client.write(b"".join(said))
@@ -466,35 +466,35 @@ class Conversation:
             self.sender.end(turn)
         elif self.phase in (Phase.BUSY, Phase.COPYING):
             self.state.enter(Phase.OPEN)
-            self.on()
+            self.resume_input()
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
-        self.endings.turn_over(turn, ready)
+        self.completion.turn_over(turn, ready)
 
     def whole(self, turn: Turn, reply: bytes) -> None:
         """A plain statement went well: the reply, all of it."""
-        self.endings.whole(turn, reply)
+        self.completion.whole(turn, reply)
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
         """The server went away with the rest of the reply."""
-        self.endings.turn_lost(turn, reason)
+        self.completion.turn_lost(turn, reason)
 
-    def grows(self, turn: Turn) -> None:
+    def outgrew_limit(self, turn: Turn) -> None:
         """The reply to its shared turn is a large one."""
         if self.client_is_full and self.session.lease is not None:
             self.session.lease.server.pause()
 
-    def moves_on(self, turn: Turn) -> Owner | None:
+    def reassign(self, turn: Turn) -> Owner | None:
         """Its shared turn is not to wait any longer for those before it."""
-        return self.endings.moves_on()
+        return self.completion.reassign()
 
-    def takes_back(self, turn: Turn, error: bytes) -> bool:
+    def retry_on_cancel(self, turn: Turn, error: bytes) -> bool:
         """Whether a shared turn's error is not this client's."""
-        return self.endings.takes_back(error)
+        return self.completion.retry_on_cancel(error)
 
     def server_gone(self, server: Server, reason: str) -> None:
         """A server that this session holds is gone."""
-        self.endings.server_gone(server, reason)
+        self.completion.server_gone(server, reason)
 
     # Backpressure, cancelling, and the end.
 
@@ -527,9 +527,9 @@ class Conversation:
         if self.turn is not None and self.turn.began:
             # It is another one than that which answers, whose last word may have been half a row.
             if frame[:1] != b"E":
-                self.endings.unsaid.append(frame)
+                self.completion.unsaid.append(frame)
             return
-        self.endings.told = self.endings.told or frame[:1] == b"E"
+        self.completion.told = self.completion.told or frame[:1] == b"E"
         self.client.write(frame)
 
     def cancel(self) -> Deferred[None] | None:
@@ -542,9 +542,9 @@ class Conversation:
         elif self.turn is None:
             return lease.server.settled()
         elif lease.shared and not lease.server.is_at_head(self.turn):
-            self.endings.cancel_behind(self.turn, lease)
+            self.completion.cancel_behind(self.turn, lease)
         else:
-            self.endings.cancelled = True
+            self.completion.cancelled = True
             return lease.server.cancel(self.turn)
         return None
 
@@ -561,7 +561,7 @@ class Conversation:
         if lease is not None and self._has_alone(lease):
             lease.server.resume()
         if self.phase is not Phase.GONE:
-            self.on()
+            self.resume_input()
 
     def _has_alone(self, lease: Lease) -> bool:
         """Whether nobody but this client waits for what the server says now. Small shared replies are buffered."""
@@ -576,16 +576,16 @@ class Conversation:
         self.pace.stop()
         self.drop_batch()
         self.inbox = Inbox()
-        self.world.unfinished.met(self._go_ahead)
+        self.runtime.unfinished.met(self._go_ahead)
         pending, self.pending = self.pending, None
         if pending is not None:
             pending.addErrback(lambda _: None)
             pending.cancel()
         if self.turn is not None:
-            left, now = Refusal("08006", f"client left in the middle: {reason}"), self.world.now()
+            left, now = Refusal("08006", f"client left in the middle: {reason}"), self.runtime.now()
             for query in self.turn.queries:
                 self.report(query, outcome.refused(query, "server", left, now))
-        self.effects.lost([] if self.turn is None else self.turn.queries)
+        self.tracker.lost([] if self.turn is None else self.turn.queries)
         self.leasing.leave(reason, idle=idle)
         self.inbox.clear()
         if self._has_large:
@@ -599,8 +599,8 @@ class Conversation:
         self.turn = None
         self.client = Nobody()
         self.sender.forget()
-        self.endings.forget()
-        self.book.clear()
+        self.completion.forget()
+        self.client_statements.clear()
         self._plain.forget()
 
     def drop_batch(self) -> None:

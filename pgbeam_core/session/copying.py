@@ -25,7 +25,7 @@ class Copying:
         conversation = self._conversation
         if conversation.phase is not Phase.GONE:
             conversation.state.enter(Phase.COPYING)
-            conversation.on()
+            conversation.resume_input()
 
     def comes_early(self, frame: bytes) -> None:
         """CopyData that nobody has asked for, yet: for a COPY whose Execute is under way, or to be ignored."""
@@ -41,7 +41,7 @@ class Copying:
         conversation = self._conversation
         if conversation.phase is Phase.BUSY and conversation.turn is not None and not conversation.turn.ended:
             conversation.state.enter(Phase.OPEN)
-            conversation.on()
+            conversation.resume_input()
 
     def pass_on(self) -> bool:
         """Send on what the client has sent, as much as is there. False when there is nothing."""

@@ -32,7 +32,7 @@ class Portal:
         """An Execute has been sent for it: another one goes on where that stopped."""
 
 
-class Book:
+class ClientStatements:
     """The statements and portals of one client, by the names it gave them."""
 
     __slots__ = ("of_sql", "portals", "statements")
@@ -132,7 +132,7 @@ class Plan:
         self.lends = False
         """Some of its SQL speaks of statements that the client has made by the protocol."""
 
-    def read(self, frames: Sequence[bytes], book: Book, lookup: Lookup) -> Plan:
+    def read(self, frames: Sequence[bytes], client_statements: ClientStatements, lookup: Lookup) -> Plan:
         """Take in the messages of a request. A malformed one is left for the server to judge."""
         for frame in frames:
             step = Step(frame[0], frame)
@@ -140,76 +140,76 @@ class Plan:
             reader = _READERS.get(step.tag)
             if reader is not None:
                 try:
-                    reader(self, step, book, lookup)
+                    reader(self, step, client_statements, lookup)
                 except ProtocolViolation:
                     step.malformed = True
             if not step.local and step.tag not in _PASSED:
                 self.needs_server = True
         return self
 
-    def _statement(self, name: bytes, book: Book) -> Prepared | None:
-        return self.new_statements[name] if name in self.new_statements else book.statements.get(name)
+    def _statement(self, name: bytes, client_statements: ClientStatements) -> Prepared | None:
+        return self.new_statements[name] if name in self.new_statements else client_statements.statements.get(name)
 
-    def _portal(self, name: bytes, book: Book) -> Portal | None:
-        return self.new_portals[name] if name in self.new_portals else book.portals.get(name)
+    def _portal(self, name: bytes, client_statements: ClientStatements) -> Portal | None:
+        return self.new_portals[name] if name in self.new_portals else client_statements.portals.get(name)
 
-    def _parse(self, step: Step, book: Book, lookup: Lookup) -> None:
+    def _parse(self, step: Step, client_statements: ClientStatements, lookup: Lookup) -> None:
         name, text, types_at = names.parse_names(step.frame)
         step.name = name
-        there = self._statement(name, book) if name else None
+        there = self._statement(name, client_statements) if name else None
         step.twice = there is not None
         step.prepared = there or Prepared(name, lookup(text, self.unsure), step.frame[types_at:])
         step.local = local.is_local(step.prepared.statement)
-        step.of_sql = self.new_of_sql.get(name, name in book.of_sql)
+        step.of_sql = self.new_of_sql.get(name, name in client_statements.of_sql)
         if not (step.twice or step.of_sql):
             self.new_statements[name] = step.prepared
-        self._speaks(step, step.prepared, book)
+        self._speaks(step, step.prepared, client_statements)
 
-    def _speaks(self, step: Step, prepared: Prepared | None, book: Book) -> None:
+    def _speaks(self, step: Step, prepared: Prepared | None, client_statements: ClientStatements) -> None:
         """SQL that speaks of a statement of the protocol finds it only under the client's own name."""
         if prepared is None or (name := prepared.statement.speaks_of) is None:
             return
-        spoken_of = self._statement(name, book)
+        spoken_of = self._statement(name, client_statements)
         if spoken_of is not None:
             step.lends, self.lends = (name, spoken_of), True
 
-    def _executed(self, statement: Statement, book: Book) -> None:
+    def _executed(self, statement: Statement, client_statements: ClientStatements) -> None:
         """What comes behind it in the request is there only if it succeeds."""
         name = statement.speaks_of
         if statement.kind is Kind.PREPARE and name is not None:
             self.new_of_sql[name] = True
         elif statement.kind is Kind.DEALLOCATE:
-            known = [*book.statements, *self.new_statements, *book.of_sql, *self.new_of_sql]
+            known = [*client_statements.statements, *self.new_statements, *client_statements.of_sql, *self.new_of_sql]
             for each in [name] if name is not None else known:
                 if each:
                     self.new_statements[each], self.new_of_sql[each] = None, False
 
-    def _bind(self, step: Step, book: Book, _lookup: Lookup) -> None:
+    def _bind(self, step: Step, client_statements: ClientStatements, _lookup: Lookup) -> None:
         portal, name, _ = names.bind_names(step.frame)
         step.name, step.portal_name = name, portal
-        step.prepared = self._statement(name, book)
+        step.prepared = self._statement(name, client_statements)
         if step.prepared is not None:
             step.portal = self.new_portals[portal] = Portal(step.prepared, step.frame, self.request)
             self.unsure = self.unsure or not step.prepared.statement.shareable
             step.local = local.is_local(step.prepared.statement)
         else:
             self.new_portals[portal] = None
-        self._speaks(step, step.prepared, book)
+        self._speaks(step, step.prepared, client_statements)
 
-    def _describe(self, step: Step, book: Book, _lookup: Lookup) -> None:
+    def _describe(self, step: Step, client_statements: ClientStatements, _lookup: Lookup) -> None:
         self.needs_description = True
         step.kind, step.name = names.describe_target(step.frame)
         if step.kind == STATEMENT:
-            step.prepared = self._statement(step.name, book)
+            step.prepared = self._statement(step.name, client_statements)
         else:
-            step.portal = self._portal(step.name, book)
+            step.portal = self._portal(step.name, client_statements)
             step.prepared = step.portal.prepared if step.portal is not None else None
-        self._speaks(step, step.prepared, book)
+        self._speaks(step, step.prepared, client_statements)
         step.local = step.prepared is not None and local.is_local(step.prepared.statement)
 
-    def _execute(self, step: Step, book: Book, _lookup: Lookup) -> None:
+    def _execute(self, step: Step, client_statements: ClientStatements, _lookup: Lookup) -> None:
         step.name, step.max_rows = names.execute_target(step.frame)
-        step.portal = self._portal(step.name, book)
+        step.portal = self._portal(step.name, client_statements)
         if step.portal is None:
             return
         step.prepared = step.portal.prepared
@@ -218,18 +218,18 @@ class Plan:
         if not step.local and not step.portal.started:
             step.starts = True
             self.executions.append(step)
-            self._speaks(step, step.prepared, book)
+            self._speaks(step, step.prepared, client_statements)
             if step.prepared.statement.has_effects:
-                self._executed(step.prepared.statement, book)
+                self._executed(step.prepared.statement, client_statements)
         step.portal.started = True
 
-    def _close(self, step: Step, book: Book, _lookup: Lookup) -> None:
+    def _close(self, step: Step, client_statements: ClientStatements, _lookup: Lookup) -> None:
         step.kind, step.name = names.describe_target(step.frame)
         if step.kind == STATEMENT:
-            step.prepared = self._statement(step.name, book)
+            step.prepared = self._statement(step.name, client_statements)
             self.new_statements[step.name], self.new_of_sql[step.name] = None, False
         else:
-            step.portal = self._portal(step.name, book)
+            step.portal = self._portal(step.name, client_statements)
             step.local = step.portal is not None and local.is_local(step.portal.prepared.statement)
             self.new_portals[step.name] = None
 
@@ -300,7 +300,7 @@ def _plain(step: Step, portal: Portal | None) -> bool:
 
 
 _FIXED = {PARSE: backend.PARSE_COMPLETE, BIND: backend.BIND_COMPLETE}
-_READERS: dict[int, Callable[[Plan, Step, Book, Lookup], None]] = {
+_READERS: dict[int, Callable[[Plan, Step, ClientStatements, Lookup], None]] = {
     PARSE: Plan._parse,
     BIND: Plan._bind,
     DESCRIBE: Plan._describe,

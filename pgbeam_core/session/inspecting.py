@@ -40,13 +40,13 @@ class Inspecting:
         server.in_doubt = False
         self.under_way += 1
         self.told = Deferred(lambda _: None)
-        session, effects = conversation.session, conversation.effects
-        names = session.settings.in_question | effects.parameters
+        session, tracker = conversation.session, conversation.tracker
+        names = session.settings.in_question | tracker.parameters
         # Nobody may ask in recovery, where nobody may have set one up.
         reported = server.parameters
         may_ask = reported.get("is_superuser") == "on" and reported.get("in_hot_standby", "off") == "off"
         superuser = may_ask and server.target.role == "primary"
-        sql = inspection.question(names, superuser=superuser, searches=not effects.knows_functions)
+        sql = inspection.question(names, superuser=superuser, searches=not tracker.knows_functions)
         server.statements.unnamed = None
         owner = inspection.Inspection(lambda found, problem: self._answered(lease, found, problem))
         server.send(Turn(owner, simple=True), frontend.Query(sql).to_bytes())
@@ -70,11 +70,11 @@ class Inspecting:
         if found is None and server.alive:
             self._not_told(lease, problem)
         elif found is not None and lease in self._last:
-            conversation.effects.left(found.pins, server)
+            conversation.tracker.left(found.pins, server)
             server.settings = {**server.settings, HIDDEN: ""}
         elif found is not None and conversation.session.lease is lease:
             self._unanswered = 0
-            conversation.effects.inspected(found, server)
+            conversation.tracker.inspected(found, server)
         if lease in self._last:
             self._farewell(lease)
         elif conversation.phase is Phase.IDLE and conversation.session.lease is lease:

@@ -12,11 +12,11 @@ from pgbeam_core.api.pool import Lease, Server
 from pgbeam_core.api.query import Query, Target
 from pgbeam_core.api.results import Refusal
 from pgbeam_core.api.statement import Kind, SettingChange, Statement
-from pgbeam_core.errors import PasswordNeeded, PgBeamError, ServerRefused, UpstreamUnavailable
+from pgbeam_core.errors import PasswordNeeded, PgBeamError, ServerRefused, ServerUnavailable
 from pgbeam_core.internal.fitting import Fitting
 from pgbeam_core.session import outcome
+from pgbeam_core.session.dispatch import CANCELLED, SendRequest
 from pgbeam_core.session.inspecting import Inspecting
-from pgbeam_core.session.questions import CANCELLED, Go
 from pgbeam_core.session.settings import HIDDEN, difference, is_certain, roles_in_doubt
 from pgbeam_core.session.state import Phase
 from pgbeam_core.session.turns import Turn
@@ -74,38 +74,38 @@ class Leasing:
         """Whether its server may have a statement that SQL's PREPARE has made, by a function perhaps."""
         return bool(self._conversation.session.pins) or bool(self._inspecting.under_way)
 
-    def lease_for(self, queries: list[Query], go: Go) -> None:
+    def lease_for(self, queries: list[Query], send_request: SendRequest) -> None:
         """Have a lease, then `go`."""
         conversation = self._conversation
         session = conversation.session
         target = queries[0].target if queries and queries[0].target is not None else session.project.primary
-        if self._is_leaving and target != self._at() and self._leaves_first(queries, go):
+        if self._is_leaving and target != self._at() and self._leaves_first(queries, send_request):
             return
         if session.lease is not None:
             if target == session.lease.server.target or not queries or not self.may_choose():
                 settled = session.lease.server.settled() if conversation.turn is None else None
                 if settled is None:
-                    go()
+                    send_request()
                 else:  # a cancel request for what came before may still be under way, and must not hit this
-                    self._settle(settled, queries, go)
+                    self._settle(settled, queries, send_request)
                 return
             self._home = self.hold(None)
         if session.project.pool_mode == "statement" and any(_begins(query.statement) for query in queries):
-            conversation.questions.refuse(queries, "pgbeam", NO_BLOCKS)
+            conversation.dispatch.refuse(queries, "pgbeam", NO_BLOCKS)
             return
         try:
-            pool = conversation.world.pool(target)
+            pool = conversation.runtime.pool(target)
         except PgBeamError as error:  # no plugin gives one, or the target is gone from the settings
-            self._without_pool(queries, target, error, go)
+            self._without_pool(queries, target, error, send_request)
             return
-        shared = conversation.endings.may_share(queries, go)
+        shared = conversation.completion.may_share(queries, send_request)
         got = pool.lease(session.identity, session.settings.now, shared=shared)
         if isinstance(got, Lease):
-            self._leased(got, queries, go)
+            self._leased(got, queries, send_request)
         else:
-            self._wait(got, target, queries, go)
+            self._wait(got, target, queries, send_request)
 
-    def _leaves_first(self, queries: list[Query], go: Go) -> bool:
+    def _leaves_first(self, queries: list[Query], send_request: SendRequest) -> bool:
         """Whether the replica has to tell first what was left on it; then `go`, elsewhere."""
         if self._inspecting.told is None:
             self.let_go()
@@ -113,10 +113,10 @@ class Leasing:
         waiting = None if lease is None else self._inspecting.told or lease.server.settled()
         if waiting is None:
             return False
-        self._settle(waiting, queries, go)
+        self._settle(waiting, queries, send_request)
         return True
 
-    def _settle(self, settled: Deferred[None], queries: list[Query], go: Go) -> None:
+    def _settle(self, settled: Deferred[None], queries: list[Query], send_request: SendRequest) -> None:
         conversation = self._conversation
         conversation.state.enter(Phase.WAITING)
         conversation.pending = settled
@@ -129,12 +129,12 @@ class Leasing:
             else:
                 if self._is_leaving:
                     self.let_go()
-                self.lease_for(queries, go)
-            conversation.on()
+                self.lease_for(queries, send_request)
+            conversation.resume_input()
 
         settled.addBoth(over)
 
-    def _wait(self, got: Any, target: Target, queries: list[Query], go: Go) -> None:
+    def _wait(self, got: Any, target: Target, queries: list[Query], send_request: SendRequest) -> None:
         conversation = self._conversation
         conversation.state.enter(Phase.WAITING)
         conversation.pending = got
@@ -143,30 +143,32 @@ class Leasing:
             if not conversation.resumed():
                 lease.release()
                 return
-            self._leased(lease, queries, go)
-            conversation.on()
+            self._leased(lease, queries, send_request)
+            conversation.resume_input()
 
         def failed(failure: Any) -> None:
             if not conversation.resumed():
                 return
             if self._falls_back(queries, target, failure.value):
-                self.lease_for(queries, go)
+                self.lease_for(queries, send_request)
             else:
                 self._no_server(queries, failure.value)
-            conversation.on()
+            conversation.resume_input()
 
         got.addCallbacks(leased, failed)
 
-    def _without_pool(self, queries: list[Query], target: Target, error: PgBeamError, go: Go) -> None:
+    def _without_pool(
+        self, queries: list[Query], target: Target, error: PgBeamError, send_request: SendRequest
+    ) -> None:
         if self._falls_back(queries, target, error):
-            self.lease_for(queries, go)
+            self.lease_for(queries, send_request)
         else:
             self._no_server(queries, error)
 
     def _falls_back(self, queries: list[Query], target: Target, error: BaseException) -> bool:
         """Whether the primary may be asked instead: nothing was sent to a replica that lets nobody in."""
         primary = self._conversation.session.project.primary
-        if target == primary or not isinstance(error, UpstreamUnavailable | ServerRefused):
+        if target == primary or not isinstance(error, ServerUnavailable | ServerRefused):
             return False
         for query in queries:
             query.target, query.fell_back = primary, error
@@ -181,13 +183,13 @@ class Leasing:
         self._home = None
         return True
 
-    def _leased(self, lease: Lease, queries: list[Query], go: Go) -> None:
+    def _leased(self, lease: Lease, queries: list[Query], send_request: SendRequest) -> None:
         self.take(lease)
         if lease.waited >= 0.001:
             for query in queries:
                 query.explain(waited=f"{lease.waited * 1000:.0f}ms")
         if self._conversation.transaction.kept_back and self._conversation.session.status == b"E":
-            go = partial(self._conversation.sender.fail_first, go)
+            send_request = partial(self._conversation.sender.fail_first, send_request)
         server, now = lease.server, self._conversation.session.settings.now
         in_doubt = server.roles_at != self._conversation.epoch and not lease.shared
         if in_doubt and not (server.settings == now and _gives_up_role(queries)):
@@ -196,11 +198,11 @@ class Leasing:
         if server.settings is not now and server.settings == now:
             server.settings = now
         if lease.shared or server.settings is now or is_certain(server.settings, now):
-            go()
+            send_request()
         else:
-            self._fit(server, queries, go)
+            self._fit(server, queries, send_request)
 
-    def _fit(self, server: Server, queries: list[Query], go: Go, *, again: bool = False) -> None:
+    def _fit(self, server: Server, queries: list[Query], send_request: SendRequest, *, again: bool = False) -> None:
         """Give a server the client's parameters, and wait for that: nothing may run with those of somebody else.
 
         again: it has refused. What the client changes or resets now is then not given to it, so that the client can
@@ -213,7 +215,7 @@ class Leasing:
             server.lift_timeouts()
         sql = difference(server.settings, wanted)
         if sql is None:
-            go()
+            send_request()
             return
         conversation.state.enter(Phase.WAITING)
 
@@ -222,12 +224,12 @@ class Leasing:
                 return
             if error is None:
                 server.settings = wanted
-                go()
+                send_request()
             elif not again and queries and all(query.statement.kind in _GIVES_UP for query in queries):
-                self._fit(server, queries, go, again=True)
+                self._fit(server, queries, send_request, again=True)
             else:
                 self._cannot_fit(error, queries)
-            conversation.on()
+            conversation.resume_input()
 
         def lost() -> None:
             if conversation.resumed():
@@ -245,7 +247,7 @@ class Leasing:
         fields = backend.error_fields(error)
         refusal = Refusal(fields.get("C", "XX000"), fields.get("M", ""), fields.get("D"), fields.get("H"))
         self._conversation.drop_batch()
-        self._conversation.questions.refuse(queries, "pgbeam", refusal)
+        self._conversation.dispatch.refuse(queries, "pgbeam", refusal)
 
     def hold(self, lease: Lease | None) -> Lease | None:
         """The session holds this server, or none, from now on: nobody else says so. Gives the one that it held."""
@@ -275,9 +277,9 @@ class Leasing:
         self._conversation.drop_batch()
         if _for_good(error):
             # An ERROR for each query to come would keep the session in the client's own pool.
-            self._conversation.questions.end(queries, refusal)
+            self._conversation.dispatch.end(queries, refusal)
         else:
-            self._conversation.questions.refuse(queries, "pgbeam", refusal)
+            self._conversation.dispatch.refuse(queries, "pgbeam", refusal)
 
     # Giving it back.
 
@@ -323,9 +325,9 @@ class Leasing:
         self._conversation.server_is_full = False
         if self._conversation.client_is_full and not lease.shared:
             lease.server.resume()
-        effects, server = self._conversation.effects, lease.server
-        if effects.hidden and lease is not self._home:
-            effects.hidden = False
+        tracker, server = self._conversation.tracker, lease.server
+        if tracker.hidden and lease is not self._home:
+            tracker.hidden = False
             server.settings = {**server.settings, HIDDEN: ""}
         self._release(lease)
 

@@ -33,7 +33,7 @@ class Outside:
     def settle(self, query: Query) -> None:
         """Outside or not, without a wait: what may run code of users is inside."""
         conversation = self._conversation
-        if conversation.effects.may_leave(query.statement, query.arrived):
+        if conversation.tracker.may_leave(query.statement, query.arrived):
             query.lazily = query.answerable = False
             del query.facts["transaction"]
         else:
@@ -42,10 +42,10 @@ class Outside:
     def waits(self, query: Query, then: Callable[[], None]) -> bool:
         """Whether the catalog has to be waited for to settle that; `then` is called when it is settled."""
         conversation = self._conversation
-        if not conversation.effects.may_leave(query.statement, query.arrived):
+        if not conversation.tracker.may_leave(query.statement, query.arrived):
             conversation.transaction.has_read = True
             return False
-        waiting = conversation.world.catalog_soon(conversation.session, PATIENCE_S)
+        waiting = conversation.runtime.catalog_soon(conversation.session, PATIENCE_S)
         if waiting is None:
             self.settle(query)
             return False
@@ -56,7 +56,7 @@ class Outside:
             if conversation.resumed():
                 self.settle(query)
                 then()
-                conversation.on()
+                conversation.resume_input()
 
         waiting.addBoth(known)
         return True

@@ -55,7 +55,7 @@ class Pace:
 
     def begin(self) -> None:
         self.taken = 0
-        self._begun = self._conversation.world.now()
+        self._begun = self._conversation.runtime.now()
 
     def over(self, *, acted: bool) -> bool:
         """Whether the slice is over, before one more message is taken; then it goes on by itself.
@@ -66,14 +66,14 @@ class Pace:
         if taken <= self.slice:
             if taken & 15 and not acted:
                 return False
-            if self._conversation.world.now() - self._begun < SLICE_S:
+            if self._conversation.runtime.now() - self._begun < SLICE_S:
                 return False
-        self._call = self._conversation.world.later(self._go_on)
+        self._call = self._conversation.runtime.later(self._go_on)
         return True
 
     def _go_on(self) -> None:
         self._call = None
-        self._conversation.on()
+        self._conversation.resume_input()
 
     def too_far(self, turn: Turn) -> bool:
         """Whether the server owes too much for the request under way to be sent more of it."""
@@ -86,7 +86,7 @@ class Pace:
         """The server has paid some of it."""
         if self.ahead and (turn.script is None or len(turn.script) <= self.most_owed // 2):
             self.ahead = False
-            self._conversation.on()
+            self._conversation.resume_input()
 
     def stop(self) -> None:
         call, self._call = self._call, None

@@ -105,7 +105,7 @@ class Plain:
         """
         passed, self._passed = self._passed, None
         if unsure and self._conversation.session.misreads(text):
-            return self._conversation.world.unread(text)
+            return self._conversation.runtime.unread(text)
         if passed is not None and passed[0] == text:
             return passed[1]
         return self._find(text)
@@ -117,8 +117,8 @@ class Plain:
     def _find(self, text: bytes) -> Statement:
         conversation = self._conversation
         if conversation.session.reads_otherwise and conversation.session.misreads(text):
-            return conversation.world.unread(text)
-        return conversation.world.statement(text)
+            return conversation.runtime.unread(text)
+        return conversation.runtime.statement(text)
 
     def take(self, data: bytes) -> bool:
         """Start on what the client has sent, if it is one plain statement, whole; nothing else may be under way."""
@@ -140,17 +140,17 @@ class Plain:
             return False
         text = data[5:-1]
         reads_otherwise = conversation.session.reads_otherwise
-        statement = self._find(text) if reads_otherwise else conversation.world.statement(text)
+        statement = self._find(text) if reads_otherwise else conversation.runtime.statement(text)
         if not statement.plain and not conversation.boundaries.answers(statement):
             self._passed = text, statement
             return False
-        conversation.book.statements.pop(b"", None)
+        conversation.client_statements.statements.pop(b"", None)
         conversation.ended = True
         if not statement.plain:
             conversation.boundaries.answer(statement, outcome.whole, simple=True)
             return True
         query = conversation.query(statement, simple=True, answerable=True)
-        conversation.questions.ask(query, lambda: conversation.sender.plain_simple(data, query), outcome.whole)
+        conversation.dispatch.ask(query, lambda: conversation.sender.plain_simple(data, query), outcome.whole)
         return True
 
     def _extended(self, data: bytes, have: int) -> Request | None:
@@ -170,7 +170,7 @@ class Plain:
             return None
         name = data[at + 6 : name_end]
         if not at:
-            prepared = self._conversation.book.statements.get(name)
+            prepared = self._conversation.client_statements.statements.get(name)
         else:
             prepared = None if name else self._prepared(data[:at])
         if prepared is None:
@@ -206,7 +206,7 @@ class Plain:
 
         def reply(answer: Answer) -> bytes:
             if request.parsed:
-                conversation.book.statements[b""] = prepared
+                conversation.client_statements.statements[b""] = prepared
             return request.reply(answer)
 
         if not prepared.statement.plain:
@@ -215,7 +215,7 @@ class Plain:
         query = conversation.query(prepared.statement, simple=False, answerable=True)
         bind = request.data[request.bind_at : request.tail_at]
         query.bound(bind, prepared.key[1], described=request.described)
-        conversation.questions.ask(query, partial(self._go, request, query), reply)
+        conversation.dispatch.ask(query, partial(self._go, request, query), reply)
 
     def _go(self, request: Request, query: Query) -> None:
         """There is a server: it has the statement, or the long way is taken to give it to it."""
@@ -226,7 +226,7 @@ class Plain:
             sender.extended(self._plan(request), [query])
             return
         if request.parsed:
-            conversation.book.statements[b""] = prepared
+            conversation.client_statements.statements[b""] = prepared
         turn = sender.plain_turn(query, simple=False)
         turn.script = deque(_SCRIPTS[request.parsed, request.described])
         turn.named = name, request.name
@@ -236,7 +236,7 @@ class Plain:
         if (request.parsed or request.described) and (query.lazily or not query.in_transaction):
             turn.again = partial(self._again, request)
         # Whatever it held, the unnamed portal is another one now, of a statement without effects.
-        conversation.book.portals.pop(b"", None)
+        conversation.client_statements.portals.pop(b"", None)
         sender.send(turn, request.rebound(name))
 
     def _again(self, request: Request, turn: Turn) -> None:
@@ -244,4 +244,6 @@ class Plain:
 
     def _plan(self, request: Request) -> Plan:
         # Its statement is the one that plugins have been asked about, remembered by now or not.
-        return Plan().read(request.frames(), self._conversation.book, lambda _text, _unsure: request.prepared.statement)
+        return Plan().read(
+            request.frames(), self._conversation.client_statements, lambda _text, _unsure: request.prepared.statement
+        )

@@ -267,7 +267,7 @@ class ReplyQueue:
         head = self.turns[0]
         if head.shared and head.size > SMALL_BYTES and not self.held:
             self.move_on()
-            head.owner.grows(head)
+            head.owner.outgrew_limit(head)
 
     def move_on(self) -> None:
         """The head takes too long, or too much: its shape is trusted no more, and who stands behind goes elsewhere."""
@@ -275,7 +275,7 @@ class ReplyQueue:
         for query in self.turns[0].queries:
             query.statement._cost.blame()
         for turn in list(self.turns)[1:]:
-            instead = turn.owner.moves_on(turn) if turn.shared else None
+            instead = turn.owner.reassign(turn) if turn.shared else None
             if instead is not None:
                 turn.pass_to(instead)
 
@@ -361,7 +361,7 @@ class ReplyQueue:
         """Whether the owner, who has no byte of the reply yet, will have it sent once more elsewhere."""
         if not (turn.shared or turn.outside) or _is_out_of_date(turn, error):
             return False
-        return turn.owner.takes_back(turn, error)
+        return turn.owner.retry_on_cancel(turn, error)
 
     def _outside(self, tag: int, frame: bytes) -> None:
         if tag not in (_STATUS, _NOTIFICATION, _NOTICE, _ERROR):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pgbeam_core.api.statement import Kind, Statement
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.session import extended, local, turns
-from pgbeam_core.session.extended import Book, Plan, Portal, Step
+from pgbeam_core.session.extended import ClientStatements, Plan, Portal, Step
 from pgbeam_core.session.prepared import Key, Prepared, ServerStatements
 from pgbeam_core.session.turns import Owed, say
 from pgbeam_core.session.variables import VariableError
@@ -35,7 +35,7 @@ class Rewriter:
 
     def __init__(
         self,
-        book: Book,
+        client_statements: ClientStatements,
         held: ServerStatements,
         *,
         executed: Executed,
@@ -46,7 +46,7 @@ class Rewriter:
         epoch: int,
         shared: bool,
     ) -> None:
-        self._book = book
+        self._client_statements = client_statements
         self._held = held
         self._executed = executed
         self._perform = perform
@@ -178,14 +178,14 @@ class Rewriter:
         else:
             self._coming_unnamed, self._has_coming_unnamed = key, True
         remember = self._remembering(prepared) if forward else None
-        held, book, epoch, shared = self._held, self._book, self._epoch, self._shared
+        held, client_statements, epoch, shared = self._held, self._client_statements, self._epoch, self._shared
 
         def parsed(ok: bool) -> None:
             if not ok:
                 if not name:
                     held.unnamed = None
                 if forward and not prepared.name:
-                    book.statements.pop(b"", None)
+                    client_statements.statements.pop(b"", None)
                 return
             if name:
                 held.hold(key, name, epoch)
@@ -206,7 +206,7 @@ class Rewriter:
         return self._once and prepared.statement._parses > 1
 
     def _remembering(self, prepared: Prepared) -> Callable[[bool], None]:
-        statements = self._book.statements
+        statements = self._client_statements.statements
 
         def remember(ok: bool) -> None:
             if ok:
@@ -261,7 +261,7 @@ class Rewriter:
         portal_name = step.portal_name
         binding = self._binding
         if binding is None or binding.portal_name != portal_name or binding.named != (name, step.name):
-            binding = self._binding = _Binding(self._book.portals, portal_name, (name, step.name))
+            binding = self._binding = _Binding(self._client_statements.portals, portal_name, (name, step.name))
         # Of portals of one name the last is the one that stays; if any of them fails, none does.
         binding.portal = step.portal
         self._send(frame, binding.owed)
@@ -309,21 +309,21 @@ class Rewriter:
 
     def _close(self, step: Step) -> None:
         if step.kind == extended.STATEMENT and step.prepared is not None and self._is_lent(step.name) is None:
-            statements, name = self._book.statements, step.name
+            statements, name = self._client_statements.statements, step.name
 
             def closed(_ok: bool) -> None:
                 statements.pop(name, None)
 
             self.script.append(say(backend.CLOSE_COMPLETE, closed))
             return
-        book, held, name = self._book, self._held, step.name
+        client_statements, held, name = self._client_statements, self._held, step.name
         if step.kind == extended.STATEMENT:  # one of SQL's PREPARE, or lent to SQL, or none at all
             self._lent[name] = None
 
             def closed_there(ok: bool) -> None:
                 if ok:
-                    book.statements.pop(name, None)
-                    book.of_sql.discard(name)
+                    client_statements.statements.pop(name, None)
+                    client_statements.of_sql.discard(name)
                     held.lent.pop(name, None)
 
             self._send(step.frame, Owed(b"3", effect=closed_there))
@@ -332,7 +332,7 @@ class Rewriter:
         self._send(step.frame, Owed(b"3", effect=self._closing(name)))
 
     def _closing(self, portal: bytes) -> Callable[[bool], None]:
-        portals = self._book.portals
+        portals = self._client_statements.portals
 
         def closed(ok: bool) -> None:
             if ok:
@@ -354,7 +354,7 @@ class Rewriter:
 
     def _local_bind(self, step: Step) -> None:
         portal_name = step.portal_name
-        portals, portal = self._book.portals, step.portal
+        portals, portal = self._client_statements.portals, step.portal
         assert portal is not None
         self.script.append(say(backend.BIND_COMPLETE, lambda _ok: portals.__setitem__(portal_name, portal)))
 

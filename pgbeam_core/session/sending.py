@@ -13,11 +13,11 @@ from pgbeam_core.internal.lending import Lending
 from pgbeam_core.internal.owner import InternalOwner
 from pgbeam_core.session import outdated, settings
 from pgbeam_core.session.beginning import Beginning
-from pgbeam_core.session.effects import resets_name
 from pgbeam_core.session.extended import BIND, FLUSH, SYNC, Plan
 from pgbeam_core.session.prepared import Key, ServerStatements
 from pgbeam_core.session.rewrite import PROVOKE, Rewriter
 from pgbeam_core.session.state import Phase
+from pgbeam_core.session.tracker import resets_name
 from pgbeam_core.session.turns import FREE, SIMPLE, TO_THE_END, Owed, Turn, say
 from pgbeam_core.wire import backend, frontend
 
@@ -96,7 +96,7 @@ class Sender:
             return
         self._prepare_server()
         if not queries:  # not even its text is known
-            self._conversation.effects.doubt(self._server)
+            self._conversation.tracker.doubt(self._server)
         for query in queries:
             self._lend(query.statement)
             self._conversation.leave_databases(query.statement)
@@ -183,7 +183,7 @@ class Sender:
             if step.prepared is not None:
                 self._server.statements.outdated(step.prepared.key)
         if turn.refused is not None and outdated.is_stale_plan(turn.refused):
-            self._conversation.world.outdated()
+            self._conversation.runtime.outdated()
         writer = self._rewriter(self._server.statements, alone=False)
         writer.parses_said = True
         writer.write(plan)
@@ -196,7 +196,7 @@ class Sender:
         if not outdated.may_be(error):
             return
         if outdated.is_stale_plan(error):
-            self._conversation.world.outdated()
+            self._conversation.runtime.outdated()
         for query in queries:
             self._server.statements.outdated((query.statement.text, query.types))
 
@@ -262,12 +262,12 @@ class Sender:
         turn.script = deque([step])
         self.send(turn, request)
 
-    def fail_first(self, go: Callable[[], None]) -> None:
+    def fail_first(self, send_request: Callable[[], None]) -> None:
         """The client is in a failed transaction that no server knows of: have the server in one too, then `go`."""
         conversation = self._conversation
         conversation.transaction.has_read = False  # of no account any more
         beginning = Beginning(conversation.transaction, self._server.statements, ())
-        turn = Turn(_Failing(conversation, go), simple=False)
+        turn = Turn(_Failing(conversation, send_request), simple=False)
         turn.script = deque([*beginning.script, Owed(b"2")])
         conversation.state.enter(Phase.BUSY)
         self._server.send(turn, b"".join([*beginning.frames, PROVOKE, frontend.SYNC]))
@@ -297,12 +297,12 @@ class Sender:
             server.statements.unnamed = None
         if not statement.has_effects:
             return
-        effects = self._conversation.effects
+        tracker = self._conversation.tracker
         parts = statement.parts or (statement,)
         # Behind others, nothing of it was done unless all was: an error on the way leaves the tags of those others.
         done = turn.tags if turn.simple else turn.tags[-len(parts) :] if turn.error is None else []
         for part, tag in zip(parts, done, strict=False):
-            effects.succeeded(part, tag, server)
+            tracker.succeeded(part, tag, server)
 
     def _new_turn(self, queries: list[Query], *, simple: bool, ended: bool) -> Turn:
         turn = Turn(self._conversation, simple=simple, ended=ended)
@@ -319,20 +319,20 @@ class Sender:
         return turn
 
     def _in_flight(self, queries: list[Query]) -> None:
-        effects, server = self._conversation.effects, self._server
+        tracker, server = self._conversation.tracker, self._server
         for query in queries:
-            effects.sent(query.statement, server, query.arrived)
+            tracker.sent(query.statement, server, query.arrived)
 
     def _bound(self, plan: Plan) -> None:
         """Planning runs functions too, whether an Execute follows or not."""
-        effects, server = self._conversation.effects, self._server
+        tracker, server = self._conversation.tracker, self._server
         for step in plan.steps:
             if step.tag == BIND or step.malformed:
                 if step.prepared is None:
                     if step.malformed or self._conversation.leasing.may_have_prepared:
-                        effects.doubt(server)
+                        tracker.doubt(server)
                 elif not step.local:
-                    effects.sent(step.prepared.statement, server, self._conversation.world.now())
+                    tracker.sent(step.prepared.statement, server, self._conversation.runtime.now())
 
     def send(self, turn: Turn, data: bytes) -> None:
         self._conversation.sent(turn)
@@ -375,7 +375,11 @@ class Sender:
 
     def _lend(self, statement: Statement) -> None:
         """SQL that speaks of a statement which the client prepared by the protocol finds it under that name."""
-        session, server, statements = self._conversation.session, self._server, self._conversation.book.statements
+        session, server, statements = (
+            self._conversation.session,
+            self._server,
+            self._conversation.client_statements.statements,
+        )
         for part in statement.parts or (statement,):
             name = part.speaks_of
             if name is None or session.status == b"E":
@@ -393,7 +397,7 @@ class Sender:
         conversation = self._conversation
         lease = conversation.session.lease
         return Rewriter(
-            conversation.book,
+            conversation.client_statements,
             held,
             executed=self._executed,
             perform=partial(conversation.perform, describe=False),
@@ -408,9 +412,9 @@ class Sender:
         turn = self._turn
         conversation = self._conversation
         tag = turn.tags[-1] if turn is not None and turn.tags else b""
-        conversation.effects.succeeded(statement, tag, self._server)
-        if turn is not None and turn.in_parts and conversation.effects.over:
-            conversation.endings.report_finished(turn)  # what was done before the transaction ended is part of it
+        conversation.tracker.succeeded(statement, tag, self._server)
+        if turn is not None and turn.in_parts and conversation.tracker.over:
+            conversation.completion.report_finished(turn)  # what was done before the transaction ended is part of it
 
 
 def _may_reset_name(queries: list[Query]) -> bool:
@@ -442,9 +446,9 @@ def _pieces(frames: list[bytes]) -> list[bytes]:
 class _Failing(InternalOwner):
     """Owns the turn that takes a server into a failed transaction."""
 
-    def __init__(self, conversation: Conversation, go: Callable[[], None]) -> None:
+    def __init__(self, conversation: Conversation, send_request: Callable[[], None]) -> None:
         self._conversation = conversation
-        self._go = go
+        self._go = send_request
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         """The server is where the client is, or nothing that the client sends would do what it is meant to."""
@@ -457,7 +461,7 @@ class _Failing(InternalOwner):
         conversation.transaction.ready(b"E")
         conversation.state.enter(Phase.IDLE)
         self._go()
-        conversation.on()
+        conversation.resume_input()
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
         """The conversation, which holds the server, is told too."""

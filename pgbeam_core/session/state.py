@@ -21,8 +21,8 @@ what it owes its client, and what a server owes it, is told by the phase togethe
 Waits end in IDLE (or OPEN, if the request is under way already) before what waited is done, so every step begins in a
 phase that could have been reached without a wait. `Conversation.resumed` is the one way out of a wait.
 
-Who decides: `Questions` and `Outside` begin ASKING, `Leasing` begins WAITING, `Sender` sends and so makes a
-conversation BUSY or OPEN, `Endings` brings it back to IDLE, and the conversation itself follows
+Who decides: `HookDispatch` and `Outside` begin ASKING, `Leasing` begins WAITING, `Sender` sends and so makes a
+conversation BUSY or OPEN, `TurnCompletion` brings it back to IDLE, and the conversation itself follows
 COPY and its client's leaving. All of them go through `State.enter`.
 """
 

@@ -21,13 +21,13 @@ class Owner(Protocol):
     def copy_in(self, turn: Turn) -> None:
         """The server now wants CopyData."""
 
-    def takes_back(self, turn: Turn, error: bytes) -> bool:
+    def retry_on_cancel(self, turn: Turn, error: bytes) -> bool:
         """A shared turn of which the owner has no byte yet ends in this error: shall it be sent once more instead?"""
 
-    def grows(self, turn: Turn) -> None:
+    def outgrew_limit(self, turn: Turn) -> None:
         """The reply to a shared turn is larger than what others should stand behind."""
 
-    def moves_on(self, turn: Turn) -> Owner | None:
+    def reassign(self, turn: Turn) -> Owner | None:
         """What stands before a shared turn takes too long. Gives who takes the reply here, if it is sent elsewhere."""
 
     def paid(self, turn: Turn) -> None:

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from pgbeam_core.api.hookspecs import hookimpl
 from pgbeam_core.api.pool import Identity, Lease, Opener, Relay, Server
 from pgbeam_core.api.query import Target
-from pgbeam_core.errors import UpstreamUnavailable
+from pgbeam_core.errors import ServerUnavailable
 from pgbeam_core.net.server import Server as ServerProtocol
 from pgbeam_core.session.session import Session
 from pgbeam_core.testing.fake_postgres import FakePostgres
@@ -29,7 +29,7 @@ class MemoryOpener:
     def __call__(self, identity: Identity, application_name: str | None, relay: Relay | None) -> Deferred[Server]:
         """See `leases.Opener`."""
         if self._fake.down:
-            return fail(UpstreamUnavailable(f"could not connect to {self._target.address}: Connection refused"))
+            return fail(ServerUnavailable(f"could not connect to {self._target.address}: Connection refused"))
         server = ServerProtocol(
             self._target,
             identity,

@@ -8,8 +8,8 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from pgbeam_core.workers.crew import Crew
 from pgbeam_core.workers.process import WorkerProcess
+from pgbeam_core.workers.worker_pool import WorkerPool
 
 log = Logger(__name__)
 
@@ -27,10 +27,10 @@ class Pulses:
     What counts is the number of beats, not the time: a machine that was asleep accuses nobody.
     """
 
-    def __init__(self, crew: Crew, reactor: Any) -> None:
+    def __init__(self, worker_pool: WorkerPool, reactor: Any) -> None:
         self.counts: Counter[str] = Counter(workers_silent=0, workers_killed=0)
         """Times that a worker fell silent, and that one was killed for it."""
-        self._crew = crew
+        self._crew = worker_pool
         self._reactor = reactor
         self._timer: Any = None
         self._silent: set[WorkerProcess] = set()

@@ -9,8 +9,8 @@ from twisted.python.failure import Failure
 
 from pgbeam_core.control.registry import Control, Request
 from pgbeam_core.errors import PgBeamError
-from pgbeam_core.workers.crew import Crew
 from pgbeam_core.workers.process import WorkerProcess
+from pgbeam_core.workers.worker_pool import WorkerPool
 
 Reply = dict[str, Any]
 ANSWER_S = 8.0
@@ -20,9 +20,9 @@ ANSWER_S = 8.0
 class RelayedControl(Control):
     """Answers what is the supervisor's to answer; the rest a worker answers, or all of them together."""
 
-    def __init__(self, crew: Crew, reactor: Any) -> None:
+    def __init__(self, worker_pool: WorkerPool, reactor: Any) -> None:
         super().__init__()
-        self._crew = crew
+        self._crew = worker_pool
         self._reactor = reactor
 
     def ask(self, request: object) -> Deferred[Reply]:

@@ -14,15 +14,15 @@ from pgbeam_core.service import account, say_what_has_no_effect
 from pgbeam_core.settings import Settings, as_tree
 from pgbeam_core.telemetry import logs
 from pgbeam_core.telemetry.watchdog import Watchdog
-from pgbeam_core.workers import sums
+from pgbeam_core.workers import aggregate
+from pgbeam_core.workers.acceptor import Acceptor
 from pgbeam_core.workers.backoff import Backoff
-from pgbeam_core.workers.crew import Crew
 from pgbeam_core.workers.link import Message
 from pgbeam_core.workers.process import Start, WorkerProcess, in_words, start
 from pgbeam_core.workers.pulses import Pulses
-from pgbeam_core.workers.reception import Reception
+from pgbeam_core.workers.quotas import too_small
 from pgbeam_core.workers.relay import RelayedControl
-from pgbeam_core.workers.shares import too_small
+from pgbeam_core.workers.worker_pool import WorkerPool
 
 log = Logger(__name__)
 
@@ -40,9 +40,9 @@ class Supervisor:
         self.reactor = reactor
         self._tui = tui
         self._spawn = spawn
-        self._crew = Crew()
+        self._crew = WorkerPool()
         self._watchdog = Watchdog(reactor)
-        self._reception: Reception | None = None
+        self._reception: Acceptor | None = None
         self._backoffs = {number: Backoff() for number in range(1, settings.workers + 1)}
         self._restarts: dict[int, Any] = {}
         self._serving = False
@@ -68,7 +68,7 @@ class Supervisor:
         say_what_has_no_effect(self.settings)
         for key, total in too_small(self.settings).items():
             log.warn("{key} = {total} is less than workers: each worker has 1", key=key, total=total)
-        self._reception = Reception(self.reactor, self.settings.listen, self._crew.assign)
+        self._reception = Acceptor(self.reactor, self.settings.listen, self._crew.assign)
         starting = [self._start(number).ready for number in self._backoffs]
         try:
             yield DeferredList(starting, fireOnOneErrback=True, consumeErrors=True)
@@ -114,7 +114,7 @@ class Supervisor:
 
     def latencies(self) -> dict[str, list[int]]:
         """The counts of each project's latency histogram, summed."""
-        return sums.latencies(each["latencies"] for each in self._seen)
+        return aggregate.latencies(each["latencies"] for each in self._seen)
 
     def panels(self) -> list[tuple[str, Any]]:
         """One worker's: what plugins draw cannot be added up."""
@@ -135,9 +135,9 @@ class Supervisor:
         self._seen = [reply for came, reply in replies if came]
 
     def _summed(self) -> dict[str, Any]:
-        found = sums.stats([each["stats"] for each in self._seen], self.latencies())
+        found = aggregate.stats([each["stats"] for each in self._seen], self.latencies())
         loops = [self._watchdog.stats(), found["loop"]] if "loop" in found else [self._watchdog.stats()]
-        return {**found, "loop": sums.total(loops), "supervisor": dict(self._pulses.counts)}
+        return {**found, "loop": aggregate.total(loops), "supervisor": dict(self._pulses.counts)}
 
     def _account(self, worker: WorkerProcess) -> dict[str, Any]:
         return account(worker.number, worker.pid, worker.clients, self.reactor.seconds() - worker.born)

@@ -21,7 +21,7 @@ from pgbeam_core.settings import Settings, from_tree, reloaded
 from pgbeam_core.telemetry.logs import Log
 from pgbeam_core.wire.startup import CancelRequest
 from pgbeam_core.workers.link import Link, Message
-from pgbeam_core.workers.shares import shared_out
+from pgbeam_core.workers.quotas import shared_out
 
 log = Logger(__name__)
 

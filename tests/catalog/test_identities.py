@@ -12,7 +12,7 @@ from pgbeam_core.api.pool import Identity
 from pgbeam_core.api.query import Target
 from pgbeam_core.beam import RIGHTS_AGE
 from pgbeam_core.catalog.identities import HELD_FOR, Identities
-from pgbeam_core.errors import IdentityChanged, UpstreamUnavailable
+from pgbeam_core.errors import IdentityChanged, ServerUnavailable
 from pgbeam_core.net import transport
 from pgbeam_core.net.opening import Opener
 from pgbeam_core.testing import Rehearsal
@@ -123,7 +123,7 @@ def test_a_server_that_is_lost_while_it_is_asked_was_not_opened(monkeypatch: pyt
     """Whoever waits for it hears of it."""
     place = Place(monkeypatch)
     monkeypatch.setattr(FakePostgres, "reply", lambda self, _sql: self.crash() or b"")
-    assert isinstance(place.open(), UpstreamUnavailable)
+    assert isinstance(place.open(), ServerUnavailable)
 
 
 def test_a_server_that_does_not_say_in_time_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +136,7 @@ def test_a_server_that_does_not_say_in_time_is_closed(monkeypatch: pytest.Monkey
     place.wires.pump()
     place.book.clock.advance(61)
     place.wires.pump()
-    assert isinstance(results[0].value, UpstreamUnavailable)
+    assert isinstance(results[0].value, ServerUnavailable)
 
 
 def test_a_replica_that_is_no_copy_has_identifiers_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from pgbeam_core import Identity, UpstreamUnavailable
+from pgbeam_core import Identity, ServerUnavailable
 from pgbeam_core.catalog.surveys import MAX_AGE, PAUSE, Survey
 from pgbeam_core.wire import backend
 
@@ -116,7 +116,7 @@ def test_a_survey_that_fails_is_not_repeated_at_once() -> None:
     desk = Desk()
     told: list[Any] = []
     desk.survey.wait(desk.session(), 1.0).addCallback(told.append)
-    desk.leases[-1].errback(UpstreamUnavailable("down"))
+    desk.leases[-1].errback(ServerUnavailable("down"))
     assert told == [None]
     assert desk.survey.unreachable
     desk.survey.catalog(desk.session())

@@ -266,10 +266,10 @@ def test_a_client_that_has_left_holds_nothing(rehearsal: Rehearsal) -> None:
         caller.send(b"Q" + (1 << 29).to_bytes(4) + bytes(100_000))
         assert len(conversation.inbox) > 100_000
         transport = weakref.ref(caller.transport)
-        assert conversation.book.statements
+        assert conversation.client_statements.statements
         caller.vanish()
         assert len(conversation.inbox) == 0
-        assert not conversation.book.statements
+        assert not conversation.client_statements.statements
         del conversation, caller
         assert transport() is None
     finally:

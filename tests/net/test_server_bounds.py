@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from pgbeam_core.api.pool import Identity
-from pgbeam_core.errors import UpstreamUnavailable
+from pgbeam_core.errors import ServerUnavailable
 from pgbeam_core.net.server import Server
 from pgbeam_core.wire import backend
 from pgbeam_core.wire.frames import frame
@@ -87,7 +87,7 @@ def test_a_server_that_talks_on_during_the_login_is_lost(name: str) -> None:
         server.dataReceived(data)
         said, place = said + len(data), place + 1
     assert failed, "it was listened to for ever"
-    assert failed[0].check(UpstreamUnavailable)
+    assert failed[0].check(ServerUnavailable)
     assert said < 1.6 * MB
     assert server.transport.disconnecting
 

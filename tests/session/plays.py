@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from pgbeam_core import Notice, Query, Result, Statement, hookimpl
 from pgbeam_core.api.pool import Identity, Lease
 from pgbeam_core.net.server import Server
-from pgbeam_core.session.endings import Endings
+from pgbeam_core.session.completion import TurnCompletion
 from pgbeam_core.session.turns import Turn
 from pgbeam_core.testing.chunks import Chunks
 from pgbeam_core.wire.frames import split
@@ -22,7 +22,7 @@ from tests.session.played import Played, Tables
 from tests.session.plugins import ANSWER, REFUSAL
 from tests.session.stage import READY, FakePool, Stage
 
-COUNTED = isinstance(Endings.whole, FunctionType)
+COUNTED = isinstance(TurnCompletion.whole, FunctionType)
 """Whether plays can count what goes the short way: compiled code does not let itself be patched."""
 ALTERED = b"altered"
 """In place of what a client sends: somebody alters a table."""
@@ -187,13 +187,13 @@ class Play:
 
     def run(self, steps: Iterable[Step]) -> Story:
         """Play them, and then whatever is left to say."""
-        whole = Endings.whole
+        whole = TurnCompletion.whole
 
-        def counted(endings: Endings, turn: Turn, reply: bytes) -> None:
+        def counted(completion: TurnCompletion, turn: Turn, reply: bytes) -> None:
             self._shorts += 1
-            whole(endings, turn, reply)
+            whole(completion, turn, reply)
 
-        with patch.object(Endings, "whole", counted):
+        with patch.object(TurnCompletion, "whole", counted):
             for step in steps:
                 self._step(step)
             for client in self._clients:
@@ -289,8 +289,8 @@ def calm(data: bytes) -> tuple[list[bytes], list[bytes]]:
 
 
 def _state(conversation: Any) -> tuple[Any, ...]:
-    book = conversation.book
-    statements = {name: prepared.key for name, prepared in book.statements.items()}
+    client_statements = conversation.client_statements
+    statements = {name: prepared.key for name, prepared in client_statements.statements.items()}
     # Of what has run to its end the server alone has anything to say.
-    portals = {name: portal.prepared.key for name, portal in book.portals.items() if not portal.started}
+    portals = {name: portal.prepared.key for name, portal in client_statements.portals.items() if not portal.started}
     return conversation.session.status, conversation.phase, statements, portals

@@ -252,14 +252,14 @@ class Stage:
         project: Any = self.project
         session = Session(project, "192.0.2.1", startup, hostname=None, ask=self._ask)
         client = FakeClient()
-        world: Any = self
-        client.conversation = Conversation(session, client, world)
+        runtime: Any = self
+        client.conversation = Conversation(session, client, runtime)
         return client, client.conversation
 
     def _ask(self, name: str, value: str | None) -> Any:
         return {"debug": value or "off"}.get(name)
 
-    # What a conversation needs of the world.
+    # What a conversation needs of its runtime.
 
     def now(self) -> float:
         """Seconds."""

@@ -120,11 +120,11 @@ def played(
     assert conversation.phase is Phase.IDLE, conversation.phase
     asides = {ord("N"), ord("S")}
     seen = [frame for frame in messages(got) if frame[0] not in asides]
-    book = conversation.book
+    client_statements = conversation.client_statements
     state = (
         conversation.session.status,
-        sorted(book.statements),
-        sorted(book.portals),
+        sorted(client_statements.statements),
+        sorted(client_statements.portals),
         conversation.session.settings.now,
     )
     return Outcome(seen, server.executed, watcher.ended, state)

@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from pgbeam_core.catalog.catalog import Catalog
-from pgbeam_core.errors import UpstreamUnavailable
+from pgbeam_core.errors import ServerUnavailable
 from pgbeam_core.session.state import Phase
 from pgbeam_core.wire import backend, frontend
 from tests.session.plugins import ANSWER, REFUSAL, WHOLE, code, staged
@@ -416,7 +416,7 @@ def test_no_server_to_be_had_fails_it_too() -> None:
     stage = Stage(servers=0, lazy="reads")
     stage.send(query("BEGIN"))
     stage.send(query("SELECT 1"))
-    stage.pools.waiting.pop().errback(UpstreamUnavailable("down"))
+    stage.pools.waiting.pop().errback(ServerUnavailable("down"))
     got = stage.client.take()
     assert tags(got) == "EZ"
     assert got.endswith(FAILED)

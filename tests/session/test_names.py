@@ -56,7 +56,7 @@ def test_a_skipped_deallocate_frees_nothing() -> None:
     stage.turn(parse("SELECT 1", N) + SYNC, ONE + READY)
     stage.send(pbe("SELECT nothing") + pbe("DEALLOCATE n") + SYNC)
     stage.say(error("42703") + READY)
-    assert N in stage.conversation.book.statements
+    assert N in stage.conversation.client_statements.statements
 
 
 def test_deallocate_all_drops_what_pgbeam_has_named() -> None:

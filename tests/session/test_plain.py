@@ -205,8 +205,8 @@ def test_a_refused_parse_leaves_the_old_statement_as_it_was() -> None:
     for parsed in (ONE, ONE, b""):
         stage.turn(extended("SELECT 1"), parsed + TWO + description + done() + READY)
     stage.turn(describe(b"", ord("S")) + SYNC, backend.ParameterDescription(()).to_bytes() + description + READY)
-    known = stage.conversation.book.statements[b""]
+    known = stage.conversation.client_statements.statements[b""]
     answers.append(REFUSAL)
     assert tags(stage.send(extended("SELECT 1"))) == "EZ"
-    assert stage.conversation.book.statements[b""] is known
+    assert stage.conversation.client_statements.statements[b""] is known
     assert known.description == description

@@ -186,7 +186,7 @@ def test_close_of_a_statement_makes_its_name_free() -> None:
     stage.turn(parse("SELECT 1", b"s") + SYNC, ONE + READY)
     stage.turn(close(b"s") + parse("SELECT 2", b"s") + SYNC, ONE + READY)
     assert stage.client.gone is None
-    assert stage.conversation.book.statements[b"s"].statement.text == b"SELECT 2"
+    assert stage.conversation.client_statements.statements[b"s"].statement.text == b"SELECT 2"
 
 
 def test_close_of_nothing_is_no_error() -> None:
@@ -234,7 +234,7 @@ def test_a_parse_in_a_failed_transaction_is_the_servers_to_refuse() -> None:
     stage.send(pbe("SELECT 1", b"t") + SYNC)
     assert tags(stage.sent()) == "PBES"
     stage.say(error("25P02") + FAILED)
-    assert b"t" not in stage.conversation.book.statements
+    assert b"t" not in stage.conversation.client_statements.statements
 
 
 def test_rollbacks_of_failed_transactions_leave_no_statements_behind() -> None:
@@ -256,7 +256,7 @@ def test_deallocate_all_forgets_what_the_server_had() -> None:
     stage.turn(parse("SELECT 1", b"s") + SYNC, ONE + READY)
     stage.turn(query("DEALLOCATE ALL"), done("DEALLOCATE ALL") + READY)
     assert not stage.servers[0].statements.named
-    assert not stage.conversation.book.statements
+    assert not stage.conversation.client_statements.statements
 
 
 def test_an_error_mid_pipeline_forgets_what_was_not_reached() -> None:
@@ -264,7 +264,7 @@ def test_an_error_mid_pipeline_forgets_what_was_not_reached() -> None:
     stage = Stage()
     request = parse("SELECT 1", b"a") + parse("broken", b"b") + parse("SELECT 3", b"c") + SYNC
     assert tags(stage.turn(request, ONE + error() + READY)) == "1EZ"
-    assert set(stage.conversation.book.statements) == {b"a"}
+    assert set(stage.conversation.client_statements.statements) == {b"a"}
 
 
 def test_an_answered_parse_is_remembered() -> None:

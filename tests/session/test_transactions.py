@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgbeam_core.errors import PoolExhausted, UpstreamUnavailable
+from pgbeam_core.errors import PoolExhausted, ServerUnavailable
 from pgbeam_core.session.state import Phase
 from pgbeam_core.wire import frontend
 from tests.session.plugins import code, staged
@@ -40,7 +40,7 @@ def test_a_late_lease_is_used() -> None:
 
 @pytest.mark.parametrize(
     ("failure", "sqlstate"),
-    [(PoolExhausted("timed out waiting for a server connection"), "53300"), (UpstreamUnavailable("down"), "08006")],
+    [(PoolExhausted("timed out waiting for a server connection"), "53300"), (ServerUnavailable("down"), "08006")],
 )
 def test_a_lease_that_fails_is_an_error_of_the_query(failure: Exception, sqlstate: str) -> None:
     """No server to be had costs the query, not the session."""

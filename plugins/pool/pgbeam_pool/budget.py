@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgbeam_core import Identity, UpstreamUnavailable
+from pgbeam_core import Identity, ServerUnavailable
 from pgbeam_pool.logins import Logins
 from pgbeam_pool.settings import PoolSettings
 from pgbeam_pool.waiting import Host, Waiter
@@ -36,7 +36,7 @@ class Budget:
         self._closed.add(pool)
         for waiter in [*(waiter for waiter in self.waiting if waiter.pool is pool), *self.logins.of_pool(pool)]:
             self.forget(waiter)
-            waiter.fail(UpstreamUnavailable(reason))
+            waiter.fail(ServerUnavailable(reason))
 
     @property
     def pools(self) -> list[Host]:

@@ -18,8 +18,8 @@ from pgbeam_core import (
     Relay,
     Server,
     ServerRefused,
+    ServerUnavailable,
     Session,
-    UpstreamUnavailable,
     neighbourhood,
 )
 from pgbeam_pool.breaker import Breaker
@@ -106,7 +106,7 @@ class TargetPool:
 
     def _wait(self, waiter: Waiter) -> Deferred[Lease]:
         if self._closed is not None:
-            waiter.fail(UpstreamUnavailable(self._closed))
+            waiter.fail(ServerUnavailable(self._closed))
             return waiter.deferred
         if waiter.relay is None:
             self._budget.waiting.append(waiter)
@@ -181,7 +181,7 @@ class TargetPool:
     def _open(self, waiter: Waiter) -> None:
         if not self.breaker.allows():
             self._budget.forget(waiter)
-            waiter.fail(UpstreamUnavailable(BREAKER_OPEN))
+            waiter.fail(ServerUnavailable(BREAKER_OPEN))
             return
         identity = waiter.identity
         opening = self._opener(identity, waiter.application_name, waiter.relay)
@@ -219,12 +219,12 @@ class TargetPool:
             self.breaker.succeeded()
             if getattr(failure.value, "sqlstate", "") == _NO_ROOM and not self._make_way(waiter):
                 return
-        elif failure.check(UpstreamUnavailable) and not waiter.done:
+        elif failure.check(ServerUnavailable) and not waiter.done:
             self.breaker.failed()
         else:
             self.breaker.given_up()
         self._budget.forget(waiter)
-        waiter.fail(failure.value or UpstreamUnavailable("no server"))
+        waiter.fail(failure.value or ServerUnavailable("no server"))
         self._budget.pump()
 
     def _make_way(self, waiter: Waiter) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from pgbeam_core import Identity, Lease, PgBeamError, Session, UpstreamUnavailable
+from pgbeam_core import Identity, Lease, PgBeamError, ServerUnavailable, Session
 from pgbeam_pool.budget import Budget
 from pgbeam_pool.pool import TargetPool
 from pgbeam_pool.settings import PoolSettings
@@ -83,7 +83,7 @@ class Openings:
 
     def __call__(self, identity: Identity, application_name: str | None, relay: object) -> Deferred[Any]:
         """See `leases.Opener`: one that is cancelled fails."""
-        opening: Deferred[Any] = Deferred(lambda deferred: deferred.errback(UpstreamUnavailable("given up")))
+        opening: Deferred[Any] = Deferred(lambda deferred: deferred.errback(ServerUnavailable("given up")))
         entry = (opening, identity, relay)
         self.pending.append(entry)
         opening.addBoth(self._ended, entry)

@@ -8,11 +8,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from pgbeam_core import ServerRefused, UpstreamUnavailable
+from pgbeam_core import ServerRefused, ServerUnavailable
 from tests.plugins.pool.machinery import ANNA, BOB, Asked, Machinery
 
 IDENTITIES = st.sampled_from([ANNA, BOB])
-ERRORS = st.sampled_from([UpstreamUnavailable("down"), ServerRefused("no", b"E", sqlstate="28P01")])
+ERRORS = st.sampled_from([ServerUnavailable("down"), ServerRefused("no", b"E", sqlstate="28P01")])
 
 
 class PoolMachine(RuleBasedStateMachine):

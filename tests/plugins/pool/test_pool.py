@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from pgbeam_core import PgBeamError, PoolExhausted, ServerRefused, UpstreamUnavailable
+from pgbeam_core import PgBeamError, PoolExhausted, ServerRefused, ServerUnavailable
 from pgbeam_pool import Pools
 from pgbeam_pool.upkeep import SPARE
 from tests.plugins.pool.machinery import ANNA, BOB, Machinery
@@ -143,7 +143,7 @@ def test_who_cannot_be_served_does_not_hold_up_the_rest() -> None:
 @pytest.mark.parametrize(
     ("error", "opens"),
     [
-        (UpstreamUnavailable("down"), True),
+        (ServerUnavailable("down"), True),
         (ServerRefused("no", b"E", sqlstate="28P01"), False),
         (PgBeamError("x"), False),
     ],
@@ -165,7 +165,7 @@ def test_an_open_breaker_refuses_at_once_and_probes_later() -> None:
     machinery = Machinery()
     for _ in range(3):
         machinery.lease()
-        machinery.openings.fail(UpstreamUnavailable("down"))
+        machinery.openings.fail(ServerUnavailable("down"))
     assert machinery.lease().message == "upstream unavailable (circuit breaker open)"
     machinery.clock.advance(5)
     probe = machinery.lease()
@@ -182,7 +182,7 @@ def test_a_cancelled_probe_leaves_room_for_another() -> None:
     machinery = Machinery()
     for _ in range(3):
         machinery.lease()
-        machinery.openings.fail(UpstreamUnavailable("down"))
+        machinery.openings.fail(ServerUnavailable("down"))
     machinery.clock.advance(5)
     machinery.login().deferred.cancel()  # type: ignore[union-attr]
     assert machinery.login().waits

@@ -8,7 +8,7 @@ import pytest
 from pytest_twisted import ensureDeferred
 from twisted.internet import reactor
 
-from pgbeam_core import Identity, PasswordNeeded, PgBeamError, ServerRefused, Target, UpstreamUnavailable
+from pgbeam_core import Identity, PasswordNeeded, PgBeamError, ServerRefused, ServerUnavailable, Target
 from pgbeam_core.testing import Rehearsal
 from tests.postgres.clusters import PASSWORD, Cluster, free_port, installation, start_cluster
 
@@ -82,8 +82,8 @@ async def test_an_error_of_the_question_is_told(ask):
 
 @ensureDeferred
 async def test_nobody_there(ask):
-    """A port that nobody listens on is UpstreamUnavailable."""
-    with pytest.raises(UpstreamUnavailable, match="could not connect"):
+    """A port that nobody listens on is ServerUnavailable."""
+    with pytest.raises(ServerUnavailable, match="could not connect"):
         await ask("SELECT 1", port=free_port())
 
 
@@ -99,7 +99,7 @@ async def test_giving_up_closes_the_connection(ask, cluster):
     """A question that nobody waits for any more is cancelled and leaves no connection behind."""
     asking = ask("SELECT pg_sleep(60)")
     asking.addTimeout(0.3, reactor)
-    with pytest.raises((UpstreamUnavailable, TimeoutError)):
+    with pytest.raises((ServerUnavailable, TimeoutError)):
         await asking
     still = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(6%' AND pid <> pg_backend_pid()"
     for _ in range(100):

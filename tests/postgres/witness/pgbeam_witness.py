@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pgbeam_core import Query, Refusal, hookimpl
 from pgbeam_core.api import _bookkeeping
-from pgbeam_core.session.endings import Endings
+from pgbeam_core.session.completion import Endings
 from pgbeam_core.session.turns import Turn
 
 assert min(_bookkeeping.PROVED_BY, _bookkeeping.SHORT_S, _bookkeeping.SLOW_S) > 0

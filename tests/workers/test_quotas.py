@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgbeam_core.settings import Settings
-from pgbeam_core.workers.shares import share, shared_out, too_small
+from pgbeam_core.workers.quotas import share, shared_out, too_small
 from pgbeam_limits.settings import LimitsSettings
 from pgbeam_pool.settings import PoolSettings
 
@@ -26,10 +26,10 @@ class Spec:
 @given(st.integers(0, 10_000), st.integers(1, 256))
 def test_the_shares_make_the_whole(total: int, workers: int) -> None:
     """No worker has more than one above another; nothing gets lost; each has at least 1, and 0 stays no limit."""
-    shares = [share(total, worker, workers) for worker in range(1, workers + 1)]
-    assert sum(shares) == (total if total >= workers or not total else workers)
-    assert max(shares) - min(shares) <= 1
-    assert shares == sorted(shares, reverse=True)
+    quotas = [share(total, worker, workers) for worker in range(1, workers + 1)]
+    assert sum(quotas) == (total if total >= workers or not total else workers)
+    assert max(quotas) - min(quotas) <= 1
+    assert quotas == sorted(quotas, reverse=True)
 
 
 def test_only_what_says_so_is_shared_out() -> None:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from pgbeam_core.api.query import Query
 from pgbeam_core.api.statement import Kind, Statement
 from pgbeam_core.internal.inspection import Found, mentioned
-from pgbeam_core.session.extended import Book
+from pgbeam_core.session.extended import ClientStatements
 from pgbeam_core.session.remains import ASKED_WORDS, KEPT_BY_DISCARD, verdict
+from pgbeam_core.session.runtime import Runtime
 from pgbeam_core.session.session import Session
-from pgbeam_core.session.world import World
 
 if TYPE_CHECKING:
     from pgbeam_core.api.pool import Server
@@ -41,13 +41,13 @@ _ROLLED_BACK = frozenset({"temp_table", "listen", "with_hold"})
 """Session state that a rollback takes back. Advisory locks, PREPARE and LOAD outlive it."""
 
 
-class Effects:
+class SessionTracker:
     """Follows one session through its statements."""
 
     __slots__ = (
         "_at_startup",
-        "_book",
         "_catalog",
+        "_client_statements",
         "_defined",
         "_epoch",
         "_new_pins",
@@ -62,10 +62,10 @@ class Effects:
         "over",
     )
 
-    def __init__(self, session: Session, book: Book, world: World) -> None:
+    def __init__(self, session: Session, client_statements: ClientStatements, runtime: Runtime) -> None:
         self._session = session
-        self._world = world
-        self._book = book
+        self._world = runtime
+        self._client_statements = client_statements
         self._new_pins: set[str] = set()
         self._touched = False
         self._defined: Statement | None = None
@@ -110,8 +110,8 @@ class Effects:
 
     def _look(self, now: float) -> None:
         """See what is known of the catalog now."""
-        world = self._world
-        self._catalog, self._epoch = world.catalog(self._session), world.epoch
+        runtime = self._world
+        self._catalog, self._epoch = runtime.catalog(self._session), runtime.epoch
         self._serial = NO_CATALOG if self._catalog is None else self._catalog.serial
         self._until = now + LOOKS_AGAIN_S if self._catalog is not None else 0.0
 
@@ -172,7 +172,7 @@ class Effects:
         session.pins.clear()
         session.pins.update(pins)
         if "prepare" not in pins:
-            self._book.of_sql.clear()
+            self._client_statements.of_sql.clear()
         self.left(pins, server)
 
     @staticmethod
@@ -209,7 +209,7 @@ class Effects:
             if was != b"I" and not self.over:
                 self.over.append(not failed)
             self._transaction_over(committed=not failed)
-            self._book.portals.clear()
+            self._client_statements.portals.clear()
             self._known_anew()
 
     def lost(self, queries: list[Query]) -> None:
@@ -265,25 +265,25 @@ class Effects:
         self._touched = self._at_startup = True
         self._session.settings.discard_all()
         self._session.variables.reset_all(in_transaction=False)
-        self._book.statements.clear()
-        self._book.of_sql.clear()
-        self._book.portals.clear()
+        self._client_statements.statements.clear()
+        self._client_statements.of_sql.clear()
+        self._client_statements.portals.clear()
         server.statements.clear()
         server.settings = {}
 
     def _prepare(self, statement: Statement, _tag: bytes, _server: Server) -> None:
         if statement.subject is not None:
-            self._book.of_sql.add(statement.subject.encode("utf-8", "surrogateescape"))
+            self._client_statements.of_sql.add(statement.subject.encode("utf-8", "surrogateescape"))
 
     def _deallocate(self, statement: Statement, _tag: bytes, server: Server) -> None:
-        statements = self._book.statements
+        statements = self._client_statements.statements
         if statement.subject is not None:
             name = statement.subject.encode("utf-8", "surrogateescape")
             statements.pop(name, None)
-            self._book.of_sql.discard(name)
+            self._client_statements.of_sql.discard(name)
             server.statements.lent.pop(name, None)
             return
-        self._book.of_sql.clear()
+        self._client_statements.of_sql.clear()
         for name in [name for name in statements if name]:
             del statements[name]
         server.statements.forget()
@@ -298,13 +298,13 @@ def resets_name(statement: Statement) -> bool:
 
 
 _FOLLOW = {
-    Kind.PREPARE: Effects._prepare,
-    Kind.COMMIT: Effects._end,
-    Kind.ROLLBACK: Effects._end,
-    Kind.TWO_PHASE: Effects._end,
-    Kind.SAVEPOINT: Effects._savepoint,
-    Kind.RELEASE: Effects._release,
-    Kind.ROLLBACK_TO: Effects._rollback_to,
-    Kind.DISCARD: Effects._discard,
-    Kind.DEALLOCATE: Effects._deallocate,
+    Kind.PREPARE: SessionTracker._prepare,
+    Kind.COMMIT: SessionTracker._end,
+    Kind.ROLLBACK: SessionTracker._end,
+    Kind.TWO_PHASE: SessionTracker._end,
+    Kind.SAVEPOINT: SessionTracker._savepoint,
+    Kind.RELEASE: SessionTracker._release,
+    Kind.ROLLBACK_TO: SessionTracker._rollback_to,
+    Kind.DISCARD: SessionTracker._discard,
+    Kind.DEALLOCATE: SessionTracker._deallocate,
 }

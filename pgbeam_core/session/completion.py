@@ -9,7 +9,7 @@ from pgbeam_core.api.query import Query
 from pgbeam_core.api.results import Refusal, Result
 from pgbeam_core.internal.leftover import Leftover
 from pgbeam_core.session import outcome
-from pgbeam_core.session.questions import CANCELLED, Go
+from pgbeam_core.session.dispatch import CANCELLED, SendRequest
 from pgbeam_core.session.settings import is_role_set
 from pgbeam_core.session.state import Phase
 from pgbeam_core.session.turns import Owner, Turn
@@ -22,7 +22,7 @@ _IDLE: Final = Phase.IDLE
 _READY_SIZE = len(backend.READY_IDLE)
 
 
-class Endings:
+class TurnCompletion:
     """Settles what a conversation's turns have come to."""
 
     __slots__ = ("_conversation", "_fatal", "_inside", "_once", "_retry", "cancelled", "told", "unsaid")
@@ -31,7 +31,7 @@ class Endings:
         self._conversation = conversation
         self._fatal = False
         """It was an error after which PostgreSQL itself ends the session, whatever the server's state."""
-        self._retry: tuple[list[Query], Go] | None = None
+        self._retry: tuple[list[Query], SendRequest] | None = None
         """What a shared turn is about, to be sent once more if it never was at the head."""
         self._once = False
         """It is being sent once more: this time on a server of its own."""
@@ -47,7 +47,7 @@ class Endings:
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         conversation = self._conversation
         session = conversation.session
-        now = conversation.world.now()
+        now = conversation.runtime.now()
         begun = self._begun(turn, now)
         if conversation.phase is Phase.GONE:
             self._after_leaving()
@@ -64,16 +64,16 @@ class Endings:
         transaction = conversation.transaction
         conversation.sender.settle(turn)
         if not transaction.kept_back:
-            conversation.effects.ready(was, status, failed=turn.error is not None)
-            if status == b"I" and outcome.left_open(turn) and not conversation.effects.over:
+            conversation.tracker.ready(was, status, failed=turn.error is not None)
+            if status == b"I" and outcome.left_open(turn) and not conversation.tracker.over:
                 # Plugins hear of executions as parts of an open transaction: here is the end of that pipeline's.
-                conversation.effects.over.append(turn.error is None)
+                conversation.tracker.over.append(turn.error is None)
         else:
-            conversation.book.portals.clear()
+            conversation.client_statements.portals.clear()
             if turn.error is not None:
                 transaction.fail()
         if session.lease is not None:
-            conversation.effects.tell(session.lease.server, status)
+            conversation.tracker.tell(session.lease.server, status)
         transaction.ready(status)
         conversation.turn = None
         turn.let_out()
@@ -92,7 +92,7 @@ class Endings:
             or conversation.phase is Phase.GONE
         ):
             return
-        results = outcome.finished_results(turn, conversation.world.now())
+        results = outcome.finished_results(turn, conversation.runtime.now())
         queries, turn.queries = turn.queries[: len(results)], turn.queries[len(results) :]
         turn.reported += len(results)
         turn.finished = None
@@ -106,7 +106,7 @@ class Endings:
     def whole(self, turn: Turn, reply: bytes) -> None:
         """A plain statement went well: nothing has changed but what is counted."""
         conversation = self._conversation
-        now = conversation.world.now()
+        now = conversation.runtime.now()
         begun = self._begun(turn, now)
         if conversation.phase is Phase.GONE:
             self._after_leaving()
@@ -121,7 +121,7 @@ class Endings:
         lease, query = conversation.session.lease, turn.queries[0]
         assert lease is not None
         if turn.outside or not query.in_transaction:
-            conversation.book.portals.clear()
+            conversation.client_statements.portals.clear()
         if query.statement.shareable:
             query.statement._cost.learn(now - begun, turn.size)
         notices = self._report(query, outcome.plain_result(turn, now), lease)
@@ -138,7 +138,7 @@ class Endings:
         conversation.client.write(last)
         conversation.state.enter(_IDLE)
         conversation.leasing.let_go()
-        conversation.on()
+        conversation.resume_input()
 
     def _begun(self, turn: Turn, now: float) -> float:
         """When the server could begin with a turn that has ended: once those before it were through."""
@@ -182,10 +182,10 @@ class Endings:
             return
         turn.withheld.clear()
         error = Refusal("08006", f"server connection was lost: {reason}")
-        now = conversation.world.now()
+        now = conversation.runtime.now()
         for query in turn.queries:
             conversation.report(query, outcome.refused(query, "server", error, now))
-        conversation.effects.lost(turn.queries)
+        conversation.tracker.lost(turn.queries)
         conversation.turn = None
         # Words of ours inside half a row would be read as the rest of it.
         torn = turn.torn and turn.began
@@ -194,7 +194,7 @@ class Endings:
         if turn.shared and conversation.session.lease is not None:
             self.server_gone(conversation.session.lease.server, reason)
 
-    def takes_back(self, error: bytes) -> bool:
+    def retry_on_cancel(self, error: bytes) -> bool:
         """Whether an error is not to reach the client: in a shared turn a cancel that was meant for one before it; in
         one that runs as if outside of its transaction any error, which is then had inside."""
         if self.cancelled or self._retry is None:
@@ -204,7 +204,7 @@ class Endings:
         self._inside = self._retry[0][0].lazily
         return self._inside
 
-    def moves_on(self) -> Owner | None:
+    def reassign(self) -> Owner | None:
         """A shared turn is not to wait any longer. Gives who takes what the server still owes for it."""
         lease = self._conversation.session.lease
         if self._conversation.phase is Phase.GONE or self._retry is None or lease is None:
@@ -223,14 +223,14 @@ class Endings:
         conversation.turn = self._retry = None
         conversation.sender.forget()
         conversation.state.enter(_IDLE)
-        conversation.questions.refuse(turn.queries, "pgbeam", CANCELLED)
-        conversation.on()
+        conversation.dispatch.refuse(turn.queries, "pgbeam", CANCELLED)
+        conversation.resume_input()
 
     def _once_more(self) -> None:
         """A turn never had its chance: it gets a server of its own, inside of its transaction if that is why."""
         conversation = self._conversation
         assert self._retry is not None
-        (queries, go), self._retry = self._retry, None
+        (queries, send_request), self._retry = self._retry, None
         lease = conversation.leasing.hold(None)
         conversation.turn = None
         conversation.sender.forget()
@@ -242,10 +242,10 @@ class Endings:
             self._inside = queries[0].lazily = queries[0].answerable = False
             queries[0].keep = 0
             conversation.transaction.failed_outside = True
-        conversation.leasing.lease_for(queries, go)
-        conversation.on()
+        conversation.leasing.lease_for(queries, send_request)
+        conversation.resume_input()
 
-    def may_share(self, queries: list[Query], go: Go) -> bool:
+    def may_share(self, queries: list[Query], send_request: SendRequest) -> bool:
         """Whether this request may go behind other clients' turns: one short, small, plain read in autocommit."""
         conversation = self._conversation
         self._retry = None
@@ -254,14 +254,14 @@ class Endings:
             return False
         session, statement = conversation.session, queries[0].statement
         if queries[0].lazily:
-            self._retry = queries, go
+            self._retry = queries, send_request
         if session.keeps_server or session.settings.unknown:
             return False
         if not (statement.shareable and statement._cost.small):
             return False
-        if is_role_set(session.settings.now) or conversation.effects.may_leave(statement, queries[0].arrived):
+        if is_role_set(session.settings.now) or conversation.tracker.may_leave(statement, queries[0].arrived):
             return False
-        self._retry = queries, go
+        self._retry = queries, send_request
         return True
 
     def _after_leaving(self) -> None:
@@ -296,4 +296,4 @@ class Endings:
             if conversation.transaction.kept_back:
                 conversation.transaction.fail()
             conversation.client.write(error + conversation.ready())
-            conversation.on()
+            conversation.resume_input()

@@ -16,7 +16,7 @@ from pgbeam_core.session.state import Phase
 if TYPE_CHECKING:
     from pgbeam_core.session.conversation import Conversation
 
-Go = Callable[[], None]
+SendRequest = Callable[[], None]
 Reply = Callable[[Answer], bytes]
 Found = tuple[str, Any] | None
 
@@ -29,16 +29,16 @@ def broken(error: PluginRaised) -> Refusal:
     return Refusal("XX000", str(error))
 
 
-class Questions:
+class HookDispatch:
     """The `route` and `execute` hooks for one conversation."""
 
     __slots__ = ("_conversation", "_hooks")
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
-        self._hooks = conversation.world.hooks
+        self._hooks = conversation.runtime.hooks
 
-    def ask_all(self, queries: list[Query], go: Go) -> None:
+    def ask_all(self, queries: list[Query], send_request: SendRequest) -> None:
         """A pipeline of several executions: each may be refused, none answered."""
         conversation = self._conversation
         session, execute, target = conversation.session, self._hooks.execute, conversation.leasing.target()
@@ -62,24 +62,24 @@ class Questions:
             if found is not None:
                 self.refuse(queries, found[0], found[1])
                 return
-        conversation.leasing.lease_for(queries, go)
+        conversation.leasing.lease_for(queries, send_request)
 
-    def ask(self, query: Query, go: Go, reply: Reply) -> None:
+    def ask(self, query: Query, send_request: SendRequest, reply: Reply) -> None:
         """Ask for a route and an answer; then either give that or `go` on to a server."""
         if not query.statement._heard and self._is_refused(query, [query]):
             return
-        if query.lazily and self._conversation.outside.waits(query, lambda: self._ask(query, go, reply)):
+        if query.lazily and self._conversation.outside.waits(query, lambda: self._ask(query, send_request, reply)):
             return
-        self._ask(query, go, reply)
+        self._ask(query, send_request, reply)
 
     def _is_refused(self, query: Query, queries: list[Query]) -> bool:
         """Whether the request is refused, because a plugin that must not be passed over failed at that text."""
-        plugin = self._conversation.world.refused_by(query.statement)
+        plugin = self._conversation.runtime.refused_by(query.statement)
         if plugin is not None:
             self.refuse(queries, plugin, broken(PluginRaised(plugin)))
         return plugin is not None
 
-    def _ask(self, query: Query, go: Go, reply: Reply) -> None:
+    def _ask(self, query: Query, send_request: SendRequest, reply: Reply) -> None:
         conversation, hooks = self._conversation, self._hooks
         session = conversation.session
         found: Found = None
@@ -92,7 +92,7 @@ class Questions:
                 found = hooks.execute(session, query, query.target)
         except PluginRaised as error:
             found = (error.plugin, broken(error))
-        self._found(found, query, go, reply)
+        self._found(found, query, send_request, reply)
 
     def _route(self, query: Query) -> Target:
         """Where the plugins want it to go: what is no target of its project is nobody's choice."""
@@ -109,7 +109,7 @@ class Questions:
     def _after(self, plugin: str, query: Query) -> Found:
         return self._hooks.execute.after(plugin, self._conversation.session, query, query.target)
 
-    def _found(self, found: Found, query: Query, go: Go, reply: Reply) -> None:
+    def _found(self, found: Found, query: Query, send_request: SendRequest, reply: Reply) -> None:
         while found is not None:
             plugin, answer = found
             if isinstance(answer, Refusal):
@@ -119,7 +119,7 @@ class Questions:
                 self._answer(query, plugin, answer, reply)
                 return
             if hasattr(answer, "addCallbacks"):
-                self._await(plugin, answer, query, go, reply)
+                self._await(plugin, answer, query, send_request, reply)
                 return
             # An Answer that cannot stand here: whoever comes behind has not been asked yet.
             try:
@@ -129,19 +129,21 @@ class Questions:
             except PluginRaised as error:
                 found = (error.plugin, broken(error))
         if query.needs_server:
-            self._conversation.leasing.lease_for([query], go)
+            self._conversation.leasing.lease_for([query], send_request)
         else:
-            go()
+            send_request()
 
-    def _await(self, plugin: str, deferred: Any, query: Query, go: Go, reply: Reply) -> None:
+    def _await(self, plugin: str, deferred: Any, query: Query, send_request: SendRequest, reply: Reply) -> None:
         conversation = self._conversation
         conversation.state.enter(Phase.ASKING)
         conversation.pending = deferred
 
         def came(answer: Any) -> None:
             if conversation.resumed():
-                self._found((plugin, answer) if answer is not None else self._without(plugin, query), query, go, reply)
-                conversation.on()
+                self._found(
+                    (plugin, answer) if answer is not None else self._without(plugin, query), query, send_request, reply
+                )
+                conversation.resume_input()
 
         def failed(failure: Any) -> None:
             if not conversation.resumed():
@@ -149,8 +151,8 @@ class Questions:
             if failure.check(CancelledError):
                 self.refuse([query], "pgbeam", CANCELLED)
             else:
-                self._found(self._failed(plugin, failure, query), query, go, reply)
-            conversation.on()
+                self._found(self._failed(plugin, failure, query), query, send_request, reply)
+            conversation.resume_input()
 
         deferred.addCallbacks(came, failed)
 
@@ -175,13 +177,13 @@ class Questions:
     def _answer(self, query: Query, plugin: str, answer: Answer, reply: Reply) -> None:
         conversation = self._conversation
         said = reply(answer)
-        notices = conversation.report(query, outcome.answered(query, plugin, answer, conversation.world.now()))
+        notices = conversation.report(query, outcome.answered(query, plugin, answer, conversation.runtime.now()))
         conversation.client.write(said + notices + conversation.ready())
 
     def end(self, queries: list[Query], refusal: Refusal) -> None:
         """An error of PgBeam's own, and the end of the session."""
         conversation = self._conversation
-        now = conversation.world.now()
+        now = conversation.runtime.now()
         for query in queries:
             conversation.report(query, outcome.refused(query, "pgbeam", refusal, now))
         conversation.client.hang_up(refusal.message, outcome.refusal_frame(refusal, "FATAL"))
@@ -189,7 +191,7 @@ class Questions:
     def refuse(self, queries: list[Query], source: str, refusal: Refusal) -> None:
         """An error of PgBeam's own, in place of the reply to this request."""
         conversation = self._conversation
-        now = conversation.world.now()
+        now = conversation.runtime.now()
         said = outcome.refusal_frame(refusal) + b"".join(
             conversation.report(query, outcome.refused(query, source, refusal, now)) for query in queries
         )

@@ -62,7 +62,7 @@ class Deadlines(Protocol):
         """In time, or given up."""
 
 
-class World(Protocol):
+class Runtime(Protocol):
     """What all conversations of a PgBeam share."""
 
     hooks: Hooks

@@ -7,7 +7,7 @@ import socket
 from pgbeam_core.workers.process import WorkerProcess
 
 
-class Crew:
+class WorkerPool:
     """Living workers by number. A client goes to the worker with the fewest; where nobody can take it, it waits."""
 
     def __init__(self) -> None:

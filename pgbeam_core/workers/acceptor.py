@@ -24,12 +24,12 @@ _BREATHER_S = 1.0
 Accepted = Callable[[socket.socket], None]
 
 
-class Reception:
+class Acceptor:
     """The listening sockets. Bound when it is made; `open` lets clients in. Raises PgBeamError."""
 
     def __init__(self, reactor: Any, endpoints: tuple[Endpoint, ...], accepted: Accepted) -> None:
         self._reactor = reactor
-        self._doors: list[_Door] = []
+        self._doors: list[_Listener] = []
         self._open = False
         self.addresses: list[tuple[str, int]] = []
         """(host, port) of every address, with the port that the system chose where 0 was asked for."""
@@ -39,7 +39,7 @@ class Reception:
             except OSError as error:
                 self.close()
                 raise transport.cannot_listen(where, error) from error
-            self._doors += [_Door(reactor, sock, accepted) for sock in bound]
+            self._doors += [_Listener(reactor, sock, accepted) for sock in bound]
             self.addresses.append(bound[0].getsockname()[:2])
 
     def listen(self) -> None:
@@ -72,7 +72,7 @@ class Reception:
 
 
 @implementer(IReadDescriptor)
-class _Door:
+class _Listener:
     """One listening socket."""
 
     def __init__(self, reactor: Any, sock: socket.socket, accepted: Accepted) -> None:
