@@ -114,7 +114,7 @@ class Pools:
 
 
 def _counts(budget: Budget) -> dict[str, int]:
-    servers = [server for pool in budget.pools for server in pool.servers]
+    servers = [server for pool in budget.pools for server in pool.servers.open]
     idle = sum(len(servers) for pool in budget.pools for servers in pool.servers.idle.values())
     return {
         "servers": len(servers),

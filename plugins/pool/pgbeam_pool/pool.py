@@ -26,7 +26,7 @@ from pgbeam_pool.breaker import Breaker
 from pgbeam_pool.budget import Budget
 from pgbeam_pool.settings import PoolSettings
 from pgbeam_pool.sharing import DEPTH, Sharing
-from pgbeam_pool.states import Servers, ServerState
+from pgbeam_pool.states import Servers
 from pgbeam_pool.upkeep import Upkeep
 from pgbeam_pool.waiting import Waiter
 
@@ -90,7 +90,7 @@ class TargetPool:
             if lease is not None:
                 return lease
         if not budget.waiting:
-            server = self.servers.take(identity, settings, ServerState.LEASED, exactly=False)
+            server = self.servers.take(identity, settings)
             if server is not None:
                 return self._leased(server, 0.0)
         return self._wait(Waiter(self, identity, settings, self._clock.seconds(), shared=shared))
@@ -167,12 +167,12 @@ class TargetPool:
             lease = self._share(identity, settings, waited, alone_before=alone_before)
             if lease is not None:
                 return lease
-        server = self.servers.take(identity, settings, ServerState.LEASED, exactly=False)
+        server = self.servers.take(identity, settings)
         return None if server is None else self._leased(server, waited)
 
     def _must_wait_for_its_own(self, waiter: Waiter) -> bool:
         """No server can be opened for it: one of its identity must come back, if there is any."""
-        if not self.servers.has(waiter.identity):
+        if not self.servers.count(waiter.identity):
             self._budget.forget(waiter)
             message = f'no server left for user "{waiter.identity.user}", whose password PgBeam does not have'
             waiter.fail(PasswordNeeded(message, hint="Connect again: a new login opens a new server."))
@@ -195,7 +195,7 @@ class TargetPool:
         self.servers.opening.pop(opening, None)
         self.breaker.succeeded()
         server.gone = self._gone
-        self.servers.enter(server, ServerState.RETURNING)
+        self.servers.to_returning(server)
         self.upkeep.opened(server)
         if self._closed is not None:
             server.close(self._closed)
@@ -208,7 +208,7 @@ class TargetPool:
             self._rest(server)
             return
         self._budget.forget(waiter)
-        self.servers.enter(server, ServerState.LEASED)
+        self.servers.to_leased(server)
         waiter.succeed(self._leased(server, 0.0 if waiter.relay else self._clock.seconds() - waiter.since))
         if self._budget.logins.waiting:
             self._budget.pump()
@@ -270,17 +270,17 @@ class TargetPool:
             self._clean(server)
 
     def _drop(self, server: Server, reason: str) -> None:
-        self.servers.enter(server, ServerState.RETURNING)
+        self.servers.to_returning(server)
         server.close(reason)
 
     def _clean(self, server: Server) -> None:
         """Make it fit for another client: no cancel request may be under way to it, no state left on it."""
         settled = server.settled()
         if settled is not None:
-            self.servers.enter(server, ServerState.RETURNING)
+            self.servers.to_returning(server)
             settled.addCallback(lambda _: self._clean(server) if server.alive else None)
         elif server.state or server.in_doubt:
-            self.servers.enter(server, ServerState.RETURNING)
+            self.servers.to_returning(server)
             server.reset().addCallback(lambda _: self._rest(server))
         else:
             self._rest(server)
@@ -288,11 +288,12 @@ class TargetPool:
     def _rest(self, server: Server) -> None:
         if not server.alive:
             return
-        reason = self._closed or self.upkeep.why_not_idle(server)
-        if reason is not None:
-            self._drop(server, reason)
-            return
-        self.servers.enter(server, ServerState.IDLE)
+        if self._closed is not None or server.in_template or self.upkeep.left:
+            reason = self._closed or self.upkeep.why_not_idle(server)
+            if reason is not None:
+                self._drop(server, reason)
+                return
+        self.servers.to_idle(server)
         if server in self._of_logins:
             self._of_logins.discard(server)
             self.upkeep.trim(server.identity)
@@ -333,6 +334,6 @@ class TargetPool:
         for opening in list(self.servers.opening):
             opening.cancel()
         self.upkeep.close_all_idle(reason)
-        for server in self.servers:
+        for server in self.servers.open:
             if server.lease is None and not server.sharers:
                 server.close(reason)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pgbeam_core import Identity, Server
-from pgbeam_pool.states import Servers, ServerState
+from pgbeam_pool.states import Servers
 
 WIDTH = 2
 """Servers that are shared before turns stand one behind another."""
@@ -41,7 +41,7 @@ class Sharing:
                     best, depth = server, owed
         if best is not None and (not depth or usable >= WIDTH):
             return best
-        another = None if exclusive_wait else self._servers.take(identity, settings, ServerState.SHARED, exactly=True)
+        another = None if exclusive_wait else self._servers.take(identity, settings, shared=True, exactly=True)
         return best if another is None else another
 
     def watch(self) -> None:

@@ -9,8 +9,7 @@ A server that is opened for one who waits is leased at once; one that is clean w
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from twisted.internet.defer import Deferred
 
@@ -20,19 +19,10 @@ _MOST_COMPARED = 2000
 """Settings of idle servers that are looked at for one that has the wanted ones: telling costs less."""
 
 
-class ServerState(enum.Enum):
-    """What a server that is open is there for."""
-
-    LEASED = "leased"
-    SHARED = "shared"
-    RETURNING = "returning"
-    IDLE = "idle"
-
-
 class Servers:
     """The servers of one pool by state, those being opened included."""
 
-    __slots__ = ("_states", "idle", "leased", "opening", "returning", "shared")
+    __slots__ = ("idle", "leased", "opening", "returning", "shared")
 
     def __init__(self) -> None:
         self.opening: dict[Deferred[Server], Identity] = {}
@@ -44,22 +34,20 @@ class Servers:
         """Nobody has them, and nobody may yet: they are being cleaned, or closed."""
         self.idle: dict[Identity, list[Server]] = {}
         """Least recently used first."""
-        self._states: dict[Server, ServerState] = {}
 
     def __len__(self) -> int:
         """How many there are, those being opened included."""
-        return len(self._states) + len(self.opening)
+        return len(self.opening) + len(self.open)
 
-    def __iter__(self) -> Iterator[Server]:
-        return iter(list(self._states))
-
-    def has(self, identity: Identity) -> bool:
-        """Whether one of that identity is open."""
-        return any(server.identity == identity for server in self._states)
+    @property
+    def open(self) -> list[Server]:
+        """All that are open, whatever their state."""
+        by_identity = [*self.shared.values(), *self.idle.values()]
+        return [*self.leased, *self.returning, *(server for servers in by_identity for server in servers)]
 
     def count(self, identity: Identity) -> int:
         """How many of that identity are open."""
-        return sum(server.identity == identity for server in self._states)
+        return sum(server.identity == identity for server in self.open)
 
     def idle_of(self, identity: Identity) -> int:
         """How many of that identity are idle."""
@@ -69,55 +57,69 @@ class Servers:
         """How many of that identity are being opened."""
         return sum(opening == identity for opening in self.opening.values())
 
-    def enter(self, server: Server, state: ServerState) -> None:
-        """From where it is to another state; the only way there is, but for `take` and `remove`."""
-        self._leave(server)
-        self._put(server, state)
+    # The ways from one state to another; there are no others.
 
     def take(
-        self, identity: Identity, settings: Mapping[str, str], state: ServerState, *, exactly: bool
+        self, identity: Identity, settings: Mapping[str, str], *, shared: bool = False, exactly: bool = False
     ) -> Server | None:
-        """An idle server for that state: one that has these settings, else, unless `exactly`, the one used last."""
+        """An idle server, leased or shared from now on: one that has these settings, else, unless `exactly`, the one
+        used last."""
         idle = self.idle.get(identity)
         if not idle:
             return None
-        place = _with_settings(idle, settings)
-        if place < 0:
-            if exactly:
-                return None
-            place = len(idle) - 1
+        place = len(idle) - 1
+        has = idle[place].settings
+        if has is not settings and has != settings:
+            place = _with_settings(idle, settings)
+            if place < 0:
+                if exactly:
+                    return None
+                place = len(idle) - 1
         server = idle.pop(place)
-        self._put(server, state)
+        if shared:
+            self.shared.setdefault(identity, []).append(server)
+        else:
+            self.leased.add(server)
         return server
 
-    def remove(self, server: Server) -> None:
+    def to_leased(self, server: Server) -> None:
+        """One client has it: it has just been opened for it."""
         self._leave(server)
-        self._states.pop(server, None)
+        self.leased.add(server)
+
+    def to_returning(self, server: Server) -> None:
+        """Nobody has it, and nobody may yet."""
+        self._leave(server)
+        self.returning.add(server)
+
+    def to_idle(self, server: Server) -> None:
+        """It is clean, and whoever comes next may take it."""
+        if server in self.leased:  # as nearly all of them are
+            self.leased.remove(server)
+        else:
+            self._leave(server)
+        idle = self.idle.get(server.identity)
+        if idle is None:
+            self.idle[server.identity] = [server]
+        else:
+            idle.append(server)
+
+    def remove(self, server: Server) -> None:
+        """It is gone, from whichever state."""
+        self._leave(server)
         if not self.idle.get(server.identity, True):
             del self.idle[server.identity]
 
-    def _put(self, server: Server, state: ServerState) -> None:
-        self._states[server] = state
-        if state is ServerState.LEASED:
-            self.leased.add(server)
-        elif state is ServerState.RETURNING:
-            self.returning.add(server)
-        else:
-            of = self.idle if state is ServerState.IDLE else self.shared
-            of.setdefault(server.identity, []).append(server)
-
     def _leave(self, server: Server) -> None:
-        state = self._states.get(server)
-        if state is ServerState.LEASED:
-            self.leased.discard(server)
-        elif state is ServerState.RETURNING:
-            self.returning.discard(server)
-        elif state is not None:
-            of = self.idle if state is ServerState.IDLE else self.shared
-            servers = of[server.identity]
-            servers.remove(server)
-            if not servers:
-                del of[server.identity]
+        """Take it out of where it is, if it is anywhere."""
+        self.leased.discard(server)
+        self.returning.discard(server)
+        for of in (self.shared, self.idle):
+            servers = of.get(server.identity, [])
+            if server in servers:
+                servers.remove(server)
+                if not servers:
+                    del of[server.identity]
 
 
 def _with_settings(idle: list[Server], settings: Mapping[str, str]) -> int:

@@ -37,7 +37,7 @@ class Upkeep:
         self._now = now
         self._random = random
         self._expires: dict[Server, float] = {}
-        self._left: dict[str, float] = {}
+        self.left: dict[str, float] = {}
         """Databases that a statement wants nobody in → until when."""
 
     def opened(self, server: Server) -> None:
@@ -54,13 +54,13 @@ class Upkeep:
 
     def why_close(self, server: Server) -> str | None:
         """Why a server that has just come back is not kept; None if it is."""
-        if self._left and self._is_left(server):
+        if self.left and self._is_left(server):
             return f'nobody may be in database "{server.identity.database}"'
         return _TOO_OLD if self._expires.get(server, server.used_at) < server.used_at else None
 
     def why_not_idle(self, server: Server) -> str | None:
         """Why a server that is clean does not become idle; None if it does."""
-        if self._left and self._is_left(server):
+        if self.left and self._is_left(server):
             return f'nobody may be in database "{server.identity.database}"'
         return _TEMPLATE if server.in_template and not self._has_clients(server.identity.database) else None
 
@@ -125,7 +125,7 @@ class Upkeep:
 
     def leave(self, database: str) -> None:
         """Close the idle servers in that database, and for a while those that come back."""
-        self._left[database] = self._now() + LEFT_FOR_S
+        self.left[database] = self._now() + LEFT_FOR_S
         for identity, idle in list(self._servers.idle.items()):
             if identity.database == database:
                 for server in list(idle):
@@ -148,9 +148,9 @@ class Upkeep:
         return identity in self.needs_client and bool(self.clients.get(identity)) and self._servers.count(identity) == 1
 
     def _is_left(self, server: Server) -> bool:
-        until = self._left.get(server.identity.database)
+        until = self.left.get(server.identity.database)
         if until is not None and until < self._now():
-            del self._left[server.identity.database]
+            del self.left[server.identity.database]
             return False
         return until is not None
 

@@ -192,7 +192,7 @@ class Machinery:
     def check(self) -> None:
         """What holds whatever happened."""
         pools = self.budget.pools
-        servers = [server for pool in pools for server in pool.servers]
+        servers = [server for pool in pools for server in pool.servers.open]
         idle = [server for pool in pools for servers in pool.servers.idle.values() for server in servers]
         shared = [server for pool in pools for servers in pool.servers.shared.values() for server in servers]
         leased = [server for pool in pools for server in pool.servers.leased]

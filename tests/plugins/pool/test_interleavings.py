@@ -84,7 +84,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(place=st.integers(0, 5))
     def dies(self, place: int) -> None:
-        servers = sorted(self.machinery.pool.servers, key=lambda server: server.opened_at)
+        servers = sorted(self.machinery.pool.servers.open, key=lambda server: server.opened_at)
         if servers:
             dying: Any = servers[place % len(servers)]
             dying.die()
