@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,10 @@ assert scripts.__name__, "importing the scripts registers the conversations"
 Transcripts = tuple[Transcript, ...]
 Expected = Callable[[Conversation, Cluster, bool], Transcripts]
 WAYS = ["session", "transaction", pytest.param("not sharing", marks=pytest.mark.slow)]
+LAZY = ("begin", "off")
+"""What `lazy_transactions` may be beside its default, with which all other tests here play."""
+QUICK_EVERY = 11
+"""With these the quick run plays each so manieth conversation; the slow one plays all."""
 
 
 @pytest.fixture(params=list(CONVERSATIONS.values()), ids=list(CONVERSATIONS))
@@ -91,6 +96,35 @@ def test_two_clients_share_servers_in_transaction_mode(
     assert beam.complaints() == []
 
 
+def less_lazy() -> list[Any]:
+    """Every conversation with every other value of the setting, as parameters of a test: a sample of them is quick."""
+    pairs = [(talk, lazy) for talk in CONVERSATIONS.values() for lazy in LAZY]
+    return [
+        pytest.param(*pair, id=f"{pair[0].name}-{pair[1]}", marks=_seldom(number)) for number, pair in enumerate(pairs)
+    ]
+
+
+def _seldom(number: int) -> tuple[pytest.MarkDecorator, ...]:
+    # An odd step, so that each of the two values gets its share.
+    return (pytest.mark.slow,) if number % QUICK_EVERY else (pytest.mark.newest,)
+
+
+@pytest.mark.parametrize(("talk", "lazy"), less_lazy())
+def test_transactions_that_are_less_lazy(
+    talk: Conversation, lazy: str, cluster: Cluster, shared_beam: BeamFactory, expected: Expected
+) -> None:
+    """Where BEGIN alone is kept back, and where nothing is, one client and two see what they see direct."""
+    if talk.goes_on or cluster.version < talk.since:
+        pytest.skip("the session outlives its server, or this server has none of it")
+    beam = pooled(shared_beam, cluster, share=True, lazy=lazy, max_active=2 if talk.pins else 1)
+    beam.complaints()
+    agree(talk, expected(talk, cluster, False), (alone(beam, talk),))
+    if talk.interleaves:
+        agree(talk, expected(talk, cluster, True), interleaved(beam, talk))
+    beam.wait_until_idle()
+    assert beam.complaints() == []
+
+
 @pytest.mark.parametrize("share", [True, False])
 def test_the_reads_of_conversations_are_shared(cluster: Cluster, shared_beam: BeamFactory, share: bool) -> None:
     """What these conversations ask stands on shared servers, unless that is turned off: they test what they should."""
@@ -125,9 +159,11 @@ def test_what_is_said_again_goes_the_short_way(
     assert beam.short_turns() - before >= at_least
 
 
-def pooled(make: BeamFactory, cluster: Cluster, *, share: bool, **pool: int) -> Beam:
-    """PgBeam in transaction mode, with plain reads on shared servers or not."""
-    return make(cluster, "transaction", settings={"plugins": {"pool": {"share": share, **pool}}}, witnessed=True)
+def pooled(make: BeamFactory, cluster: Cluster, *, share: bool, lazy: str = "", **pool: int) -> Beam:
+    """PgBeam in transaction mode, with plain reads on shared servers or not, lazy as by default or as told."""
+    own = {"project": {"lazy_transactions": lazy}} if lazy else {}
+    settings = {"plugins": {"pool": {"share": share, **pool}}}
+    return make(cluster, "transaction", settings=settings, witnessed=True, **own)
 
 
 def need_two(talk: Conversation) -> None:
