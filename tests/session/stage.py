@@ -266,56 +266,56 @@ class Stage:
         return float(self.clock.seconds())
 
     def statement(self, text: bytes) -> Statement:
-        """See World."""
+        """See Runtime."""
         statement = self._statements.statement(text)
         if not statement._heard:
             self._statement_hooks.parse(statement)
         return statement
 
     def unread(self, text: bytes) -> Statement:
-        """See World."""
+        """See Runtime."""
         statement = self._statements.unread(text)
         self._statement_hooks.parse(statement)
         return statement
 
     def refused_by(self, statement: Statement) -> str | None:
-        """See World."""
+        """See Runtime."""
         return self._statement_hooks.refused_by(statement)
 
     def pool(self, _target: Target) -> Any:
-        """See World."""
+        """See Runtime."""
         return self._pool
 
     def stats(self, _session: Session) -> ProjectStats:
-        """See World."""
+        """See Runtime."""
         return self._stats
 
     def default_isolation(self, _session: Session) -> str | None:
-        """See World."""
+        """See Runtime."""
         return self.isolation
 
     def tables_changed(self, _statement: Statement) -> None:
-        """See World."""
+        """See Runtime."""
         self.epoch += 1
 
     def later(self, call: Callable[[], None]) -> Any:
-        """See World."""
+        """See Runtime."""
         return self.clock.callLater(0, call)
 
     def outdated(self) -> None:
-        """See World."""
+        """See Runtime."""
         self.epoch += 1
 
     def catalog(self, _session: Session) -> Catalog | None:
-        """See World."""
+        """See Runtime."""
         return self.known
 
     def catalog_soon(self, _session: Session, _seconds: float) -> Any:
-        """See World."""
+        """See Runtime."""
         return self.catalog_comes
 
     def leave(self, _session: Session, database: str) -> None:
-        """See World."""
+        """See Runtime."""
         self.left.append(database)
 
     # What a test needs.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pgbeam_core import Query, Refusal, hookimpl
 from pgbeam_core.api import _bookkeeping
-from pgbeam_core.session.completion import Endings
+from pgbeam_core.session.completion import TurnCompletion
 from pgbeam_core.session.turns import Turn
 
 assert min(_bookkeeping.PROVED_BY, _bookkeeping.SHORT_S, _bookkeeping.SLOW_S) > 0
@@ -37,13 +37,13 @@ class Witness:
 
 
 witness = Witness()
-_whole = Endings.whole
+_whole = TurnCompletion.whole
 
 
-def whole(self: Endings, turn: Turn, reply: bytes) -> None:
+def whole(self: TurnCompletion, turn: Turn, reply: bytes) -> None:
     """A plain statement went well."""
     witness.counts["short_turns"] += 1
     _whole(self, turn, reply)
 
 
-Endings.whole = whole  # type: ignore[method-assign]
+TurnCompletion.whole = whole  # type: ignore[method-assign]
