@@ -80,6 +80,10 @@ class ServerUnavailable(PgBeamError):
     sqlstate = "08006"
 
 
+class ServerProtocolError(ServerUnavailable):
+    """A server was reached and said what it may not in a login, or too much: perhaps on account of one role."""
+
+
 class PasswordNeeded(ServerUnavailable):
     """The server asks for a password that PgBeam does not have. The target itself is well."""
 

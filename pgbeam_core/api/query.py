@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pgbeam_core.api.statement import Statement
+from pgbeam_core.api.statement import READ_BYTES, Statement
 
 if TYPE_CHECKING:
     from pgbeam_core.errors import PgBeamError
@@ -113,17 +113,23 @@ class Query:
     def bind_frame(self) -> bytes:
         """Its Bind message, for the unnamed statement and portal."""
         assert self._bind is not None
-        return _unnamed(self._bind)
+        return _unnamed(_whole(self._bind))
 
     @property
     def bound_bytes(self) -> bytes:
         """What Bind has behind its names, as sent: formats, values, result formats. Empty in the simple protocol."""
-        return b"" if self._bind is None else self._bind[_behind_names(self._bind) :]
+        if self._bind is None:
+            return b""
+        bind = _whole(self._bind)
+        return bind[_behind_names(bind) :]
 
     @property
     def bound_size(self) -> int:
         """Bytes of its Bind message: large ones are not for reading. 0 in the simple protocol."""
-        return 0 if self._bind is None else len(self._bind)
+        if self._bind is None:
+            return 0
+        size = len(self._bind)
+        return size if size < READ_BYTES else int(getattr(self._bind, "size", size))
 
     @property
     def mentions_clock(self) -> bool:
@@ -142,7 +148,7 @@ class Query:
     def parameters(self) -> Parameters:
         """What Bind carried. Raises ProtocolViolation if that cannot be read."""
         if self._parameters is None:
-            self._parameters = NO_PARAMETERS if self._bind is None else _parameters(self._bind)
+            self._parameters = NO_PARAMETERS if self._bind is None else _parameters(_whole(self._bind))
         return self._parameters
 
     def explain(self, **facts: str) -> None:
@@ -159,6 +165,11 @@ def _parameters(bind: bytes) -> Parameters:
 
     message = Bind.from_bytes(bind)
     return Parameters(tuple(message.values), tuple(message.formats), tuple(message.result_formats))
+
+
+def _whole(bind: bytes) -> bytes:
+    """All of a Bind of which there may only be the head: a large one is not joined before somebody wants to read it."""
+    return bind if len(bind) < READ_BYTES else bytes(getattr(bind, "whole", bind))
 
 
 def _behind_names(bind: bytes) -> int:

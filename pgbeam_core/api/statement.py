@@ -103,7 +103,8 @@ class Statement:
     text: bytes
     """What the server sees: the client's text without annotations.
 
-    Of a text in a Query message that has more than READ_BYTES, only a few bytes more than these.
+    Of a text that has more than READ_BYTES, perhaps only its beginning; then something that makes it unique stands
+    behind that, if it is to be prepared.
     """
     kind: Kind
     parts: tuple[Statement, ...] = ()

@@ -11,7 +11,14 @@ from twisted.python.failure import Failure
 
 from pgbeam_core.api.pool import Identity, Lease, Relay
 from pgbeam_core.api.query import Target
-from pgbeam_core.errors import PasswordNeeded, PgBeamError, ProtocolViolation, ServerRefused, ServerUnavailable
+from pgbeam_core.errors import (
+    PasswordNeeded,
+    PgBeamError,
+    ProtocolViolation,
+    ServerProtocolError,
+    ServerRefused,
+    ServerUnavailable,
+)
 from pgbeam_core.internal.aside import Aside
 from pgbeam_core.net import timeouts
 from pgbeam_core.net.cancel import Cancelling
@@ -166,7 +173,7 @@ class Server:
             if self.alive:
                 self.quarantine(error.message)
             elif self._cutter is not None:
-                self._end(ServerUnavailable(f"server broke the protocol: {error.message}"))
+                self._end(ServerProtocolError(f"server broke the protocol: {error.message}"))
             # else it was closed on account of what it said before
 
     def _fall_behind(self) -> None:

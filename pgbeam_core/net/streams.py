@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import deque
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -21,6 +22,10 @@ _KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 
 _AT_ONCE = 64 * 1024
 """Bytes that are handed to the loop without waiting for the end of its iteration: what a socket buffer holds."""
+
+
+_PIECE = 256 * 1024
+"""Bytes that the loop is given in one go; the rest waits until they are written, encrypted perhaps."""
 
 
 class Flusher:
@@ -56,12 +61,23 @@ class Stream:
         self._producer: Any = None
         self._held: list[bytes] = []
         self._held_size = 0
+        self._waiting: deque[bytes] = deque()
+        """What is more than the loop is given in one go."""
+        self._start = 0
+        """Where the first of these goes on."""
+        self._is_full = False
+        self._asked = False
+        """The next piece is to follow in the next iteration."""
+        self._closing = False
         # uvloop's transports may be paused and resumed once each; ours as often as anybody likes.
         self._paused = False
 
     def write(self, data: bytes) -> None:
         """Send bytes, at the latest at the end of this iteration of the loop."""
         if self.disconnecting:
+            return
+        if self._waiting:
+            self._waiting.append(data)
             return
         if not self._held:
             self._flusher.later(self)
@@ -74,18 +90,55 @@ class Stream:
         """Hand what is held to the loop."""
         held = self._held
         if held:
-            if self._held_size > _AT_ONCE:
+            size = self._held_size
+            self._held = []
+            self._held_size = 0
+            if size > _PIECE:
+                self._waiting.extend(held)
+                if self._producer is not None:
+                    self._producer.pauseProducing()
+                self._pass_on()
+            elif size > _AT_ONCE:
                 self._transport.writelines(held)  # nothing large is copied
             else:
                 self._transport.write(held[0] if len(held) == 1 else b"".join(held))
-            self._held = []
-            self._held_size = 0
+        elif self._waiting:
+            self._asked = False
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Give the loop a piece of what waits; the next one when it asks for more, or else in its next iteration."""
+        waiting, room = self._waiting, _PIECE
+        pieces: list[bytes] = []
+        while waiting and room and not self._is_full:
+            first, start = waiting[0], self._start
+            if len(first) - start > room:
+                pieces.append(first[start : start + room])
+                self._start, room = start + room, 0
+            else:
+                pieces.append(first[start:])
+                waiting.popleft()
+                self._start, room = 0, room - len(pieces[-1])
+        if pieces:
+            self._transport.writelines(pieces)
+        if waiting:
+            if not (self._is_full or self._asked):
+                self._asked = True
+                self._flusher.later(self)
+        elif self._closing:
+            self._transport.close()
+        elif not self._is_full and self._producer is not None:
+            self._producer.resumeProducing()
 
     def loseConnection(self) -> None:
         """Close when all is written."""
+        self._producer = None
         self.flush()
-        self._over()
-        self._transport.close()
+        if self._waiting:
+            self.disconnecting = self._closing = True
+        else:
+            self._over()
+            self._transport.close()
 
     def abortConnection(self) -> None:
         self._over()
@@ -94,6 +147,8 @@ class Stream:
     def _over(self) -> None:
         self.disconnecting = True
         self._held = []
+        self._waiting.clear()
+        self._closing = False
 
     def lost(self) -> None:
         """The socket is gone: what is written now goes nowhere."""
@@ -119,12 +174,16 @@ class Stream:
 
     def full(self) -> None:
         """Too much is waiting to be written."""
+        self._is_full = True
         if self._producer is not None:
             self._producer.pauseProducing()
 
     def drained(self) -> None:
         """Most of it is written."""
-        if self._producer is not None:
+        self._is_full = False
+        if self._waiting:
+            self._pass_on()
+        elif self._producer is not None:
             self._producer.resumeProducing()
 
     def getPeer(self) -> IAddress:

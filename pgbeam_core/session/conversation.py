@@ -39,6 +39,7 @@ from pgbeam_core.session.transaction import Transaction
 from pgbeam_core.session.turns import Owner, Turn
 from pgbeam_core.session.variables import VariableError
 from pgbeam_core.wire import backend
+from pgbeam_core.wire.large import HEAD_BYTES, is_text, size_of
 
 _INBOX_HIGH = 256 * 1024
 """Bytes a client may send ahead before it is not read any more: about what two socket buffers would hold."""
@@ -239,7 +240,7 @@ class Conversation:
             self._simple(frame)
         elif tag in EXTENDED or tag == _SYNC or tag == _FLUSH:
             self._batch.append(frame)
-            self._batch_size += len(frame)
+            self._batch_size += len(frame) if len(frame) < HEAD_BYTES else size_of(frame)
             if tag == _SYNC or tag == _FLUSH or len(self._batch) >= self.pace.part or self._batch_size > PART_BYTES:
                 self._flush_batch()
         elif tag == _FUNCTION_CALL:
@@ -255,7 +256,7 @@ class Conversation:
 
     def _simple(self, frame: bytes) -> None:
         end = len(frame) - 1
-        if frame.find(0, 5) != end:  # for the server to judge
+        if not (frame.find(0, 5) == end if end < HEAD_BYTES else is_text(frame)):  # for the server to judge
             self.leasing.lease_for([], lambda: self.sender.raw(frame, []))
             return
         # Of a text that is too long to be read, so much that everybody sees it is.

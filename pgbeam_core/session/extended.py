@@ -12,8 +12,10 @@ from pgbeam_core.api.results import Answer
 from pgbeam_core.api.statement import Kind, Statement
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.session import local
+from pgbeam_core.session.large_texts import large_parse
 from pgbeam_core.session.prepared import Prepared
 from pgbeam_core.wire import backend, names
+from pgbeam_core.wire.large import Head
 
 Lookup = Callable[[bytes, bool], Statement]
 """Gives the statement of a text; True: what comes before it may have changed how the server reads strings."""
@@ -154,11 +156,16 @@ class Plan:
         return self.new_portals[name] if name in self.new_portals else client_statements.portals.get(name)
 
     def _parse(self, step: Step, client_statements: ClientStatements, lookup: Lookup) -> None:
-        name, text, types_at = names.parse_names(step.frame)
+        if isinstance(step.frame, Head):
+            name, text, types = large_parse(step.frame)
+        else:
+            name, text, types_at = names.parse_names(step.frame)
+            types = step.frame[types_at:]
         step.name = name
         there = self._statement(name, client_statements) if name else None
         step.twice = there is not None
-        step.prepared = there or Prepared(name, lookup(text, self.unsure), step.frame[types_at:])
+        frame = step.frame if isinstance(step.frame, Head) else None
+        step.prepared = there or Prepared(name, lookup(text, self.unsure), types, frame)
         step.local = local.is_local(step.prepared.statement)
         step.of_sql = self.new_of_sql.get(name, name in client_statements.of_sql)
         if not (step.twice or step.of_sql):

@@ -10,13 +10,17 @@ _FEATURE, _CLASS = b"\x00C0A000\x00", b"\x00C42"
 _PERMISSION = b"\x00C42501\x00"
 _ROUTINE = b"\x00RRevalidateCachedQuery\x00"
 _ENGLISH = b"\x00Mcached plan must not change result type\x00"
+_LONGEST = 1024 * 1024
+"""Bytes; what is longer is what somebody has raised."""
 
 
 def is_stale_plan(error: bytes) -> bool:
     """Whether the result of a prepared statement would have other columns than it had, in whatever language."""
-    return _FEATURE in error and (_ROUTINE in error or _ENGLISH in error)
+    return len(error) <= _LONGEST and _FEATURE in error and (_ROUTINE in error or _ENGLISH in error)
 
 
 def may_be(error: bytes) -> bool:
     """Whether the text might mean something else if it were parsed now: names, types or operators were not found."""
+    if len(error) > _LONGEST:
+        return False
     return (_CLASS in error and _PERMISSION not in error) or is_stale_plan(error)

@@ -10,6 +10,9 @@ from collections import OrderedDict
 from struct import pack
 
 from pgbeam_core.api.statement import Statement
+from pgbeam_core.session.large_texts import size_of_text
+from pgbeam_core.wire.large import rest_of
+from pgbeam_core.wire.names import rename_parse
 
 Key = tuple[bytes, bytes]
 """(text as the server sees it, the parameter type section of Parse as sent)."""
@@ -27,17 +30,23 @@ LARGE_TEXT = 64 * 1024
 class Prepared:
     """A statement that a client has prepared."""
 
-    __slots__ = ("description", "key", "name", "statement")
+    __slots__ = ("_frame", "description", "key", "name", "rest", "statement")
 
-    def __init__(self, name: bytes, statement: Statement, types: bytes) -> None:
+    def __init__(self, name: bytes, statement: Statement, types: bytes, frame: bytes | None = None) -> None:
+        """`frame`: the head of its Parse, if that is a large message; the statement's text is not all of it then."""
         self.name = name
         self.statement = statement
         self.key: Key = (statement.text, types)
         self.description: bytes | None = None
         """The RowDescription that the client was given for it, by a Describe of the statement."""
+        self._frame = frame
+        self.rest: list[bytes] = [] if frame is None else rest_of(frame)
+        """What is to be sent behind the Parse message."""
 
     def parse_frame(self, name: bytes) -> bytes:
-        """The Parse message that makes it, under that name."""
+        """The Parse message that makes it, under that name; `rest` goes behind it."""
+        if self._frame is not None:
+            return rename_parse(self._frame, name)
         text, types = self.key
         header = pack("!cI", b"P", 6 + len(name) + len(text) + len(types))
         return b"".join((header, name, b"\x00", text, b"\x00", types))
@@ -56,7 +65,7 @@ class ServerStatements:
         self.limit = limit
         self.named: OrderedDict[Key, bytes] = OrderedDict()
         self.size = 0
-        """Bytes of the texts that have a name."""
+        """Bytes of the texts that have a name, as they are on the server."""
         self.unnamed: Key | None = None
         self.stale: list[bytes] = []
         """Names that stand for nothing any more, to be closed."""
@@ -77,7 +86,7 @@ class ServerStatements:
         if stale is not None:
             self.stale.append(stale)
         else:
-            self.size += len(key[0])
+            self.size += size_of_text(key[0])
         self.named[key] = name
         self.epochs[key] = epoch
 
@@ -101,7 +110,7 @@ class ServerStatements:
             self.stale.append(self._drop(next(iter(self.named))))
 
     def _drop(self, key: Key) -> bytes:
-        self.size -= len(key[0])
+        self.size -= size_of_text(key[0])
         self.epochs.pop(key, None)
         return self.named.pop(key)
 

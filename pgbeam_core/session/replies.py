@@ -16,6 +16,7 @@ What must be kept in sync: the steps in `turns` and the requests that `extended`
 from __future__ import annotations
 
 from collections import deque
+from io import BytesIO
 from struct import Struct
 from struct import error as struct_error
 from typing import Protocol
@@ -94,6 +95,8 @@ class ReplyQueue:
         """The chunks of a frame that is not all there. They are joined but once: it may be a large one."""
         self._tail_size = 0
         self._needed = 0
+        self._long: BytesIO | None = None
+        """Such a frame that is longer than everyday ones: it grows with each chunk, and is not copied once more."""
         self._streaming = 0
 
     def expect(self, turn: Turn) -> None:
@@ -118,6 +121,9 @@ class ReplyQueue:
             data = self._stream(data)
             if not data:
                 return
+        if self._long is not None:
+            self._grow(self._long, data)
+            return
         if self._tail:
             self._tail.append(data)
             self._tail_size += len(data)
@@ -127,6 +133,18 @@ class ReplyQueue:
             self._tail = []
         self._left = _SLICE
         self._pay(data, 0)
+
+    def _grow(self, long: BytesIO, data: bytes) -> None:
+        """More of a long frame has come. It is walked alone, so that nothing has to be cut from it."""
+        missing = self._needed - long.tell()
+        long.write(data[:missing])
+        if len(data) < missing:
+            return
+        self._long = None
+        self._left = _SLICE
+        self._pay(long.getvalue(), 0)
+        if len(data) > missing:
+            self.feed(data[missing:])
 
     def go_on(self) -> None:
         """Pay out more of what waits. Raise OutOfTurn likewise."""
@@ -157,7 +175,11 @@ class ReplyQueue:
                 self.turns[0].plain = None  # what is still to come of it is not the whole
         if start < have:
             if self._left > 0:
-                self._tail, self._tail_size = [data[start:]], have - start
+                if self._needed > _EVERYDAY:
+                    self._long = BytesIO()
+                    self._long.write(data[start:])
+                else:
+                    self._tail, self._tail_size = [data[start:]], have - start
             else:
                 self._waiting, self._start, self.behind = [data], start, True
 
@@ -220,8 +242,14 @@ class ReplyQueue:
                     return have
                 position = self._last_like(data, tag, end, have)
                 continue
-            if not 4 <= length <= _EVERYDAY and not _may_be(tag, length):
-                raise OutOfTurn(f"server sent a message {chr(tag)!r} of length {length}")
+            if not 4 <= length <= _EVERYDAY:
+                if not _may_be(tag, length):
+                    raise OutOfTurn(f"server sent a message {chr(tag)!r} of length {length}")
+                if end > have and self._passes(tag):
+                    self._streaming = end - have
+                    self.turns[0].deliver(data[start:])
+                    self._mind_those_behind()
+                    return have
             if end > have:
                 self._needed = end - position
                 break
@@ -247,6 +275,19 @@ class ReplyQueue:
             if head.in_parts:
                 head.owner.paid(head)
         return position
+
+    def _passes(self, tag: int) -> bool:
+        """Whether a long frame that has begun goes on to the owner of the turn at the head as it comes."""
+        turn = self.turns[0] if self.turns else None
+        if turn is None:
+            return False
+        if tag == _NOTICE:
+            turn.kept = None
+            return True
+        if tag != _RESULT or turn.script is not None:
+            return False
+        self._follow(turn, tag)
+        return True
 
     def _last_like(self, data: bytes, tag: int, position: int, have: int) -> int:
         """Where whole frames of that type that stand at `position` end: the steps of a turn know no bounds of rows."""

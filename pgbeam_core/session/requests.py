@@ -5,6 +5,7 @@ from __future__ import annotations
 from struct import Struct
 
 from pgbeam_core.errors import ProtocolViolation
+from pgbeam_core.wire.large import LARGE_BYTES, Gathering, Head
 
 _HEADER = Struct("!BI")
 MAX_LENGTH = 0x3FFFFFFE
@@ -18,14 +19,12 @@ SMALL_LENGTH = 10_000
 _LARGE = frozenset(b"QFPBd")
 _TYPES = _LARGE | frozenset(b"XCDEHScf")
 """What a client that has logged in may send."""
-_ALONE = 1024 * 1024
-"""Bytes of a message that is joined alone: a copy of 50 MB takes 20 ms, so there must not be two."""
 
 
 class Inbox:
     """What a client has sent and nobody has taken yet. Whole messages are at most `max_length` bytes long."""
 
-    __slots__ = ("_at", "_data", "_max_length", "_more", "_more_size")
+    __slots__ = ("_at", "_data", "_large", "_max_length", "_more", "_more_size")
 
     def __init__(self, max_length: int = MAX_LENGTH) -> None:
         self._max_length = max_length
@@ -33,17 +32,24 @@ class Inbox:
         self._at = 0
         self._more: list[bytes] = []
         self._more_size = 0
+        self._large: Gathering | None = None
+        """The next message, if it is a large one."""
 
     @property
     def holds(self) -> bool:
         """Whether there is anything in it."""
-        return self._at < len(self._data) or bool(self._more)
+        return self._at < len(self._data) or bool(self._more) or self._large is not None
 
     def __len__(self) -> int:
-        return len(self._data) - self._at + self._more_size
+        size = len(self._data) - self._at + self._more_size
+        return size if self._large is None else size + self._large.size - self._large.missing
 
     def add(self, data: bytes) -> None:
-        """Hold what arrived. Chunks are joined only when a whole message is there, so a large one costs one copy."""
+        """Hold what arrived. Chunks are joined only when a whole message is there, and those of a large one never."""
+        if self._large is not None and self._large.missing:
+            data = self._large.add(data)
+            if not data:
+                return
         if self._at == len(self._data) and not self._more:
             self._data = data
             self._at = 0
@@ -52,10 +58,12 @@ class Inbox:
             self._more_size += len(data)
 
     def take(self) -> bytes | None:
-        """The next whole message, header included; None while it is not complete.
+        """The next whole message, header included, of a large one its `Head`; None while it is not complete.
 
         Raises ProtocolViolation for a type that there is not, at its first byte, and for a length that cannot be.
         """
+        if self._large is not None:
+            return self._take_large(self._large)
         at = self._at
         have = len(self._data) - at
         if have < 5:
@@ -70,11 +78,12 @@ class Inbox:
             self._judge(tag, length)
         end = at + 1 + length
         if end > len(self._data):
+            _known(tag)
+            if length > LARGE_BYTES:
+                self._large = self._gather(1 + length)
+                return self._take_large(self._large)
             if 1 + length > len(self):
-                _known(tag)
                 return None
-            if length > _ALONE:
-                return self._take_large(1 + length)
             self._join()
             at, end = 0, 1 + length
         self._at = end
@@ -85,6 +94,8 @@ class Inbox:
 
         They are added to the list. Gives their bytes.
         """
+        if self._large is not None:
+            return 0
         data, at, have = self._data, self._at, len(self._data)
         unpack = _HEADER.unpack_from
         for _ in range(most):
@@ -138,9 +149,13 @@ class Inbox:
         self._data = b""
         self._at = self._more_size = 0
         self._more = []
+        self._large = None
 
     def put_back(self, message: bytes) -> None:
         """Have the message taken last be the next one again."""
+        if isinstance(message, Head):
+            self._large = Gathering.done(message)
+            return
         if self._at >= len(message):
             self._at -= len(message)
             return
@@ -155,21 +170,23 @@ class Inbox:
         rest, self._data = self._data, b""
         return rest
 
-    def _take_large(self, size: int) -> bytes:
-        """A message that goes over several chunks, in one copy; what comes behind it is not moved."""
-        parts = [self._data[self._at :]]
-        missing = size - len(parts[0])
-        used = 0
-        for chunk in self._more:
-            used += 1
-            self._more_size -= len(chunk)
-            parts.append(chunk[:missing])
-            missing -= len(parts[-1])
-            if not missing:
-                self._data, self._at = chunk, len(parts[-1])
-                break
-        del self._more[:used]
-        return b"".join(parts)
+    def _gather(self, size: int) -> Gathering:
+        """Take what is there of a large message; what comes behind it stays."""
+        large = Gathering(size)
+        chunks = [self._data[self._at :], *self._more]
+        self._data, self._at = b"", 0
+        self._more, self._more_size = [], 0
+        for chunk in chunks:
+            behind = large.add(chunk) if large.missing else chunk
+            if behind:
+                self.add(behind)
+        return large
+
+    def _take_large(self, large: Gathering) -> bytes | None:
+        if large.missing:
+            return None
+        self._large = None
+        return large.message()
 
     def _join(self) -> None:
         self._data = b"".join([self._data[self._at :], *self._more])

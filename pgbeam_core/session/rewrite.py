@@ -16,6 +16,7 @@ from pgbeam_core.session.prepared import Key, Prepared, ServerStatements
 from pgbeam_core.session.turns import Owed, say
 from pgbeam_core.session.variables import VariableError
 from pgbeam_core.wire import backend, frontend, names
+from pgbeam_core.wire.large import HEAD_BYTES, rest_of
 
 PROVOKE = frontend.Bind(b"", b"pgbeam: refused", (), (), ()).to_bytes()
 """A message that any server refuses: it puts the server where an error of PgBeam's own puts the client."""
@@ -66,6 +67,8 @@ class Rewriter:
         """The server will have dropped all that have a name before it gets here."""
         self._binding: _Binding | None = None
         """The last Bind, for the next: batches bind one statement again and again."""
+        self._bind_owed: Owed = turns.BIND
+        """What is owed for that. It knows the binding, which must not know it: a cycle would keep large values."""
         self.parses_said = False
         """The client has been told that its statements are parsed."""
         self.out: list[bytes] = []
@@ -89,7 +92,15 @@ class Rewriter:
 
     def _send(self, frame: bytes, owed: Owed) -> None:
         self.out.append(frame)
+        if len(frame) >= HEAD_BYTES:
+            self.out += rest_of(frame)
         self.script.append(owed)
+
+    def _send_renamed(self, frame: bytes, whole: bytes, owed: Owed) -> None:
+        """A message under another name; `whole` is what it was, of which there may be more to send."""
+        self._send(frame, owed)
+        if len(whole) >= HEAD_BYTES and frame is not whole:
+            self.out += rest_of(whole)
 
     def _refuse(self, error: bytes) -> bool:
         """An error in this place. True if what follows would be skipped."""
@@ -121,6 +132,7 @@ class Rewriter:
 
         self._send(frontend.Close(extended.STATEMENT, name).to_bytes(), turns.CLOSE_UNSEEN)
         self._send(prepared.parse_frame(name), Owed(b"1", forward=False, effect=lent))
+        self.out += prepared.rest
 
     def _is_lent(self, name: bytes) -> Key | None:
         return self._lent[name] if name in self._lent else self._held.lent.get(name)
@@ -155,7 +167,8 @@ class Rewriter:
     def _parse_twice(self, step: Step) -> None:
         """The client has a statement of that name: the server is made to say so, or what else is wrong."""
         name = self._server_name(step) or self._named(step.prepared)
-        self._send(names.rename_parse(step.frame, name), Owed(b"1", named=(name, step.name)))
+        frame = names.rename_parse(step.frame, name)
+        self._send_renamed(frame, step.frame, Owed(b"1", named=(name, step.name)))
 
     def _named(self, prepared: Prepared | None) -> bytes:
         """Have the server parse a statement under a name, though it has it unnamed."""
@@ -170,8 +183,9 @@ class Rewriter:
         self._prepare_as(name, prepared, frame, forward=forward)
 
     def _prepare_as(self, name: bytes, prepared: Prepared, frame: bytes | None, *, forward: bool) -> None:
+        rest: list[bytes] = []
         if frame is None or name != prepared.name or prepared.statement.annotated:
-            frame = prepared.parse_frame(name)
+            frame, rest = prepared.parse_frame(name), prepared.rest
         key = prepared.key
         if name:
             self._coming[key] = name
@@ -195,6 +209,7 @@ class Rewriter:
                 remember(True)
 
         self._send(frame, Owed(b"1", forward=forward, effect=parsed))
+        self.out += rest
 
     def _worth_a_name(self, prepared: Prepared) -> bool:
         """A name costs the server memory: it is for what will be bound again."""
@@ -261,10 +276,12 @@ class Rewriter:
         portal_name = step.portal_name
         binding = self._binding
         if binding is None or binding.portal_name != portal_name or binding.named != (name, step.name):
-            binding = self._binding = _Binding(self._client_statements.portals, portal_name, (name, step.name))
+            named = name, step.name
+            binding = self._binding = _Binding(self._client_statements.portals, portal_name, named)
+            self._bind_owed = Owed(b"2", effect=binding.bound, named=None if name == step.name else named)
         # Of portals of one name the last is the one that stays; if any of them fails, none does.
         binding.portal = step.portal
-        self._send(frame, binding.owed)
+        self._send_renamed(frame, step.frame, self._bind_owed)
 
     def _describe(self, step: Step) -> None:
         if step.kind == extended.PORTAL:
@@ -374,16 +391,15 @@ class Rewriter:
 
 
 class _Binding:
-    """A portal that is bound, perhaps again and again, and what is owed for that each time."""
+    """A portal that is bound, perhaps again and again."""
 
-    __slots__ = ("named", "owed", "portal", "portal_name", "portals")
+    __slots__ = ("named", "portal", "portal_name", "portals")
 
     def __init__(self, portals: dict[bytes, Portal], portal_name: bytes, named: tuple[bytes, bytes]) -> None:
         self.portals = portals
         self.portal_name = portal_name
         self.named = named
         self.portal: Portal | None = None
-        self.owed = Owed(b"2", effect=self.bound, named=None if named[0] == named[1] else named)
 
     def bound(self, ok: bool) -> None:
         if ok and self.portal is not None:

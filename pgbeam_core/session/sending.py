@@ -20,13 +20,12 @@ from pgbeam_core.session.state import Phase
 from pgbeam_core.session.tracker import resets_name
 from pgbeam_core.session.turns import FREE, SIMPLE, TO_THE_END, Owed, Turn, say
 from pgbeam_core.wire import backend, frontend
+from pgbeam_core.wire.large import HEAD_BYTES, rest_of
 
 if TYPE_CHECKING:
     from pgbeam_core.api.pool import Server
     from pgbeam_core.session.conversation import Conversation
 
-_LARGE = 1024 * 1024
-"""Bytes of a message that is not joined with others."""
 _NOT_FAILED = backend.error_response("FATAL", "08006", "the transaction could not be continued on a server")
 _NONE_HELD = ServerStatements(0)
 
@@ -95,6 +94,7 @@ class Sender:
             self._raw_behind(self._turn, frame, queries)
             return
         self._prepare_server()
+        rest = rest_of(frame)
         if not queries:  # not even its text is known
             self._conversation.tracker.doubt(self._server)
         for query in queries:
@@ -111,6 +111,7 @@ class Sender:
             turn.script = deque([*beginning.script, TO_THE_END])
             frame = b"".join([*beginning.frames, frame])
         self.send(turn, frame)
+        self._write_all(rest)
 
     def end(self, turn: Turn) -> None:
         """BEGIN has failed ahead of a Query: the server skips that, and waits for a Sync."""
@@ -136,7 +137,7 @@ class Sender:
 
     def _raw_behind(self, turn: Turn, frame: bytes, queries: list[Query]) -> None:
         """Messages of the extended protocol without a Sync came before it: its ReadyForQuery ends them all."""
-        skipped = turn.skipping
+        skipped, rest = turn.skipping, rest_of(frame)
         # PostgreSQL 18 may be left in a state in which the next statement fails: not for another client.
         self._server.state.add("unfinished_pipeline")
         turn.outside = False  # what stands behind it has a transaction to be in
@@ -153,6 +154,7 @@ class Sender:
         self._in_flight(queries)
         turn.ended = not skipped
         self._server.write(frame)
+        self._write_all(rest)
         self._conversation.sent(turn)
 
     def extended(self, plan: Plan, queries: list[Query]) -> None:
@@ -218,8 +220,7 @@ class Sender:
             turn.resets_name = turn.resets_name or _may_reset_name(queries)
         last = plan.steps[-1].tag
         turn.ended = last == SYNC
-        for piece in _pieces(frames):
-            self._server.write(piece)
+        self._write_all(_pieces(frames))
         if last == SYNC or last == FLUSH:
             self._server.settle(turn)
         self._conversation.sent(turn)
@@ -240,6 +241,7 @@ class Sender:
 
     def copy(self, frame: bytes) -> None:
         self._server.write(frame)
+        self._write_all(rest_of(frame))
 
     def provoke(self, error: bytes, *, ended: bool) -> None:
         """An error of PgBeam's own that puts the server's transaction into the failed state too.
@@ -341,7 +343,10 @@ class Sender:
     def _send_all(self, turn: Turn, frames: list[bytes]) -> None:
         first, *rest = _pieces(frames)
         self.send(turn, first)
-        for piece in rest:
+        self._write_all(rest)
+
+    def _write_all(self, pieces: list[bytes]) -> None:
+        for piece in pieces:
             self._server.write(piece)
 
     def _prepare_server(self) -> None:
@@ -387,10 +392,11 @@ class Sender:
             prepared = statements.get(name)
             if prepared is not None and server.statements.lent.get(name) != prepared.key:
                 close = frontend.Close(frontend.STATEMENT, name).to_bytes()
-                frames = close + prepared.parse_frame(name) + frontend.SYNC
+                frame = prepared.parse_frame(name)
                 turn = Turn(Lending(server.statements, name, prepared.key), simple=True)
                 turn.at = FREE
-                server.send(turn, frames)
+                server.send(turn, close + frame)
+                self._write_all([*prepared.rest, frontend.SYNC])
                 server.state.add("prepare")
 
     def _rewriter(self, held: ServerStatements, *, alone: bool) -> Rewriter:
@@ -437,8 +443,8 @@ def _unannotated(frame: bytes, statement: Statement) -> bytes:
 
 
 def _pieces(frames: list[bytes]) -> list[bytes]:
-    """The messages in one piece, but large ones as they are: they are not copied once more."""
-    if not any(len(frame) > _LARGE for frame in frames):
+    """The messages in one piece, but those among which there is a large one as they are: they are not copied."""
+    if not any(len(frame) >= HEAD_BYTES for frame in frames):
         return [b"".join(frames)]
     return frames
 

@@ -142,9 +142,15 @@ COMPLETE = frozenset((BETWEEN, FAILED, FREE))
 """Where ReadyForQuery may come."""
 
 
+_LONGEST_TO_CHANGE = 1024 * 1024
+"""An error of more bytes is not about the name of a statement."""
+
+
 def in_clients_words(error: bytes, named: tuple[bytes, bytes]) -> bytes:
     """An ErrorResponse with the name of a statement that the client knows in place of that on the server."""
     ours, theirs = named
+    if len(error) > _LONGEST_TO_CHANGE:
+        return error
     error = error.replace(b'"' + ours + b'"', b'"' + theirs + b'"')
     return error[:1] + (len(error) - 1).to_bytes(4) + error[5:]
 

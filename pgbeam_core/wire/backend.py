@@ -369,16 +369,20 @@ def notice_response(
     return NoticeResponse(_report(severity, sqlstate, message, detail, hint)).to_bytes()
 
 
+_READ = 256 * 1024
+"""Nobody looks at more of an error: one may be of many megabytes."""
+
+
 def error_fields(data: bytes) -> dict[str, str]:
     """The fields of an ErrorResponse or NoticeResponse frame by their one-letter codes.
 
     Of one that is not well formed, those that can be read: it is looked at when its server is lost, too, and must not
-    be the reason for another failure.
+    be the reason for another failure. What comes behind the first _READ bytes is not read.
     """
     if data[:1] not in (b"E", b"N"):
         raise ProtocolViolation(f"{data[:1]!r} is neither an error nor a notice")
     fields: dict[str, str] = {}
-    for field in data[5:].split(b"\0"):
+    for field in data[5:_READ].split(b"\0"):
         if not field:
             break
         fields[chr(field[0])] = text(field[1:])

@@ -25,20 +25,20 @@ def bind_names(frame: bytes) -> tuple[bytes, bytes, int]:
 
 
 def rename_bind(frame: bytes, new_statement: bytes) -> bytes:
-    """The same Bind, of another statement. The name must hold no zero byte."""
-    portal, _, after = parse_names(frame)
-    rest = memoryview(frame)[after:]  # it may be large
-    header = HEADER.pack(_BIND, 6 + len(portal) + len(new_statement) + len(rest))
-    return b"".join((header, portal, b"\0", new_statement, b"\0", rest))
+    """The same Bind, or head of a large one, of another statement. The name must hold no zero byte."""
+    portal, name, after = parse_names(frame)
+    header = HEADER.pack(_BIND, HEADER.unpack_from(frame)[1] + len(new_statement) - len(name))
+    return b"".join((header, portal, b"\0", new_statement, b"\0", frame[after:]))
 
 
 def rename_parse(frame: bytes, new_name: bytes) -> bytes:
-    """The same Parse under another statement name. The name must hold no zero byte."""
+    """The same Parse, or head of a large one, under another statement name. The name must hold no zero byte."""
     name_end = frame.find(0, 5)
     if name_end < 0:
         raise ProtocolViolation(INVALID_STRING)
     rest = frame[name_end:]
-    return b"".join((HEADER.pack(_PARSE, 4 + len(new_name) + len(rest)), new_name, rest))
+    length = HEADER.unpack_from(frame)[1] + len(new_name) + 5 - name_end
+    return b"".join((HEADER.pack(_PARSE, length), new_name, rest))
 
 
 def describe_target(frame: bytes) -> tuple[int, bytes]:

@@ -17,6 +17,7 @@ from pgbeam_core import (
     Project,
     Relay,
     Server,
+    ServerProtocolError,
     ServerRefused,
     ServerUnavailable,
     Session,
@@ -219,7 +220,7 @@ class TargetPool:
             self.breaker.succeeded()
             if getattr(failure.value, "sqlstate", "") == _NO_ROOM and not self._make_way(waiter):
                 return
-        elif failure.check(ServerUnavailable) and not waiter.done:
+        elif failure.check(ServerUnavailable) and not (failure.check(ServerProtocolError) or waiter.done):
             self.breaker.failed()
         else:
             self.breaker.given_up()

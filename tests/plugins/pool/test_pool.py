@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from pgbeam_core import PgBeamError, PoolExhausted, ServerRefused, ServerUnavailable
+from pgbeam_core import PgBeamError, PoolExhausted, ServerProtocolError, ServerRefused, ServerUnavailable
 from pgbeam_pool import Pools
 from pgbeam_pool.upkeep import SPARE
 from tests.plugins.pool.machinery import ANNA, BOB, Machinery
@@ -146,6 +146,7 @@ def test_who_cannot_be_served_does_not_hold_up_the_rest() -> None:
         (ServerUnavailable("down"), True),
         (ServerRefused("no", b"E", sqlstate="28P01"), False),
         (PgBeamError("x"), False),
+        (ServerProtocolError("server broke the protocol: it reports too many parameters"), False),
     ],
 )
 def test_a_failed_opening_is_its_waiters_error(error: PgBeamError, *, opens: bool) -> None:
