@@ -46,14 +46,12 @@ def test_a_held_loop_is_seen(fort: Fort) -> None:
 def test_the_log_names_code_and_client(fort: Fort) -> None:
     """PgBeam itself says where in the code its loop was held, and for whom."""
     beam = fort(settings={"log_level": "warn"})
-    with beam.wire() as client, beam.wire():
-        client.ask(frames.query("SET pgbeam.hold = 300"))
-        client.ask(frames.query("SELECT 1"))
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     said = re.compile(r"the loop was held for .* in pgbeam_gauge\.Gauge\._harm, line \d+, for <Session \d+ app@shop ")
-    while not said.search(beam.log):
-        assert time.monotonic() < deadline, beam.log
-        time.sleep(0.02)
+    with beam.wire() as client, beam.wire():
+        while not said.search(beam.log):  # it says so now and then only, and a loaded machine holds loops too
+            client.ask(frames.query("SET pgbeam.hold = 300"))
+            assert time.monotonic() < deadline, beam.log
 
 
 def test_kept_memory_is_seen(fort: Fort) -> None:
