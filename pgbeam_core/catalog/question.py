@@ -41,14 +41,16 @@ _OF_RANGES = (
 """What PostgreSQL makes of its own for each range type."""
 
 _CODE = f"""code AS MATERIALIZED (
- SELECT p.oid, proname FROM pg_proc p JOIN pg_language l ON l.oid = prolang
+ SELECT p.oid, proname, lanname IN ('c', 'internal') AND extname NOT IN ({_RUN_TEXTS}) AS compiled_in_extension
+ FROM pg_proc p JOIN pg_language l ON l.oid = prolang
  LEFT JOIN (pg_depend x JOIN pg_extension e ON e.oid = x.refobjid)
   ON x.classid = 'pg_proc'::regclass AND x.objid = p.oid AND x.deptype = 'e'
  WHERE p.{_OWN} AND (extname IS NULL OR NOT (extname IN ('uuid-ossp', 'pgcrypto')
-  OR provolatile = 'i' OR (provolatile = 's' AND lanname = 'c' AND extname NOT IN ({_RUN_TEXTS}))))
+  OR provolatile = 'i' OR (provolatile = 's' AND extname NOT IN ({_RUN_TEXTS})
+   AND (lanname = 'c' OR (lanname = 'internal' AND prosrc NOT IN ({_LEAVING}))))))
  AND NOT (lanname = 'internal' AND prosrc IN ({_OF_RANGES})))"""
 
-_CALLED = f"""{_CODE}, called AS MATERIALIZED (TABLE code
+_CALLED = f"""{_CODE}, called AS MATERIALIZED (SELECT oid, proname FROM code
  UNION ALL SELECT oid, proname FROM pg_proc WHERE oid < 16384 AND proname IN ({_LEAVING}))"""
 
 _IN_TREE = """\
@@ -85,14 +87,18 @@ SELECT 'operator', nspname, oprname, proname, provolatile, CASE WHEN p.{_OWN} TH
 SELECT DISTINCT 'field', proname FROM pg_proc p JOIN pg_type t ON t.oid = proargtypes[0]
  LEFT JOIN pg_type b ON b.oid = t.typbasetype
  WHERE p.{_OWN} AND pronargs - pronargdefaults <= 1 AND (t.typtype IN ('c', 'p') OR b.typtype = 'c');
-WITH {_CODE} SELECT DISTINCT 'hidden', proname FROM code WHERE oid IN (
+WITH {_CODE} SELECT DISTINCT 'hidden', proname FROM code WHERE compiled_in_extension IS NOT TRUE AND oid IN (
  SELECT oprcode::oid FROM pg_operator WHERE {_OWN} AND oprname IN (SELECT oprname FROM pg_operator WHERE oid < 16384)
  UNION ALL SELECT castfunc FROM pg_cast UNION ALL SELECT amproc FROM pg_amproc
  UNION ALL SELECT oprcode FROM pg_amop JOIN pg_operator o ON o.oid = amopopr
  UNION ALL SELECT unnest(ARRAY[rngcanonical, rngsubdiff]) FROM pg_range
  UNION ALL SELECT unnest(ARRAY[typinput, typoutput, typreceive, typsend]) FROM pg_type WHERE {_OWN}
  UNION ALL SELECT conproc FROM pg_conversion)"""
-"""Rows about functions: those of extensions that are trusted are `function` only, all others `code` too."""
+"""Rows about functions: those of extensions that are trusted are `function` only, all others `code` too.
+
+What types, operators and indexes of an extension call, in C, is not `hidden`: many forget to declare it IMMUTABLE, and
+none is known that does more than compute.
+"""
 
 PARAMETER = (
     "(?:''|[[:<:]]set[[:space:]]+(?:session[[:space:]]+)?)([[:alpha:]_][[:alnum:]_]*[.][[:alpha:]_][[:alnum:]_]*)"
