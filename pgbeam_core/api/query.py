@@ -110,11 +110,6 @@ class Query:
         self.types = types
         self.needs_description = described
 
-    def bind_frame(self) -> bytes:
-        """Its Bind message, for the unnamed statement and portal."""
-        assert self._bind is not None
-        return _unnamed(_whole(self._bind))
-
     @property
     def bound_bytes(self) -> bytes:
         """What Bind has behind its names, as sent: formats, values, result formats. Empty in the simple protocol."""
@@ -175,8 +170,3 @@ def _whole(bind: bytes) -> bytes:
 def _behind_names(bind: bytes) -> int:
     """Where a Bind goes on behind the names of its portal and its statement."""
     return bind.index(0, bind.index(0, 5) + 1) + 1
-
-
-def _unnamed(bind: bytes) -> bytes:
-    body = b"\x00\x00" + bind[_behind_names(bind) :]
-    return b"B" + (len(body) + 4).to_bytes(4) + body

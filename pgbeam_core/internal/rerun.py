@@ -16,7 +16,7 @@ from pgbeam_core.internal.owner import InternalOwner
 from pgbeam_core.session import settings, turns
 from pgbeam_core.session.outcome import error_of, server_results
 from pgbeam_core.session.turns import Owed, Turn
-from pgbeam_core.wire import frontend
+from pgbeam_core.wire import frontend, names
 
 
 class Rerun(InternalOwner):
@@ -77,7 +77,7 @@ class Rerun(InternalOwner):
         return b"".join(
             [
                 b"P" + (len(parse) + 4).to_bytes(4) + parse,
-                query.bind_frame(),
+                names.unnamed_bind(query.bound_bytes),
                 frontend.Describe(frontend.PORTAL, b"").to_bytes(),
                 frontend.Execute(b"", 0).to_bytes(),
                 frontend.SYNC,

@@ -31,6 +31,11 @@ def rename_bind(frame: bytes, new_statement: bytes) -> bytes:
     return b"".join((header, portal, b"\0", new_statement, b"\0", frame[after:]))
 
 
+def unnamed_bind(bound: bytes) -> bytes:
+    """The Bind of the unnamed statement and portal that has this behind its names: formats, values, result formats."""
+    return b"".join((HEADER.pack(_BIND, 6 + len(bound)), b"\0\0", bound))
+
+
 def rename_parse(frame: bytes, new_name: bytes) -> bytes:
     """The same Parse, or head of a large one, under another statement name. The name must hold no zero byte."""
     name_end = frame.find(0, 5)
