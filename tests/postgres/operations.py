@@ -87,7 +87,11 @@ _TEXTS = [
     ("SELECT nothing FROM nowhere", ()),
     ("SET work_mem = '77kB'", ()),
     ("BEGIN", ()),
+    ("BEGIN READ ONLY", ()),
+    ("SAVEPOINT s1", ()),
+    ("ROLLBACK TO s1", ()),
     ("COMMIT", ()),
+    ("ROLLBACK", ()),
 ]
 _NAMES = st.sampled_from(["", "p1", "p2", "p3"])
 

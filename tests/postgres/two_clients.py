@@ -9,7 +9,7 @@ import psycopg
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from . import frames, operations, own_code
+from . import frames, in_transactions, operations, own_code
 from .beams import Direct
 from .clusters import DATABASE, Cluster
 from .differential.running import Transcript, difference
@@ -32,7 +32,9 @@ CREATE FUNCTION own_{me}.set_it(text, text) RETURNS text LANGUAGE sql AS 'SELECT
 {code}
 RESET ROLE;
 """
-_RUNNING = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query = %s"
+_RUNNING = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query = %s"
+_PREPARED = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
+_SIDES = (b"x", b"y")
 
 
 def prepare(cluster: Cluster) -> None:
@@ -70,8 +72,8 @@ class Pair:
     def send(self, op: Op) -> None:
         """Ask both."""
         self.keeps |= op.keeps
-        for one in (self.client, self.twin):
-            one.send(op.of(self.letter))
+        for one, side in zip((self.client, self.twin), _SIDES, strict=True):
+            one.send(op.of(self.letter).replace(b"@'", side + b"'"))
 
     def receive(self, op: Op) -> None:
         """Read what both say and compare."""
@@ -81,7 +83,7 @@ class Pair:
             right = [frame for frame in said if frame.tag in b"12nTDCsIZENS"]
         self.said.append(said)
         self.right.append(right)
-        problem = difference(self.right, self.said)
+        problem = difference(self.right, self.said, [in_transactions.ANY_GID])
         assert not problem, f"client {self.letter.decode()}: {op.say}\n{problem}"
         self.status = said[-1].body
 
@@ -95,11 +97,10 @@ class Pair:
         for one in (self.client, self.twin):
             one.cancel()
 
-    def be_cancelled(self) -> None:
+    def be_cancelled(self, op: Op) -> None:
         """Run something that takes long, on both, and cancel it once it does."""
-        op = simple(f"SELECT pg_sleep(30) /* {self.letter.decode()} */")
         self.send(op)
-        self._wait_until_both_run(op.say)
+        self._wait_until_both_run(op.say.removeprefix("extended ").replace("~", self.letter.decode()))
         self.cancel()
         self.receive(op)
 
@@ -189,15 +190,37 @@ class TwoClients(RuleBasedStateMachine):
         for pair, op in zip(self.pairs, ops, strict=True):
             pair.receive(op)
 
-    @rule(who=WHO, late=st.booleans())
-    def cancel(self, who: int, late: bool) -> None:
+    @rule(who=WHO, begin=in_transactions.begins(), ops=in_transactions.inside(), end=in_transactions.ends())
+    def transact(self, who: int, begin: Op, ops: list[Op], end: Op) -> None:
+        """One of them has a whole transaction, or what becomes one."""
+        self._make_room(who)
+        if in_transactions.SAFE_SNAPSHOT in begin.say and self.pairs[1 - who].status != b"I":
+            return
+        for op in (begin, *ops, end):
+            self.pairs[who].do(op)
+
+    @rule(who=WHO, op=in_transactions.at_once())
+    def transact_at_once(self, who: int, op: Op) -> None:
+        """One of them sends a whole transaction in one go."""
+        self._make_room(who)
+        self.pairs[who].do(op)
+
+    @rule(who=WHO, begin=in_transactions.begins(), ops=in_transactions.inside(), end=in_transactions.second_phase())
+    def commit_in_two_phases(self, who: int, begin: Op, ops: list[Op], end: Op) -> None:
+        """One of them prepares a transaction, whatever is in it, and ends it thereafter."""
+        self.transact(who, begin, [*ops, in_transactions.PREPARE], end)
+
+    @rule(who=WHO, late=st.booleans(), begun=st.booleans(), op=in_transactions.long_ones())
+    def cancel(self, who: int, late: bool, begun: bool, op: Op) -> None:
         """A cancel of what runs for long ends it; one of what is over hits nothing, now or later."""
         if late:
             self.pairs[who].cancel()
             return
         self._make_room(who)
+        if begun:
+            self.pairs[who].do(simple("BEGIN"))
         if self.pairs[who].status != b"E":
-            self.pairs[who].be_cancelled()
+            self.pairs[who].be_cancelled(op)
 
     @rule(who=WHO, change=own_code.third_party())
     def change_elsewhere(self, who: int, change: str) -> None:
@@ -231,3 +254,12 @@ class TwoClients(RuleBasedStateMachine):
         """Both leave."""
         for pair in getattr(self, "pairs", []):
             pair.close()
+        end_prepared(self.place.cluster)
+
+
+def end_prepared(cluster: Cluster) -> None:
+    """Take back what was prepared and not ended, in either database."""
+    for database in (DATABASE, TWIN):
+        with cluster.connect(database=database) as boss:
+            for (name,) in boss.execute(_PREPARED).fetchall():
+                boss.execute(f"ROLLBACK PREPARED '{name}'".encode())

@@ -52,7 +52,10 @@ _FRESH = f"""
 DO $$ BEGIN
     DELETE FROM public.t; DELETE FROM b.t; DELETE FROM public.parent; DELETE FROM public.watched;
     INSERT INTO public.parent VALUES (1), (2); INSERT INTO public.kids VALUES (1), (2);
-    DROP TRIGGER IF EXISTS noted ON public.watched;
+    DROP TRIGGER IF EXISTS noted ON public.watched; DROP RULE IF EXISTS other ON b.t;
+    ALTER TABLE public.t DROP COLUMN IF EXISTS w;
+    CREATE OR REPLACE VIEW public.both_t AS SELECT v FROM public.t UNION ALL SELECT v FROM b.t;
+    ALTER POLICY own ON public.docs USING (owner = current_user OR owner = current_setting('app.tenant', true));
     INSERT INTO public.t VALUES ('public'); INSERT INTO b.t VALUES ('b');
     SET LOCAL row_security = off; DELETE FROM docs;
     INSERT INTO docs VALUES ('app', 'app''s café'), ('{ROLE}', 'others'), ('a', 'A'), ('b', 'B');
@@ -60,6 +63,7 @@ END $$
 """
 READS = (
     "SELECT v FROM t ORDER BY v",
+    "SELECT * FROM public.t ORDER BY v",
     "SELECT * FROM public.both_t ORDER BY v",
     "SELECT body FROM public.docs ORDER BY body",
     "SELECT id FROM public.kids ORDER BY id",
@@ -91,6 +95,9 @@ _SETTINGS = (
 )
 _TRANSACTIONS = (
     "BEGIN",
+    "BEGIN",
+    "START TRANSACTION READ ONLY",
+    "BEGIN ISOLATION LEVEL REPEATABLE READ",
     "COMMIT",
     "ROLLBACK",
     "SAVEPOINT s",
@@ -136,6 +143,21 @@ _CHANGES = (
     "CREATE TABLE public.passing (id int REFERENCES public.parent ON DELETE CASCADE)",
     "DROP TABLE IF EXISTS public.passing",
 )
+# These do: they are for a moment at which nobody is in a transaction.
+_LOCKING = (
+    "ALTER TABLE public.t ADD COLUMN IF NOT EXISTS w int DEFAULT 1",
+    "BEGIN; ALTER TABLE public.t ADD COLUMN IF NOT EXISTS w int DEFAULT 2; UPDATE public.t SET v = 'grown'; COMMIT",
+    "BEGIN; ALTER TABLE public.t ADD COLUMN IF NOT EXISTS w int DEFAULT 3; ROLLBACK",
+    "ALTER TABLE public.t DROP COLUMN IF EXISTS w",
+    "TRUNCATE public.kids",
+    "CREATE OR REPLACE RULE other AS ON INSERT TO b.t DO ALSO UPDATE public.t SET v = 'by a rule'",
+    "DROP RULE IF EXISTS other ON b.t",
+    "CREATE OR REPLACE VIEW public.both_t AS SELECT v FROM public.t",
+    "CREATE OR REPLACE VIEW public.both_t AS SELECT v FROM public.t UNION ALL SELECT v FROM b.t",
+    "ALTER POLICY own ON public.docs USING (owner = current_user)",
+    "ALTER POLICY own ON public.docs USING (owner = current_user OR owner = current_setting('app.tenant', true))",
+    "DO $$ BEGIN ALTER TABLE public.t ADD COLUMN IF NOT EXISTS w int; COMMIT; PERFORM 1 / 0; END $$",
+)
 SWAP = "swap the names of two roles"
 _SWAPPED = (
     f"ALTER ROLE {ROLE} RENAME TO twins_nobody; ALTER ROLE {THIRD} RENAME TO {ROLE};"
@@ -166,6 +188,7 @@ def _steps(who: int, *kinds: tuple[str, ...]) -> st.SearchStrategy[Step]:
 STEPS = st.lists(
     _steps(0, _SETTINGS, _TRANSACTIONS, _STATE, _WRITES, _CHANGES)
     | st.just(Step(0, SWAP, simple=True))
+    | st.builds(Step, st.just(0), st.sampled_from(_LOCKING), st.just(True))
     | _steps(1, _SETTINGS, _TRANSACTIONS, _STATE),
     min_size=20,
     max_size=40,
@@ -209,6 +232,7 @@ class Pairs:
         ]
         for each, database in ((place, "shop"), (direct, TWIN)):
             fill(each, database)
+        self._status = [b"I", b"I"]
         self.hits = 0
         self._boss = place.wire("boss", "shop")
 
@@ -223,13 +247,17 @@ class Pairs:
         """What the client is told, and what its twin is."""
         if step.sql == SWAP:
             return self._swap()
+        if step.sql in _LOCKING and any(each != b"I" for each in self._status):
+            return [], []
         client, twin = self._pairs[step.who]
         said = _ask(client, step)
+        self._status[step.who] = said[-1].body
         self.hits += any(frame.tag == b"N" and b"cache=hit" in frame.body for frame in said)
         return told(said), told(_ask(twin, step))
 
     def _swap(self) -> tuple[list[Frame], list[Frame]]:
         """Roles are the same in both databases. Nobody is one of them meanwhile: direct, whoever is one stays it."""
+        self._status = [b"I", b"I"]
         for pair in self._pairs:
             for one in pair:
                 for sql in ("ROLLBACK", "RESET SESSION AUTHORIZATION", "RESET ROLE"):
