@@ -116,8 +116,8 @@ class Life:
             self._embedded_url = await self._in_thread(self._embedded.start)
             self._settings = self._in_front(self._settings, self._in_front_of)
         self._service = self._make_service(self._settings)
+        settle_down()  # it holds the loop, where nobody is listened to yet
         await self._service.start()
-        settle_down()
         self._serving = True
         listen = tuple(Endpoint(*address) for address in self._service.addresses)  # a port 0 has become one
         self._ready(replace(self._settings, listen=listen), self._service, self._embedded is not None)

@@ -38,6 +38,8 @@ log = Logger(__name__)
 _QUERY = ord("Q")
 LOGIN_BYTES = 1 << 20
 """What a server may say until it is ready: some hundred bytes, unless triggers have much to say about logins."""
+LOGIN_MESSAGES = 2_000
+"""In how many messages: about twenty. They are all read in one go."""
 LOGIN_QUESTIONS = 50
 """Authentication requests of one login; SCRAM has three, GSSAPI a few more."""
 PARAMETERS = 1_000
@@ -93,7 +95,7 @@ class Server:
         self.ready: Deferred[Server] = Deferred(lambda _: self.close("login given up"))
         """Fires when logged in; fails with ServerRefused or ServerUnavailable."""
         self.gone: Callable[[Any, bool], None] = lambda _server, _expected: None
-        self._login_size = self._questions = self._parameter_size = self._unheard = 0
+        self._login_size = self._login_messages = self._questions = self._parameter_size = self._unheard = 0
         self._statuses: tuple[dict[str, str], bytes] | None = None
         """What the last client was told at its login, as parameters and as frames."""
         self._application_name = application_name
@@ -204,6 +206,9 @@ class Server:
         if self._login_size > LOGIN_BYTES:
             raise ProtocolViolation("it says too much during the login")
         frames = cutter.feed(data)
+        self._login_messages += len(frames)
+        if self._login_messages > LOGIN_MESSAGES:
+            raise ProtocolViolation("it says too much during the login")
         for place, frame in enumerate(frames):
             self._login_frame(frame)
             if self.alive:

@@ -68,13 +68,13 @@ class Worker:
         self._service, self._log = service, log_
         service.beam.broadcast.send = lambda name, value: self.link.tell("news", name=name, value=value)
         self._clients = ClientFactory(service.beam, self._cancel_elsewhere, lambda: self.link.tell("gone"))
+        settle_down()  # before the watchdog begins, and clients come
         try:
             yield service.prepare()
         except PgBeamError as error:
             self.link.tell("failed", message=error.message)
             yield self._stop()
             return
-        settle_down()
         self.link.tell("ready", merges=service.beam.control.merges)
 
     def drain(self) -> Deferred[Any]:

@@ -19,7 +19,7 @@ SOME_LINES = 10
 LARGE_FILES = {
     "pgbeam_core.beam": 360,
     "pgbeam_core.net.client": 474,
-    "pgbeam_core.net.server": 510,
+    "pgbeam_core.net.server": 522,
     "pgbeam_core.session.conversation": 609,
     "pgbeam_core.session.tracker": 310,
     "pgbeam_core.session.extended": 317,

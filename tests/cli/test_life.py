@@ -135,6 +135,15 @@ def fronting() -> Settings:
     return apply_project(Settings(), "default", "postgresql://127.0.0.1:5/x")
 
 
+def test_what_takes_long_at_the_start_is_done_before_anybody_waits(begin, fronting, monkeypatch):
+    """Python's memory is tidied where no client is listened to, and no watchdog complains that the loop is held."""
+    seen: list[str] = []
+    monkeypatch.setattr(FakeService, "start", lambda self: seen.append("start") or self.start_result)
+    monkeypatch.setattr(life_module, "settle_down", lambda: seen.append("settle"))
+    begin(fronting)
+    assert seen == ["settle", "start"]
+
+
 def test_a_signal_drains_and_then_stops(begin, fronting):
     """Ctrl-C waits for running transactions, and no longer than they run."""
     run = begin(fronting)

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 
 from pgbeam_core.api.pool import Identity
 from pgbeam_core.errors import ServerUnavailable
-from pgbeam_core.net.server import Server
+from pgbeam_core.net.server import LOGIN_MESSAGES, Server
 from pgbeam_core.wire import backend
 from pgbeam_core.wire.frames import frame
 from tests.session.stage import TARGET, Wire
@@ -69,13 +69,14 @@ FLOODS: dict[str, Callable[[int], bytes]] = {
     "one long parameter": lambda _: backend.parameter_status("search_path", "x" * 500_000),
     "questions": lambda _: PASSWORD_QUESTION,
     "negotiations": lambda _: NEGOTIATE,
+    "welcomes": lambda _: backend.AUTHENTICATION_OK,
     "keys": lambda _: frame(ord("K"), bytes(8)),
 }
 
 
 @pytest.mark.parametrize("name", FLOODS)
 def test_a_server_that_talks_on_during_the_login_is_lost(name: str) -> None:
-    """Before it has said 1.1 MB; whoever waits for it is told 08006."""
+    """Before it has said 1.1 MB or 2,000 messages; whoever waits for it is told 08006."""
     server = server_at_login()
     failed: list[Any] = []
     server.ready.addErrback(failed.append)
@@ -89,6 +90,7 @@ def test_a_server_that_talks_on_during_the_login_is_lost(name: str) -> None:
     assert failed, "it was listened to for ever"
     assert failed[0].check(ServerUnavailable)
     assert said < 1.6 * MB
+    assert place <= LOGIN_MESSAGES + 1
     assert server.transport.disconnecting
 
 
