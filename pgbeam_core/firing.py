@@ -159,6 +159,18 @@ class First:
                 return name, answer
         return None
 
+    def of_three(self, first: object, second: object, third: object) -> tuple[str, Any] | None:
+        """The call of a hook with three arguments: for each execution a tuple of them would cost more than the call."""
+        for name, call in self.implementations:
+            try:
+                answer = call(first, second, third)
+            except Exception:
+                self.failed(self.name, name)
+                continue
+            if answer is not None:
+                return name, answer
+        return None
+
     def after(self, plugin: str, *args: Any) -> tuple[str, Any] | None:
         """Ask only the plugins behind that one: it has answered with a Deferred that came to None."""
         names = [name for name, _ in self.implementations]
@@ -187,10 +199,26 @@ class All:
             except Exception:
                 self.failed(self.name, name)
                 continue
-            if answer is None:
-                continue
-            if name == _ALL_AT_ONCE:
-                answers += [(name, each) for each in answer]
-            else:
-                answers.append((name, answer))
+            if answer is not None:
+                _add(answers, name, answer)
         return answers
+
+    def of_three(self, first: object, second: object, third: object) -> list[tuple[str, Any]]:
+        """The call of a hook with three arguments: for each execution a tuple of them would cost more than the call."""
+        answers: list[tuple[str, Any]] = []
+        for name, call in self.implementations:
+            try:
+                answer = call(first, second, third)
+            except Exception:
+                self.failed(self.name, name)
+                continue
+            if answer is not None:
+                _add(answers, name, answer)
+        return answers
+
+
+def _add(answers: list[tuple[str, Any]], name: str, answer: Any) -> None:
+    if name == _ALL_AT_ONCE:
+        answers += [(name, each) for each in answer]
+    else:
+        answers.append((name, answer))

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from pgbeam_core.catalog.question import MOST_PARAMETERS, PARAMETER
+from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.internal.owner import Row, RowCollector
 from pgbeam_core.session.settings import folded, literal
 from pgbeam_core.session.turns import Turn
@@ -144,6 +145,10 @@ def question(names: Iterable[str], *, superuser: bool, searches: bool) -> bytes:
     return ";\n".join(parts).encode("utf-8", "surrogateescape")
 
 
+_ANSWERS = 2
+"""Columns of a row behind that which says what the row is about."""
+
+
 class Found(NamedTuple):
     """What a server has told: the parameters set in the session, its session user, and what pins."""
 
@@ -165,7 +170,13 @@ class Inspection(RowCollector):
         elif self.is_too_large:
             self._told(None, "it has too much to say")
         else:
-            self._told(_found(self.rows("surrogateescape")), "")
+            self._told(*self._understood())
+
+    def _understood(self) -> tuple[Found | None, str]:
+        try:
+            return _found(self.rows("surrogateescape")), ""
+        except ProtocolViolation as error:
+            return None, error.message
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
         """The server is gone, and its state with it."""
@@ -175,10 +186,13 @@ class Inspection(RowCollector):
 def _found(rows: list[Row]) -> Found:
     found = Found({}, "", set())
     timeouts: dict[str, str | None] = {}
-    for what, *rest in rows:
+    for row in rows:
+        what, rest = row[0] if row else None, list(row[1:])
         if what == "timeouts":
             timeouts = dict(zip(_TIMEOUTS, rest, strict=False))
             continue
+        if len(rest) < _ANSWERS:
+            raise ProtocolViolation("it answers otherwise than it was asked")
         name, value = rest[0] or "", rest[1]
         if what == "pin":
             found.pins.add(name)

@@ -65,4 +65,6 @@ def _told(rows: list[Row]) -> Told:
     if len(known) != 6:
         return Told()
     *oids, isolation, recovering, template = known
+    if not all(oid.isascii() and oid.isdigit() for oid in oids):
+        return Told()
     return Told(tuple(int(oid) for oid in oids), isolation.lower(), recovering == "t", template == "t")

@@ -424,7 +424,7 @@ class Conversation:
         """Count an execution and tell the plugins of its end. Gives the notices they want to add."""
         self.stats.executed(result)
         hooks = self.runtime.hooks
-        said = hooks.result(self.session, query, result)
+        said = hooks.result.of_three(self.session, query, result)
         return outcome.notices(said, hooks) if said else b""
 
     def ready(self) -> bytes:

@@ -49,7 +49,7 @@ class HookDispatch:
                 conversation.outside.settle(query)
             query.target = target
             try:
-                found = execute(session, query, target)
+                found = execute.of_three(session, query, target)
                 while found is not None and not isinstance(found[1], Refusal):
                     if hasattr(found[1], "cancel"):
                         found[1].addErrback(lambda _: None)
@@ -89,7 +89,7 @@ class HookDispatch:
             if hooks.route.implementations and not inside and conversation.leasing.may_choose():
                 query.target = self._route(query)
             if hooks.execute.implementations:
-                found = hooks.execute(session, query, query.target)
+                found = hooks.execute.of_three(session, query, query.target)
         except PluginRaised as error:
             found = (error.plugin, broken(error))
         self._found(found, query, send_request, reply)

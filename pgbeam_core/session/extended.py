@@ -97,6 +97,8 @@ class Step:
 PARSE, BIND, DESCRIBE, EXECUTE, CLOSE, FLUSH, SYNC = b"PBDECHS"
 STATEMENT, PORTAL = b"SP"
 _PASSED = frozenset((FLUSH, SYNC))
+EXECUTE_ALL = b"E\0\0\0\x09\0\0\0\0\0"
+"""The Execute that nearly all clients send: the unnamed portal, all rows."""
 
 
 class Plan:
@@ -139,12 +141,15 @@ class Plan:
         for frame in frames:
             step = Step(frame[0], frame)
             self.steps.append(step)
-            reader = _READERS.get(step.tag)
-            if reader is not None:
-                try:
-                    reader(self, step, client_statements, lookup)
-                except ProtocolViolation:
-                    step.malformed = True
+            try:
+                if step.tag == BIND:  # batches are of these two
+                    self._bind(step, client_statements, lookup)
+                elif step.tag == EXECUTE:
+                    self._execute(step, client_statements, lookup)
+                elif step.tag in _READERS:
+                    _READERS[step.tag](self, step, client_statements, lookup)
+            except ProtocolViolation:
+                step.malformed = True
             if not step.local and step.tag not in _PASSED:
                 self.needs_server = True
         return self
@@ -215,7 +220,8 @@ class Plan:
         step.local = step.prepared is not None and local.is_local(step.prepared.statement)
 
     def _execute(self, step: Step, client_statements: ClientStatements, _lookup: Lookup) -> None:
-        step.name, step.max_rows = names.execute_target(step.frame)
+        if step.frame != EXECUTE_ALL:
+            step.name, step.max_rows = names.execute_target(step.frame)
         step.portal = self._portal(step.name, client_statements)
         if step.portal is None:
             return
@@ -309,8 +315,6 @@ def _plain(step: Step, portal: Portal | None) -> bool:
 _FIXED = {PARSE: backend.PARSE_COMPLETE, BIND: backend.BIND_COMPLETE}
 _READERS: dict[int, Callable[[Plan, Step, ClientStatements, Lookup], None]] = {
     PARSE: Plan._parse,
-    BIND: Plan._bind,
     DESCRIBE: Plan._describe,
-    EXECUTE: Plan._execute,
     CLOSE: Plan._close,
 }

@@ -97,11 +97,15 @@ def server_results(turn: Turn, now: float, status: bytes) -> list[Result]:
 
 def finished_results(turn: Turn, now: float) -> list[Result]:
     """One Result for each execution of a turn that is through, though the turn is not."""
-    finished = turn.finished or []
-    return [
-        _server_result(turn, query, tag, now, None, 0, None, committed=False)
-        for query, tag in zip(turn.queries, finished, strict=False)
-    ]
+    results: list[Result] = []
+    arrived, told = 0.0, b""
+    for query, tag in zip(turn.queries, turn.finished or [], strict=False):
+        if results and tag == told and query.arrived == arrived:  # of a batch, mostly
+            results.append(results[-1])
+        else:
+            arrived, told = query.arrived, tag
+            results.append(_server_result(turn, query, tag, now, None, 0, None, committed=False))
+    return results
 
 
 def _server_result(

@@ -16,7 +16,8 @@ from pgbeam_core.session.prepared import Key, Prepared, ServerStatements
 from pgbeam_core.session.turns import Owed, say
 from pgbeam_core.session.variables import VariableError
 from pgbeam_core.wire import backend, frontend, names
-from pgbeam_core.wire.large import HEAD_BYTES, rest_of
+from pgbeam_core.wire.frames import HEADER
+from pgbeam_core.wire.large import HEAD_BYTES, rest_of, size_of
 
 PROVOKE = frontend.Bind(b"", b"pgbeam: refused", (), (), ()).to_bytes()
 """A message that any server refuses: it puts the server where an error of PgBeam's own puts the client."""
@@ -84,6 +85,10 @@ class Rewriter:
                     self._lend(*step.lends)
                 if step.malformed:
                     self._send(step.frame, Owed(b"123TnCIs"))
+                elif step.tag == extended.BIND and not step.local:  # batches are of these two
+                    self._bind(step)
+                elif step.tag == extended.EXECUTE and not step.local:
+                    self._execute(step)
                 else:
                     (_LOCAL if step.local else _SERVER)[step.tag](self, step)
             except VariableError as error:
@@ -272,7 +277,6 @@ class Rewriter:
 
     def _bind(self, step: Step) -> None:
         name = self._server_name(step)
-        frame = step.frame if name == step.name else names.rename_bind(step.frame, name)
         portal_name = step.portal_name
         binding = self._binding
         if binding is None or binding.portal_name != portal_name or binding.named != (name, step.name):
@@ -281,6 +285,7 @@ class Rewriter:
             self._bind_owed = Owed(b"2", effect=binding.bound, named=None if name == step.name else named)
         # Of portals of one name the last is the one that stays; if any of them fails, none does.
         binding.portal = step.portal
+        frame = step.frame if name == step.name else binding.renamed(step.frame)
         self._send_renamed(frame, step.frame, self._bind_owed)
 
     def _describe(self, step: Step) -> None:
@@ -393,13 +398,22 @@ class Rewriter:
 class _Binding:
     """A portal that is bound, perhaps again and again."""
 
-    __slots__ = ("named", "portal", "portal_name", "portals")
+    __slots__ = ("_grows", "_names", "_values_at", "named", "portal", "portal_name", "portals")
 
     def __init__(self, portals: dict[bytes, Portal], portal_name: bytes, named: tuple[bytes, bytes]) -> None:
         self.portals = portals
         self.portal_name = portal_name
         self.named = named
         self.portal: Portal | None = None
+        ours, theirs = named
+        self._names = portal_name + b"\0" + ours + b"\0"
+        self._values_at = 7 + len(portal_name) + len(theirs)
+        self._grows = len(ours) - len(theirs)
+
+    def renamed(self, frame: bytes) -> bytes:
+        """A Bind, or the head of a large one, under the server's name of its statement; see `names.rename_bind`."""
+        length = (len(frame) if len(frame) < HEAD_BYTES else size_of(frame)) - 1 + self._grows
+        return b"".join((HEADER.pack(extended.BIND, length), self._names, frame[self._values_at :]))
 
     def bound(self, ok: bool) -> None:
         if ok and self.portal is not None:
@@ -412,9 +426,7 @@ def _unknown(_writer: Rewriter, step: Step) -> None:
 
 _SERVER: dict[int, Callable[[Rewriter, Step], None]] = {
     extended.PARSE: Rewriter._parse,
-    extended.BIND: Rewriter._bind,
     extended.DESCRIBE: Rewriter._describe,
-    extended.EXECUTE: Rewriter._execute,
     extended.CLOSE: Rewriter._close,
     extended.FLUSH: Rewriter._pass,
     extended.SYNC: Rewriter._pass,

@@ -1,0 +1,50 @@
+"""Servers that answer PgBeam's own questions with something else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from pgbeam_core.internal.inspection import Found, Inspection
+from pgbeam_core.net.identifying import Identification, Told
+from pgbeam_core.session.turns import Turn
+from pgbeam_core.wire import backend
+
+
+def answered(owner: Any, row: bytes) -> None:
+    """The server answers with that row."""
+    owner.deliver(row)
+    owner.turn_over(Turn(owner, simple=True), backend.READY_IDLE)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        backend.data_row(["one column"]),
+        backend.data_row(["pin", "two columns"]),
+        backend.data_row([None]),
+        backend.data_row([]),
+        b"D\0\0\0\x06\0\x05",
+        b"D\0\0\0\x0a\0\x01\0\0\0\x09",
+    ],
+)
+def test_what_is_no_answer_about_the_state_is_told_as_an_error(row: bytes) -> None:
+    """Once, so that the server is closed and its client goes on."""
+    told: list[tuple[Found | None, str]] = []
+    answered(Inspection(lambda found, reason: told.append((found, reason))), row)
+    ((found, reason),) = told
+    assert found is None
+    assert reason
+
+
+@pytest.mark.parametrize("oid", ["x", "", "-1", "²", "1.5"])
+def test_what_is_no_answer_about_the_identity_tells_nothing(oid: str) -> None:
+    """A number that is none is not taken for an identifier."""
+    asked = Identification()
+    got: list[Told] = []
+    answer: Deferred[Told] = asked.answer
+    answer.addCallback(got.append)
+    answered(asked, backend.data_row([oid, "2", "3", "read committed", "f", "f"]))
+    assert got == [Told()]
