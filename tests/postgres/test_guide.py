@@ -126,6 +126,9 @@ class Watched:
         self.notices: list[tuple[str | None, str | None]] = []
         self.conn.add_notice_handler(lambda notice: self.notices.append((notice.sqlstate, notice.message_primary)))
         self.conn.execute("SET pgbeam.debug = on")
+        deadline = time.monotonic() + 20
+        while "cache=hit" not in self.ask("/* @pgbeam:cache */ SELECT 0 FROM users LIMIT 1"):
+            assert time.monotonic() < deadline, "the catalog is not known"
 
     def ask(self, sql: str, *values: Any) -> str:
         """Run it and give the text of its only notice."""
