@@ -264,7 +264,7 @@ class ReplyQueue:
                 raise
             position = end
         if start < position:
-            self.turns[0].deliver(data[start:position])
+            self.turns[0].deliver(_cut(data, start, position))
             self._mind_those_behind()
         if self.turns:
             head = self.turns[0]
@@ -376,7 +376,7 @@ class ReplyQueue:
         if tag == _READY:
             self._finish(turn, data, start, position, end)
             return end
-        if tag == _ERROR and not turn.began and self._is_taken_back(turn, data[position:end]):
+        if tag == _ERROR and not turn.began and self._is_taken_back(turn, _cut(data, position, end)):
             turn.taken_back = turn.muted = True
             turn.plain = None
             if turn.script is None:
@@ -453,7 +453,7 @@ class ReplyQueue:
                 raise OutOfTurn("server completed one statement twice")
             turn.tags.append(_command_tag(data, position, end))
         elif tag == _ERROR:
-            turn.error = data[position:end]
+            turn.error = _cut(data, position, end)
 
     def _step(self, turn: Turn, tag: int, data: bytes, start: int, position: int, end: int) -> int:
         """A frame of a scripted turn."""
@@ -505,15 +505,15 @@ class ReplyQueue:
         """The server skips to the next Sync: of the script nothing is owed any more."""
         assert turn.script is not None
         if turn.again is not None:
-            if _is_out_of_date(turn, data[position:end]):
-                turn.refused = data[position:end]
+            if _is_out_of_date(turn, _cut(data, position, end)):
+                turn.refused = _cut(data, position, end)
                 if start < position:
                     turn.deliver(data[start:position])
                 turn.script.clear()
                 turn.stale, turn.plain = True, None
                 return end
             turn.again = None
-        turn.error = data[position:end]
+        turn.error = _cut(data, position, end)
         if not turn.script and turn.finished:
             turn.finished.pop()  # it is the commit that failed: the last execution is told
         named = turn.named
@@ -526,7 +526,7 @@ class ReplyQueue:
                 turn.error = step.instead_of_error
         if named is not None:
             turn.error = in_clients_words(turn.error, named)
-        if turn.error != data[position:end]:
+        if turn.error != _cut(data, position, end):
             if start < position:
                 turn.deliver(data[start:position])
             turn.deliver(turn.error)
@@ -538,10 +538,15 @@ class ReplyQueue:
         turn.skipping = turn.spoilt = not turn.ended
         if turn.skipping:
             if start < end:
-                turn.deliver(data[start:end])
+                turn.deliver(_cut(data, start, end))
             turn.owner.skips(turn)
             return end
         return start
+
+
+def _cut(data: bytes, start: int, end: int) -> bytes:
+    """data[start:end]; where that is all of it, which may be large, compiled code would copy it."""
+    return data if start == 0 and end == len(data) else data[start:end]
 
 
 def _is_one_statement(turn: Turn) -> bool:

@@ -24,7 +24,7 @@ LARGE_FILES = {
     "pgbeam_core.session.tracker": 310,
     "pgbeam_core.session.extended": 320,
     "pgbeam_core.session.leasing": 432,
-    "pgbeam_core.session.replies": 563,
+    "pgbeam_core.session.replies": 568,
     "pgbeam_core.session.rewrite": 440,
     "pgbeam_core.session.sending": 463,
     "pgbeam_core.session.turns": 322,
