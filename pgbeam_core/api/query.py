@@ -57,6 +57,7 @@ class Query:
         "in_transaction",
         "keep",
         "lazily",
+        "max_rows",
         "needs_description",
         "needs_server",
         "notes",
@@ -82,6 +83,8 @@ class Query:
         self._parameters: Parameters | None = NO_PARAMETERS
         self.types = b""
         """The parameter type section of Parse as sent: a count and OIDs; empty in the simple protocol."""
+        self.max_rows = 0
+        """Rows that Execute asks for at most; 0: all. An Answer with more is cut there, a kept one may have no more."""
         self.needs_description = True
         """The client expects a RowDescription; without one an Answer is not taken."""
         self.simple = simple
@@ -93,7 +96,7 @@ class Query:
         self.needs_server = True
         """False for what PgBeam answers itself, unless a plugin refuses it."""
         self.answerable = answerable
-        """An Answer would be taken: it is alone in its request and all its rows are asked for."""
+        """An Answer would be taken: it is alone in its request, and none of its rows are asked for later."""
         self.arrived = arrived
         self.target: Target | None = None
         self.fell_back: PgBeamError | None = None
@@ -103,8 +106,10 @@ class Query:
         """What plugins remember about this execution, each under its own name."""
         self.keep = 0
 
-    def bound(self, bind: bytes | None, types: bytes, *, described: bool) -> None:
-        """Its Bind message (None: it came with an earlier request), and whether it is described in this one."""
+    def bound(self, bind: bytes | None, types: bytes, *, described: bool, max_rows: int = 0) -> None:
+        """Its Bind message (None: it came with an earlier request), whether it is described in this one, and how many
+        rows are asked for at most."""
+        self.max_rows = max_rows
         self._bind = bind
         self._parameters = None
         self.types = types

@@ -11,7 +11,8 @@ class Answer:
     """A complete reply to one query, as whole frames of the wire protocol.
 
     description: the RowDescription frame; None when the reply it was kept from had none (a Bind and Execute alone).
-    rows: the DataRow frames one after another. complete: the CommandComplete frame.
+    rows: the DataRow frames one after another. complete: the CommandComplete frame, or PortalSuspended if it was kept
+    from a query that asked for so many rows and no more (`Query.max_rows`).
     """
 
     description: bytes | None

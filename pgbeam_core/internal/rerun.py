@@ -79,7 +79,7 @@ class Rerun(InternalOwner):
                 b"P" + (len(parse) + 4).to_bytes(4) + parse,
                 names.unnamed_bind(query.bound_bytes),
                 frontend.Describe(frontend.PORTAL, b"").to_bytes(),
-                frontend.Execute(b"", 0).to_bytes(),
+                frontend.Execute(b"", query.max_rows).to_bytes(),
                 frontend.SYNC,
             ]
         )

@@ -377,7 +377,7 @@ class Conversation:
                 query = self.query(prepared.statement, simple=False, answerable=True)
             else:
                 query = Query(session, prepared.statement, False, in_transaction, False, now)
-            query.bound(bind, prepared.key[1], described=plan.needs_description)
+            query.bound(bind, prepared.key[1], described=plan.needs_description, max_rows=max(step.max_rows, 0))
             queries.append(query)
         return queries
 

@@ -116,7 +116,7 @@ class HookDispatch:
                 self.refuse([query], plugin, answer)
                 return
             if isinstance(answer, Answer) and query.answerable and (answer.description or not query.needs_description):
-                self._answer(query, plugin, answer, reply)
+                self._answer(query, plugin, outcome.cut(answer, query.max_rows) if query.max_rows else answer, reply)
                 return
             if hasattr(answer, "addCallbacks"):
                 self._await(plugin, answer, query, send_request, reply)

@@ -253,10 +253,12 @@ class Plan:
 
     @property
     def answerable(self) -> bool:
-        """Whether an Answer can stand for the whole reply: one execution, all of its rows, nothing unusual."""
-        if len(self.executions) != 1 or self.executions[0].max_rows or self.steps[-1].tag != SYNC:
+        """Whether an Answer can stand for the whole reply: one execution, in one go, nothing unusual."""
+        if len(self.executions) != 1 or self.steps[-1].tag != SYNC:
             return False
         portal = self.executions[0].portal
+        if sum(step.tag == EXECUTE for step in self.steps) != 1:
+            return False  # it is read in parts
         return all(not (step.local or step.twice or step.malformed) and _plain(step, portal) for step in self.steps)
 
     @property
@@ -305,8 +307,10 @@ class Plan:
 
 def _plain(step: Step, portal: Portal | None) -> bool:
     """Whether a step is one that an answer's reply has a place for."""
-    if step.tag in (PARSE, SYNC):
+    if step.tag == SYNC:
         return True
+    if step.tag == PARSE:
+        return portal is not None and step.prepared is portal.prepared
     if step.tag == DESCRIBE and step.kind == STATEMENT:
         return False
     return step.tag in (BIND, DESCRIBE, EXECUTE) and step.portal is portal

@@ -7,6 +7,7 @@ from typing import Any
 
 from pgbeam_core.api.query import Query
 from pgbeam_core.api.results import Answer, Notice, Refusal, Result
+from pgbeam_core.api.statement import Kind
 from pgbeam_core.firing import Hooks
 from pgbeam_core.session.turns import Turn
 from pgbeam_core.wire import backend
@@ -54,9 +55,15 @@ def kept_answer(turn: Turn) -> Answer | None:
     Rows are not walked: what may stand between them is dropped by the reply queue as it comes.
     """
     kept, tags = turn.kept, turn.tags
-    if kept is None or len(tags) != 1 or not tags[0].startswith(b"SELECT "):
+    if kept is None:
         return None
-    data, complete = b"".join(kept), b"C" + (len(tags[0]) + 5).to_bytes(4) + tags[0] + b"\0"
+    if len(tags) == 1 and tags[0].startswith(b"SELECT "):
+        complete = b"C" + (len(tags[0]) + 5).to_bytes(4) + tags[0] + b"\0"
+    elif not tags and turn.queries[0].max_rows and turn.queries[0].statement.kind is Kind.SELECT:
+        complete = backend.PORTAL_SUSPENDED
+    else:
+        return None
+    data = b"".join(kept)
     if not data.endswith(complete):
         return None
     description: bytes | None = None
@@ -68,6 +75,17 @@ def kept_answer(turn: Turn) -> Answer | None:
         elif tag not in (0x31, 0x32):  # ParseComplete, BindComplete
             return None
     return None
+
+
+def cut(answer: Answer, max_rows: int) -> Answer:
+    """What an Execute with that limit, above 0, gets of it: PostgreSQL stops there, were they the last rows or not."""
+    rows, complete = answer.rows, answer.complete
+    if complete == backend.PORTAL_SUSPENDED or rows_of(complete[5:-1]) < max_rows:
+        return answer
+    for place, (_, _, end) in enumerate(split(rows), 1):
+        if place == max_rows:
+            return Answer(answer.description, rows[:end], backend.PORTAL_SUSPENDED)
+    return answer
 
 
 def left_open(turn: Turn) -> bool:

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from pgbeam_core.catalog.catalog import Catalog
 from pgbeam_core.errors import ServerUnavailable
 from pgbeam_core.session.state import Phase
+from pgbeam_core.testing import answer
 from pgbeam_core.wire import backend, frontend
 from tests.session.plugins import ANSWER, REFUSAL, WHOLE, code, staged
 from tests.session.stage import (
@@ -178,11 +179,66 @@ def test_a_write_by_the_extended_protocol_makes_it_real_in_one_write() -> None:
 
 
 def test_a_portal_with_a_name_makes_it_real() -> None:
-    """It can be read on until the transaction ends; so can one that is read in parts."""
-    for asked in (execute(b"p"), execute(b"", 1)):
+    """It can be read on until the transaction ends."""
+    for asked in (execute(b"p"), execute(b"p", 1)):
         stage = in_lazy()
-        stage.send(parse("SELECT 1") + bind(portal=asked[5:].split(b"\0")[0]) + asked + SYNC)
+        stage.send(parse("SELECT 1") + bind(portal=b"p") + asked + SYNC)
         assert sent(stage) == "PBEPBES"
+
+
+SUSPENDED = backend.PORTAL_SUSPENDED
+
+
+def test_a_read_of_some_rows_runs_as_if_outside() -> None:
+    """asyncpg's fetchrow and fetchval ask for one row and no more: that is no reason to make a transaction real."""
+    stage = in_lazy()
+    stage.send(parse("SELECT 1", b"s") + bind(b"s") + execute(rows=1) + SYNC)
+    assert sent(stage) == "PBES"
+    stage.say(ONE + TWO + ROW + SUSPENDED + READY)
+    assert stage.client.take() == ONE + TWO + ROW + SUSPENDED + IN_TRANSACTION
+    assert stage.conversation.session.lease is None
+    stage.send(query("COMMIT"))
+    assert sent(stage) == ""
+
+
+def test_a_read_of_some_rows_that_fails_is_had_again_inside() -> None:
+    """As one of all rows is."""
+    stage = in_lazy()
+    stage.send(parse("SELECT 1", b"s") + bind(b"s") + execute(rows=1) + SYNC)
+    sent(stage)
+    stage.say(ONE + TWO + error("22012") + READY)
+    assert stage.client.take() == b""
+    assert sent(stage) == "PBEBES"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        execute(rows=1) + execute() + SYNC,
+        execute(rows=1) + execute(rows=1) + SYNC,
+        execute(rows=1) + FLUSH,
+    ],
+)
+def test_a_read_in_parts_makes_it_real(asked: bytes) -> None:
+    """What is left of its rows may be asked for: they have to be those of that one moment."""
+    stage = in_lazy()
+    stage.send(parse("SELECT 1") + bind() + asked)
+    assert sent(stage).startswith("PBEPBE")
+
+
+@pytest.mark.parametrize("asked", [execute(), describe()])
+def test_its_portal_ends_with_its_request(asked: bytes) -> None:
+    """Whoever comes back to a portal without a name gets the server's error, never other rows."""
+    stage = in_lazy()
+    stage.send(parse("SELECT 1") + bind() + execute(rows=1) + SYNC)
+    sent(stage)
+    stage.say(ONE + TWO + ROW + SUSPENDED + READY)
+    stage.client.take()
+    stage.send(asked + SYNC)
+    assert sent(stage).startswith("PBE")  # BEGIN goes ahead
+    gone = error("34000")
+    stage.say(BEGUN_FIRST + gone + FAILED)
+    assert stage.client.take() == gone + FAILED
 
 
 def test_begin_and_one_read_in_one_request_are_taken_apart() -> None:
@@ -506,6 +562,19 @@ def test_a_kept_answer_serves_a_read_outside() -> None:
     stage.send(query("BEGIN"))
     assert stage.send(query("SELECT 1")) == WHOLE + IN_TRANSACTION
     assert sent(stage) == ""
+
+
+def test_of_a_kept_answer_come_as_many_rows_as_are_asked_for() -> None:
+    """As PostgreSQL stops at so many, were they the last ones; and a portal that is read in parts is not answered."""
+    three = answer(["a"], [["1"], ["2"], ["3"]])
+    row = len(three.rows) // 3
+    stage = staged(lambda _: three, lazy="reads")[0]
+    ask = parse("SELECT 1") + bind()
+    for limit, end in ((1, SUSPENDED), (3, SUSPENDED), (4, three.complete), (0, three.complete), (-1, three.complete)):
+        rows = three.rows[: limit * row] if limit > 0 else three.rows
+        assert stage.send(ask + execute(rows=limit) + SYNC) == ONE + TWO + rows + end + READY
+    assert stage.send(ask + execute(rows=1) + execute() + SYNC) == b""
+    assert sent(stage) == "PBEES"
 
 
 def test_a_client_that_leaves_costs_no_server() -> None:

@@ -97,13 +97,14 @@ _parameters = st.fixed_dictionaries(
         "types": st.sampled_from([b"\x00\x00", b"\x00\x01\x00\x00\x00\x17", b"\x00\x01\x00\x00\x00\x19"]),
         "formats": st.sampled_from([(), (0,), (1,)]),
         "result_formats": st.sampled_from([(), (0,), (1,), (0, 1)]),
+        "max_rows": st.sampled_from([0, 1, 2]),
     }
 )
 
 
 @given(one=_parameters, other=_parameters)
 def test_executions_share_only_what_they_bind_alike(one: dict[str, Any], other: dict[str, Any]) -> None:
-    """Parameter values, their types and formats, and the formats of the result."""
+    """Parameter values, their types and formats, the formats of the result, and the rows that are asked for."""
     world = World()
     world.run(world.session(), SQL, **one)
     shared = world.run(world.session(), SQL, **other) == "hit"
@@ -111,7 +112,7 @@ def test_executions_share_only_what_they_bind_alike(one: dict[str, Any], other: 
 
 
 def _like_simple(given: dict[str, Any]) -> bool:
-    nothing = {"values": (), "types": b"\x00\x00", "formats": ()}
+    nothing = {"values": (), "types": b"\x00\x00", "formats": (), "max_rows": 0}
     return {**given, **nothing} == given and not any(given["result_formats"])
 
 

@@ -142,6 +142,7 @@ class World:
         formats: tuple[int, ...] = (),
         result_formats: tuple[int, ...] = (),
         described: bool = True,
+        max_rows: int = 0,
         in_transaction: bool = False,
         answerable: bool = True,
     ) -> Query:
@@ -156,7 +157,7 @@ class World:
         )
         if values is not None:
             bind = frontend.Bind(b"", b"", values=values, formats=formats, result_formats=result_formats).to_bytes()
-            query.bound(bind, types, described=described)
+            query.bound(bind, types, described=described, max_rows=max_rows)
         return query
 
     def execute(self, query: Query, target: Target = PRIMARY) -> Any:

@@ -84,10 +84,17 @@ def key(scope: bytes, text: bytes, query: Query) -> bytes:
 
 
 def _bound(query: Query) -> bytes:
-    """Parameters, their types and formats, and the formats of the result. Nothing for what the simple protocol does."""
+    """Parameters, their types and formats, the formats of the result, and how many rows are asked for at most.
+
+    Nothing for what the simple protocol does.
+    """
     if query.simple:
         return b""
-    bound = query.bound_bytes
-    if bound in _NOTHING_BOUND and query.types in _NO_TYPES:
+    bound, limit = query.bound_bytes, query.max_rows
+    if not limit and bound in _NOTHING_BOUND and query.types in _NO_TYPES:
         return b""
-    return len(bound).to_bytes(8) + bound + query.types
+    # A length does not begin like that: no key with a limit reads like one without.
+    behind = bound + query.types
+    return (
+        len(bound).to_bytes(8) + behind if not limit else b"\xff" + limit.to_bytes(4) + len(bound).to_bytes(8) + behind
+    )

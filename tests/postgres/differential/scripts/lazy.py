@@ -112,6 +112,19 @@ def _portals(_me: str) -> list[Step]:
     ]
 
 
+def _some_rows(_me: str) -> list[Step]:
+    """As asyncpg's fetchrow does: one row is asked for, and nobody comes back for more."""
+    prepared = say(frames.parse(PRODUCT, "some") + frames.describe("some", b"S") + frames.flush(), until=3)
+    none = frames.parse("SELECT id FROM products WHERE id < 0") + frames.bind() + frames.execute("", 1)
+    fails = frames.parse("SELECT 1 / (id - 7) FROM products WHERE id = 7") + frames.bind() + frames.execute("", 2)
+    one = say(frames.bind(statement="some") + frames.execute("", 1), frames.sync())
+    closed = say(frames.bind(statement="some") + frames.execute("", 1) + frames.close("", b"P"), frames.sync())
+    parts = frames.parse("SELECT id FROM products ORDER BY id") + frames.bind() + frames.execute("", 2)
+    first = [prepared, one, say(none, frames.sync()), closed, ask("SAVEPOINT a"), say(fails, frames.sync())]
+    then = [ask("ROLLBACK TO a"), one, ask(WRITE), one, say(parts, frames.execute("", 2), frames.sync())]
+    return [*first, *then, say(frames.execute("", 1), frames.sync()), ask("COMMIT"), one]
+
+
 def _described_first(_me: str) -> list[Step]:
     asked = frames.parse(PRODUCT, "s") + frames.describe("s", b"S") + frames.flush()
     run = frames.bind(statement="s") + frames.execute() + frames.sync()
@@ -145,7 +158,7 @@ BODIES: dict[str, Callable[[str], list[Step]]] = {
     for body in (
         *(_reads, _writes_last, _writes_first, _fails_first, _fails_later, _fails_after_rows, _savepoints),
         *(_equal_savepoints, _level_after_read, _level_first, _set_local, _begins_twice, _chains, _cursor, _portals),
-        *(_described_first, _pipeline, _all_at_once, _copies, _defined_between),
+        *(_described_first, _some_rows, _pipeline, _all_at_once, _copies, _defined_between),
     )
 }
 
