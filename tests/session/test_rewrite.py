@@ -279,8 +279,8 @@ def test_an_answered_parse_is_remembered() -> None:
 
     stage = Stage(plugins={"cache": Cache()})
     assert tags(stage.send(parse("SELECT 1", b"s") + bind(b"s") + describe() + execute() + SYNC)) == "12TDCZ"
-    stage.send(bind(b"s") + execute(rows=1) + SYNC)
-    assert tags(stage.sent()) == "PBES"
+    stage.send(bind(b"s") + execute(rows=1) + execute() + SYNC)
+    assert tags(stage.sent()) == "PBEES"
 
 
 def test_a_flush_between_parse_and_bind_does_not_part_them() -> None:
