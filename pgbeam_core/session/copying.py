@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.session.state import Phase
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ class Copying:
 
     def begin(self) -> None:
         conversation = self._conversation
+        if conversation.phase is Phase.COPYING:
+            raise ProtocolViolation("server asks for COPY data while it gets them")
         if conversation.phase is not Phase.GONE:
             conversation.state.enter(Phase.COPYING)
             conversation.resume_input()

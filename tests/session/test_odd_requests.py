@@ -107,6 +107,15 @@ def test_late_copy_data_is_ignored() -> None:
 # COPY.
 
 
+def test_a_server_that_asks_for_copy_data_twice_is_lost() -> None:
+    """No server does so: nobody gets another byte of it, and its client is told."""
+    stage = Stage()
+    stage.send(pbe("COPY t FROM STDIN") + SYNC)
+    stage.say(ONE + TWO + COPY_IN + COPY_IN)
+    assert not stage.servers[0].alive
+    assert stage.client.gone is not None
+
+
 def test_copy_in_streams_to_the_server() -> None:
     """CopyData goes on as it comes."""
     stage = Stage()
