@@ -71,7 +71,7 @@ _OTHER_READS = (
     "SELECT n FROM turn.account WHERE id = {} FOR UPDATE",
     "SELECT n FROM turn.account WHERE id = {} FOR SHARE",
     "SELECT n FROM turn.account WHERE id = {} FOR UPDATE NOWAIT",
-    "SELECT id FROM turn.account ORDER BY id FOR UPDATE SKIP LOCKED",
+    "SELECT id FROM turn.account WHERE id < 4 ORDER BY id FOR UPDATE SKIP LOCKED",
     "SHOW transaction_isolation",
 )
 _WRITES = (
@@ -165,6 +165,7 @@ class Side:
         with place.wire("boss", database) as boss:
             assert not [each for each in boss.ask(frames.query(_FRESH)) if each.tag == b"E"]
         self.boss = place.cluster.connect(database=database)
+        self.boss.execute("SET lock_timeout = '10s'")
 
     def close(self) -> None:
         """Hang up."""
