@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,10 +28,19 @@ class Op:
 
     def of(self, client: bytes) -> bytes:
         """The request of the client with that letter."""
-        return self.data.replace(ME, client)
+        return b"".join(head + body.replace(ME, client) for head, body in _messages(self.data))
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(repr(self.say))  # Hypothesis would print the bytes too
+
+
+def _messages(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Tag and length, and the rest, of each message: a length may look like a letter's place."""
+    at = 0
+    while at < len(data):
+        end = at + 1 + struct.unpack_from("!i", data, at + 1)[0]
+        yield data[at : at + 5], data[at + 5 : end]
+        at = end
 
 
 def simple(text: str, *, keeps: bool = False, then: bytes = b"") -> Op:

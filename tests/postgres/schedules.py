@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import select
+import contextlib
 import time
 from typing import NamedTuple
 
@@ -162,6 +162,7 @@ class Side:
         self.database = database
         self.clients: list[WireClient] = [place.wire("app", database, parameters=parameters) for _ in range(2)]
         self.waits: set[int] = set()
+        self._begun: list[list[Frame]] = [[], []]
         with place.wire("boss", database) as boss:
             assert not [each for each in boss.ask(frames.query(_FRESH)) if each.tag == b"E"]
         self.boss = place.cluster.connect(database=database)
@@ -183,15 +184,24 @@ class Side:
         said: dict[int, list[Frame]] = {}
         deadline = time.monotonic() + SECONDS
         while self.waits:
-            ready, _, _ = select.select([self.clients[who].socket for who in self.waits], [], [], 0.002)
-            for who in [who for who in self.waits if self.clients[who].socket in ready]:
-                said[who] = self.clients[who].until(b"Z")
-                self.waits.discard(who)
+            for who in sorted(self.waits):
+                if self._hear(who):
+                    said[who], self._begun[who] = self._begun[who], []
+                    self.waits.discard(who)
             # Two that wait for each other are ended by the server.
-            if not ready and len(self.waits) == 1 and self._blocked() == 1:
+            if len(self.waits) == 1 and self._blocked() == 1:
                 break
             assert time.monotonic() < deadline, f"{self.database}: {self.waits} neither answered nor waiting for a lock"
         return said
+
+    def _hear(self, who: int) -> bool:
+        """Take what has come for that client: a part may come before the statement waits. Whether it is all."""
+        got = self._begun[who]
+        with contextlib.suppress(TimeoutError):
+            while not got or got[-1].tag != b"Z":
+                got.append(self.clients[who].frame(0.002))
+            return True
+        return False
 
     def _blocked(self) -> int:
         return int((self.boss.execute(_WAIT, [self.database]).fetchone() or (0,))[0])

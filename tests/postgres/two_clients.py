@@ -108,7 +108,9 @@ class Pair:
         deadline = time.monotonic() + 10
         with self.place.cluster.connect() as boss:
             while len(boss.execute(_RUNNING, [text]).fetchall()) < 2:
-                assert time.monotonic() < deadline, f"{text} does not run on both"
+                if time.monotonic() > deadline:
+                    now = boss.execute("SELECT datname, state, wait_event, query FROM pg_stat_activity").fetchall()
+                    raise AssertionError(f"{text} does not run on both: {now}")
                 time.sleep(0.005)
 
     def release(self) -> None:

@@ -219,7 +219,8 @@ def tidy(cluster: Cluster) -> None:
 def fill(place: Direct, database: str) -> None:
     """Give the tables the rows that they begin with."""
     with place.wire("boss", database) as boss:
-        assert not errors(boss.ask(frames.query(_FRESH)))
+        said = boss.ask(frames.query(_FRESH))
+        assert not errors(said), said
 
 
 class Pairs:
