@@ -5,7 +5,8 @@ counted are those of extensions that promise to change nothing, and those of a f
 are PostgreSQL's own that leave something in the session, where they stand in definitions.
 
 Everything is one simple Query. Its first statement holds to the end of that transaction: whatever operators and
-functions a client has put in front of PostgreSQL's, also for those that pg_get_viewdef uses, they are not used.
+functions a client has put in front of PostgreSQL's, also for those that pg_get_viewdef uses, they are not used; and
+who changes tables does not wait for it in a circle.
 """
 
 from __future__ import annotations
@@ -197,7 +198,14 @@ VERSIONS = ";".join(
 )
 """Rows that differ when something has changed which no other row shows: definitions, rights, memberships, roles."""
 
-_PATH = "SELECT WHERE pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true) IS NULL"
+_LOCK_MS = 200
+"""pg_get_viewdef locks the tables of every view to the end of the question. A client's statement that changes some of
+them in one transaction would wait for that in a circle, and be ended by PostgreSQL after deadlock_timeout, a second
+by default: so the question gives way long before, and is asked again."""
+_FIRST = (
+    "SELECT WHERE pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true) IS NULL"
+    f" OR pg_catalog.set_config('lock_timeout', '{_LOCK_MS}', true) IS NULL"
+)
 
-QUESTION = f"{_PATH};{FUNCTIONS};{PARAMETERS};{DEFINITIONS};{RELATIONS};{VERSIONS}".encode()
+QUESTION = f"{_FIRST};{FUNCTIONS};{PARAMETERS};{DEFINITIONS};{RELATIONS};{VERSIONS}".encode()
 """Gives the rows that a Catalog is made of. Reads of catalogs only, one transaction, with no effect but their locks."""
