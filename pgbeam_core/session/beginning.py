@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgbeam_core.api.query import Query
+from pgbeam_core.session.extended import Plan
+from pgbeam_core.session.portals import takes_unnamed
 from pgbeam_core.session.prepared import NO_TYPES, Key, ServerStatements
 from pgbeam_core.session.transaction import Transaction
 from pgbeam_core.session.turns import Owed
@@ -20,6 +22,7 @@ AFTER_READS = b"SELECT WHERE false"
 _BIND = ord("B")
 _NO_PARAMETERS = bytes(7)
 _EXECUTE = frontend.Execute(b"", 0).to_bytes()
+_CLOSE_PORTAL = frontend.Close(frontend.PORTAL, b"").to_bytes()
 _BOUND, _DONE = Owed(b"2", forward=False), Owed(b"C", forward=False)
 _PARSED, _CLOSED = Owed(b"1", forward=False), Owed(b"3", forward=False)
 
@@ -32,13 +35,15 @@ def _bound_and_run(name: bytes) -> bytes:
 class Beginning:
     """BEGIN as the client sent it, and the savepoints that are left of those it made since.
 
-    queries: what makes it real. `frames` goes out first, `script` is owed for it; the client sees nothing of that but
-    an error.
+    queries: what makes it real. plan: of their request; None for a Query. `frames` goes out first, `script` is owed for
+    it; the client sees nothing of that but an error.
     """
 
     __slots__ = ("_held", "frames", "script")
 
-    def __init__(self, transaction: Transaction, held: ServerStatements, queries: Sequence[Query]) -> None:
+    def __init__(
+        self, transaction: Transaction, held: ServerStatements, queries: Sequence[Query], plan: Plan | None = None
+    ) -> None:
         assert transaction.begin is not None
         self._held = held
         self.frames: list[bytes] = []
@@ -49,6 +54,10 @@ class Beginning:
             self._kept_prepared(AFTER_READS, _DONE)
         for _, text in transaction.savepoints:
             self._once(text)
+        if (queries or plan is not None) and not takes_unnamed(plan, queries):
+            # Else a client that goes on with the portal of a read outside would be told that it has ended.
+            self.frames.append(_CLOSE_PORTAL)
+            self.script.append(_CLOSED)
 
     def _kept_prepared(self, text: bytes, done: Owed) -> None:
         """Texts of which there are few: the server parses them once."""

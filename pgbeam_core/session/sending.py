@@ -106,7 +106,7 @@ class Sender:
             self._conversation.transaction.only_read = False
         turn.outside = bool(queries) and queries[0].lazily
         self._server.statements.unnamed = None
-        beginning = self._beginning(queries, outside=turn.outside)
+        beginning = self._beginning(queries, outside=turn.outside, plan=None)
         if beginning is not None:
             turn.script = deque([*beginning.script, TO_THE_END])
             frame = b"".join([*beginning.frames, frame])
@@ -118,7 +118,7 @@ class Sender:
         turn.ended, turn.skipping = True, False
         self._server.write(frontend.SYNC)
 
-    def _beginning(self, queries: list[Query], *, outside: bool) -> Beginning | None:
+    def _beginning(self, queries: list[Query], *, outside: bool, plan: Plan | None) -> Beginning | None:
         """What makes the client's transaction real, if it is kept back and this request needs it."""
         conversation = self._conversation
         transaction = conversation.transaction
@@ -133,7 +133,7 @@ class Sender:
         conversation.stats.begun(transaction.reason(queries))
         for query in queries:
             query.facts["transaction"] = "begun"
-        return Beginning(transaction, self._server.statements, queries)
+        return Beginning(transaction, self._server.statements, queries, plan)
 
     def _raw_behind(self, turn: Turn, frame: bytes, queries: list[Query]) -> None:
         """Messages of the extended protocol without a Sync came before it: its ReadyForQuery ends them all."""
@@ -141,7 +141,7 @@ class Sender:
         # PostgreSQL 18 may be left in a state in which the next statement fails: not for another client.
         self._server.state.add("unfinished_pipeline")
         turn.outside = False  # what stands behind it has a transaction to be in
-        beginning = self._beginning(queries, outside=False)
+        beginning = self._beginning(queries, outside=False, plan=None)
         self._conversation.transaction.sent(queries)
         if not queries:  # nobody knows what it is
             self._conversation.transaction.only_read = False
@@ -165,7 +165,7 @@ class Sender:
         turn.in_parts = not ended
         turn.resets_name = _may_reset_name(queries)
         turn.outside = self._conversation.transaction.reads and _runs_outside(plan, queries)
-        beginning = self._beginning(queries, outside=turn.outside)
+        beginning = self._beginning(queries, outside=turn.outside, plan=plan)
         frames, script = self._write(plan)
         if beginning is None:
             turn.script = deque(script)
@@ -207,7 +207,7 @@ class Sender:
         turn = self._turn
         assert turn is not None
         turn.outside = turn.outside and _runs_outside(plan, queries)
-        beginning = self._beginning(queries, outside=turn.outside)
+        beginning = self._beginning(queries, outside=turn.outside, plan=plan)
         self._conversation.transaction.sent(queries)
         frames, script = self._write(plan)
         if beginning is not None:

@@ -15,10 +15,12 @@ import pytest
 import sqlalchemy
 from sqlalchemy import orm
 
+from . import frames
 from .beams import Beam
 from .clusters import Cluster
 from .conftest import BeamFactory
 from .loops import run
+from .wireclient import error_fields
 
 pytestmark = pytest.mark.pg
 READ = "SELECT name FROM products WHERE id = 5"
@@ -206,6 +208,22 @@ def test_now_is_when_it_became_real(cluster: Cluster, shared_beam: BeamFactory) 
         assert first is not None
         assert first[0] > between[0]
         assert first == second
+
+
+def test_the_unnamed_portal_of_a_lazy_read_is_gone(cluster: Cluster, shared_beam: BeamFactory) -> None:
+    """Who goes on with it after a Sync, as no driver does, is told so, and never that there are no more rows."""
+    beam = shared_beam(cluster, "transaction", settings={"plugins": {"cache": {"l2": "off"}}})
+    some = frames.parse("SELECT id FROM products ORDER BY id") + frames.bind()
+    another = frames.parse("SELECT clock_timestamp()") + frames.bind(portal="p") + frames.execute("p")
+    for on in (frames.execute("", 1), frames.describe(), another):
+        with beam.wire() as client:
+            client.ask(frames.query("BEGIN"))
+            read = client.ask(some + frames.execute("", 1) + frames.sync())
+            assert [frame.tag for frame in read] == [b"1", b"2", b"D", b"s", b"Z"]
+            client.ask(on + frames.sync())
+            last = client.ask(frames.execute("", 1) + frames.sync())
+            assert error_fields(last[0].body)["C"] == "34000"
+            assert last[-1].body == b"E"
 
 
 def test_tables_only_read_are_not_locked(cluster: Cluster, shared_beam: BeamFactory) -> None:
