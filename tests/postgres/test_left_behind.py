@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -166,3 +167,24 @@ def test_clients_with_timeouts_of_a_millisecond_leave_clean_servers(running: Bea
     with running.wire() as other:
         assert value(other, STATE) == CLEAN
     assert "quarantined" not in running.log
+
+
+def test_a_trigger_past_pgbeam_is_noticed_in_time(cluster: Cluster, beam: Callable[..., Beam]) -> None:
+    """Somebody else defines it on the server itself: once that may be known, what it leaves is nobody else's."""
+    with cluster.connect() as boss:
+        boss.execute(_OWN.encode() + b"; DROP TRIGGER on_write ON kept")
+        settings = {"plugins": {**ONE_SERVER["plugins"], "cache": {"rights_check_s": 1}}}
+        running = beam(cluster, "transaction", plugins="cache,pool", settings=settings)
+        write = "UPDATE kept SET n = n + 1"
+        with running.wire() as one:
+            say(one, write)
+            boss.execute(
+                "SET ROLE app; CREATE TRIGGER on_write BEFORE UPDATE ON kept FOR EACH ROW EXECUTE FUNCTION on_write()"
+            )
+            deadline = time.monotonic() + 3
+            while time.monotonic() < deadline:  # the catalog is looked at while it is used
+                say(one, "/* @pgbeam:cache */ SELECT n FROM kept")
+                time.sleep(0.1)
+            say(one, write)
+        with running.wire() as other:
+            assert value(other, STATE) == CLEAN
