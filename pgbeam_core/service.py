@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 import pluggy
@@ -20,6 +21,7 @@ from pgbeam_core.firing import Hooks
 from pgbeam_core.net import transport
 from pgbeam_core.net.client import ClientProtocol
 from pgbeam_core.net.listening import ClientFactory
+from pgbeam_core.net.memory import give_back
 from pgbeam_core.plugins import in_words
 from pgbeam_core.settings import Settings
 from pgbeam_core.telemetry.watchdog import Watchdog
@@ -89,6 +91,7 @@ class PgBeamService:
             self._started.append(name)
         for project in self.settings.projects.values():
             self.beam.pool(project.primary)
+        self.beam.large_messages.give_back = partial(give_back, self.reactor)
         self.watchdog.start()
         self.beam.start()
 

@@ -17,6 +17,10 @@ LARGE_BYTES = 1024 * 1024
 LOOK_S = 10.0
 PROGRESS_BYTES = 1024 * 1024
 """What must come of the oldest between two looks while others wait."""
+GIVE_BACK_BYTES = 32 * 1024 * 1024
+"""So much has to be let go before memory is given back to the system,"""
+GIVE_BACK_S = 0.5
+"""so many seconds later, so that what goes together is given back together."""
 TOO_SLOW = "too slow with a large message while others wait"
 _FAREWELL = backend.error_response("FATAL", "53200", TOO_SLOW)
 
@@ -40,6 +44,9 @@ class LargeMessages:
     def __init__(self, later: Callable[[float, Callable[[], None]], Any], most: int = MOST_BYTES) -> None:
         self.size = 0
         """Bytes of all of them."""
+        self.give_back: Callable[[], None] = lambda: None
+        """Called when memory of large messages may be given back to the system."""
+        self._let_go = 0
         self._later = later
         self._most = most
         self._sizes: dict[Reader, int] = {}
@@ -64,8 +71,18 @@ class LargeMessages:
             return False
         self._held.pop(reader, None)
         if size < before:
+            self._has_let_go(before - size)
             self._let_on()
         return True
+
+    def _has_let_go(self, size: int) -> None:
+        if self._let_go < GIVE_BACK_BYTES <= self._let_go + size:
+            self._later(GIVE_BACK_S, self._give_back)
+        self._let_go += size
+
+    def _give_back(self) -> None:
+        self._let_go = 0
+        self.give_back()
 
     def _let_on(self) -> None:
         for reader in [reader for reader in self._sizes if reader in self._held]:

@@ -122,3 +122,21 @@ def test_a_message_that_is_all_there_is_counted_no_more() -> None:
     stage.send(data[2 * MB :])
     assert stage.large_messages.size == 0
     assert MOST_BYTES > 3 * MB
+
+
+def test_memory_is_given_back_when_much_was_let_go() -> None:
+    """Once for all that goes together, and not for what is little."""
+    clock = Clock()
+    unfinished = LargeMessages(clock.callLater)
+    given: list[float] = []
+    unfinished.give_back = lambda: given.append(clock.seconds())
+    readers: list[Any] = [Sender(unfinished) for _ in range(4)]
+    for reader in readers:
+        unfinished.may_read(reader, 20 * MB)
+    unfinished.may_read(readers[0], 0)
+    clock.advance(10)
+    assert given == []
+    for reader in readers[1:]:
+        unfinished.may_read(reader, 0)
+    clock.advance(10)
+    assert len(given) == 1
