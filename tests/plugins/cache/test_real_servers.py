@@ -54,6 +54,9 @@ def until_known(client: Client) -> None:
 def client(request: pytest.FixtureRequest, cluster: Cluster, beam: Callable[..., Beam]) -> Any:
     """Makes clients of one PgBeam in transaction mode, or in the mode that the test is parametrized with."""
     running = beam(cluster, getattr(request, "param", "transaction"), plugins="cache,pool,debug")
+    first = Client(running)
+    until_known(first)
+    first.connection.close()
     clients: list[Client] = []
 
     def make(**options: Any) -> Client:
@@ -99,7 +102,6 @@ def test_stale_then_fresh(client: Callable[..., Client]) -> None:
 def test_bypasses_say_why(client: Callable[..., Client]) -> None:
     """Each with its reason and the server that was asked."""
     reader = client()
-    until_known(reader)
     reader.ask("SELECT * FROM users")
     assert reader.said == "pgbeam: cache=bypass reason=off upstream=SERVER"
     reader.connection.execute("SET pgbeam.cache = on")
