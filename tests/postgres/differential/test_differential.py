@@ -24,7 +24,8 @@ WAYS = ["session", "transaction", pytest.param("not sharing", marks=pytest.mark.
 LAZY = ("begin", "off")
 """What `lazy_transactions` may be beside its default, with which all other tests here play."""
 QUICK_EVERY = 11
-"""With these the quick run plays each so manieth conversation; the slow one plays all."""
+"""With these the tests play each so manieth conversation, and `make soak` plays all."""
+SOAKING = pytest.mark.skipif("SOAK_SECONDS" not in os.environ, reason="for make soak")
 
 
 @pytest.fixture(params=list(CONVERSATIONS.values()), ids=list(CONVERSATIONS))
@@ -106,7 +107,7 @@ def less_lazy() -> list[Any]:
 
 def _seldom(number: int) -> tuple[pytest.MarkDecorator, ...]:
     # An odd step, so that each of the two values gets its share.
-    return (pytest.mark.slow,) if number % QUICK_EVERY else (pytest.mark.newest,)
+    return (pytest.mark.slow, SOAKING) if number % QUICK_EVERY else (pytest.mark.newest,)
 
 
 @pytest.mark.parametrize(("talk", "lazy"), less_lazy())
