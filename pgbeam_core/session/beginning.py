@@ -54,7 +54,7 @@ class Beginning:
             self._kept_prepared(AFTER_READS, _DONE)
         for _, text in transaction.savepoints:
             self._once(text)
-        if (queries or plan is not None) and not takes_unnamed(plan, queries):
+        if transaction.has_read and (queries or plan is not None) and not takes_unnamed(plan, queries):
             # Else a client that goes on with the portal of a read outside would be told that it has ended.
             self.frames.append(_CLOSE_PORTAL)
             self.script.append(_CLOSED)

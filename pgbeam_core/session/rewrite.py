@@ -156,7 +156,7 @@ class Rewriter:
         if self.parses_said:
             self._prepare(prepared, step.frame, forward=False)
             return
-        if self._is_parsed(prepared.key):
+        if prepared.statement.speaks_of is None and self._is_parsed(prepared.key):
             self.script.append(say(backend.PARSE_COMPLETE, self._remembering(prepared)))
             return
         self._prepare(prepared, step.frame, forward=True)
@@ -198,6 +198,7 @@ class Rewriter:
             self._coming_unnamed, self._has_coming_unnamed = key, True
         remember = self._remembering(prepared) if forward else None
         held, client_statements, epoch, shared = self._held, self._client_statements, self._epoch, self._shared
+        speaks = prepared.statement.speaks_of is not None
 
         def parsed(ok: bool) -> None:
             if not ok:
@@ -206,7 +207,11 @@ class Rewriter:
                 if forward and not prepared.name:
                     client_statements.statements.pop(b"", None)
                 return
-            if name:
+            if speaks:  # of a statement that may be another one by the next request, or with the next client
+                held.unnamed = None
+                if name:
+                    held.stale.append(name)
+            elif name:
                 held.hold(key, name, epoch)
             else:
                 held.unnamed = None if shared else key

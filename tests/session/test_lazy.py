@@ -179,11 +179,11 @@ def test_a_write_by_the_extended_protocol_makes_it_real_in_one_write() -> None:
 
 
 def test_a_portal_with_a_name_makes_it_real() -> None:
-    """It can be read on until the transaction ends. The unnamed one, in which BEGIN was, is closed."""
+    """It can be read on until the transaction ends."""
     for asked in (execute(b"p"), execute(b"p", 1)):
         stage = in_lazy()
         stage.send(parse("SELECT 1") + bind(portal=b"p") + asked + SYNC)
-        assert sent(stage) == "PBECPBES"
+        assert sent(stage) == "PBEPBES"
 
 
 SUSPENDED = backend.PORTAL_SUSPENDED

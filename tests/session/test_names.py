@@ -100,3 +100,16 @@ def test_close_of_a_lent_statement_reaches_the_server() -> None:
     stage.say(ONE + THREE + ONE + ONE + TWO + done() + THREE + ONE + TWO + error("26000") + READY)
     got = messages(stage.client.take())
     assert backend.error_fields(got[-2])["C"] == "26000"
+
+
+def test_what_speaks_of_another_statement_is_parsed_anew() -> None:
+    """EXECUTE n is what n is now: what a server has parsed of it for another request, or client, may be another."""
+    stage = Stage()
+    for _ in range(2):
+        stage.send(parse("EXECUTE n", b"run") + SYNC)
+        assert "P" in tags(stage.sent())
+        stage.say(ONE + READY)
+        stage.send(close(b"run") + SYNC)
+        stage.sent()
+        stage.say(THREE + READY)
+        stage.client.take()

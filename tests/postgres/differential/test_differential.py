@@ -75,7 +75,11 @@ def test_a_conversation_through_pgbeam(
     """One client sees through PgBeam what it sees direct."""
     if talk.goes_on and way != "session":
         pytest.skip("the session outlives its server")
-    beam = shared_beam(cluster, way) if way == "session" else pooled(shared_beam, cluster, share=way == "transaction")
+    beam = (
+        shared_beam(cluster, way)
+        if way == "session"
+        else pooled(shared_beam, cluster, talk, share=way == "transaction")
+    )
     beam.complaints()
     agree(talk, expected(talk, cluster, False), (alone(beam, talk),))
     beam.wait_until_idle()
@@ -90,7 +94,7 @@ def test_two_clients_share_servers_in_transaction_mode(
     need_two(talk)
     if talk.goes_on:
         pytest.skip("the session outlives its server")
-    beam = pooled(shared_beam, cluster, share=share, max_active=2 if talk.pins else 1)
+    beam = pooled(shared_beam, cluster, talk, share=share, max_active=2 if talk.pins else 1)
     beam.complaints()
     agree(talk, expected(talk, cluster, True), interleaved(beam, talk))
     beam.wait_until_idle()
@@ -117,7 +121,7 @@ def test_transactions_that_are_less_lazy(
     """Where BEGIN alone is kept back, and where nothing is, one client and two see what they see direct."""
     if talk.goes_on or cluster.version < talk.since:
         pytest.skip("the session outlives its server, or this server has none of it")
-    beam = pooled(shared_beam, cluster, share=True, lazy=lazy, max_active=2 if talk.pins else 1)
+    beam = pooled(shared_beam, cluster, talk, share=True, lazy=lazy, max_active=2 if talk.pins else 1)
     beam.complaints()
     agree(talk, expected(talk, cluster, False), (alone(beam, talk),))
     if talk.interleaves:
@@ -129,7 +133,7 @@ def test_transactions_that_are_less_lazy(
 @pytest.mark.parametrize("share", [True, False])
 def test_the_reads_of_conversations_are_shared(cluster: Cluster, shared_beam: BeamFactory, share: bool) -> None:
     """What these conversations ask stands on shared servers, unless that is turned off: they test what they should."""
-    beam = pooled(shared_beam, cluster, share=share)
+    beam = pooled(shared_beam, cluster, None, share=share)
     for talk in (CONVERSATIONS["simple_select"], CONVERSATIONS["extended_select"]):
         before, deadline = beam.shared_turns(), time.monotonic() + 5
         alone(beam, talk)  # a first execution proves that it is small
@@ -154,16 +158,19 @@ def test_what_is_said_again_goes_the_short_way(
     name: str, at_least: int, cluster: Cluster, shared_beam: BeamFactory
 ) -> None:
     """These conversations are about the short way of plain statements indeed."""
-    beam = pooled(shared_beam, cluster, share=True)
+    beam = pooled(shared_beam, cluster, CONVERSATIONS[name], share=True)
     before = beam.short_turns()
     alone(beam, CONVERSATIONS[name])
     assert beam.short_turns() - before >= at_least
 
 
-def pooled(make: BeamFactory, cluster: Cluster, *, share: bool, lazy: str = "", **pool: int) -> Beam:
+def pooled(
+    make: BeamFactory, cluster: Cluster, talk: Conversation | None, *, share: bool, lazy: str = "", **pool: int
+) -> Beam:
     """PgBeam in transaction mode, with plain reads on shared servers or not, lazy as by default or as told."""
-    # With trust the second client need not wait for a server of its own to log in on.
-    project = {"auth": "trust", **({"lazy_transactions": lazy} if lazy else {})}
+    # With trust the second client need not wait for a server of its own to log in on. It is told that it is in first.
+    login = {} if talk is not None and talk.parameters else {"auth": "trust"}
+    project = {**login, **({"lazy_transactions": lazy} if lazy else {})}
     settings = {"plugins": {"pool": {"share": share, **pool}}}
     return make(cluster, "transaction", settings=settings, witnessed=True, project=project)
 
