@@ -67,11 +67,11 @@ WRITERS = {"phase": ("", 2), "lease": ("session", 1)}
 """Attribute → (of what, places that assign to it)."""
 
 FORBIDDEN = re.compile(
-    r"\b(?-i:TODO|FIXME|HACK)\b|\bissue #?\d+\b|/work/main\b|/tmp/wt\b"
+    r"\b(?-i:TODO|FIXME|HACK)\b|\bissue #?\d+\b"
     r"|\b(?:simply|obviously|of course|trivial(?:ly)?)\b|\b(?:bring|brought)s? along\b",
     re.IGNORECASE,
 )
-"""What is to be done, where it was done, what is not so for everybody; and "built-in" is what PostgreSQL comes with."""
+"""What is to be done, what is not so for everybody; and "built-in" is what PostgreSQL comes with."""
 TEXTS = [
     path
     for pattern in (
