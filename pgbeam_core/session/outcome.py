@@ -175,9 +175,10 @@ def whole(answer: Answer) -> bytes:
 
 def answered(query: Query, source: str, answer: Answer, now: float) -> Result:
     """The Result of an execution that a plugin answered."""
-    tag = answer.complete[5:-1].decode()
-    duration, rows = now - query.arrived, rows_of(answer.complete[5:-1])
-    return Result(source, tag, rows, duration=duration, size=answer.size, committed=not query.in_transaction)
+    # PortalSuspended has none; compiled, a slice that ends before it begins is no empty one.
+    tag = b"" if answer.complete == backend.PORTAL_SUSPENDED else answer.complete[5:-1]
+    duration, rows = now - query.arrived, rows_of(tag)
+    return Result(source, tag.decode(), rows, duration=duration, size=answer.size, committed=not query.in_transaction)
 
 
 def refused(query: Query, source: str, refusal: Refusal, now: float) -> Result:
