@@ -307,11 +307,11 @@ class Server:
 
     def lift_timeouts(self) -> None:
         """Ahead of something of PgBeam's own: what clients have set may be too short for it."""
-        names = timeouts.short_ones(self.settings, dict(self.identity.parameters))
-        if names:
-            self._lift(names)
+        self._lift(timeouts.short_ones(self.settings, dict(self.identity.parameters)))
 
     def _lift(self, names: tuple[str, ...]) -> None:
+        if not names:
+            return
         request = frontend.Query(timeouts.lifting(names)).to_bytes()
         for _ in range(timeouts.TRIES - 1):
             self.aside(request, None)
@@ -324,9 +324,9 @@ class Server:
             self.close("a client has left on it what DISCARD ALL does not take away")
             return succeed(None)
         if HIDDEN in self.settings:
-            self._lift(timeouts.NAMES)
+            self._lift(timeouts.NAMES)  # what they are set to is forgotten below
         else:
-            self.lift_timeouts()
+            self._lift(timeouts.all_set(self.settings, dict(self.identity.parameters)))
         done = self.aside(frontend.Query(b"DISCARD ALL").to_bytes(), "DISCARD ALL failed")
         self.statements.clear()
         self.settings = {}

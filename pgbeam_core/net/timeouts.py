@@ -18,14 +18,15 @@ _UNITS_MS = {"": 1.0, "us": 0.001, "ms": 1.0, "s": 1e3, "min": 6e4, "h": 3.6e6, 
 _AMOUNT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*")
 
 
+def all_set(settings: Mapping[str, str], at_login: Mapping[str, str]) -> tuple[str, ...]:
+    """The timeouts of a session's `settings` and of its login's parameters: a server may not know the others."""
+    options = at_login.get("options", "").lower().replace("-", "_")
+    return tuple(name for name in NAMES if name in settings or name in at_login or name in options)
+
+
 def short_ones(settings: Mapping[str, str], at_login: Mapping[str, str]) -> tuple[str, ...]:
-    """The timeouts that may cut short what PgBeam does: of a session's `settings` and the parameters of its login."""
-    hidden = "timeout" in at_login.get("options", "")
-    return tuple(
-        name
-        for name in NAMES
-        if (_is_short(settings[name]) if name in settings else hidden or _is_short(at_login.get(name, "0")))
-    )
+    """Those that may cut short even a little; what `options` says is taken to be such a one."""
+    return tuple(name for name in all_set(settings, at_login) if _is_short(settings.get(name, at_login.get(name, ""))))
 
 
 def lifting(names: Iterable[str]) -> bytes:

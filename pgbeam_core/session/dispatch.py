@@ -65,7 +65,7 @@ class HookDispatch:
         conversation.leasing.lease_for(queries, send_request)
 
     def ask(self, query: Query, send_request: SendRequest, reply: Reply) -> None:
-        """Ask for a route and an answer; then either give that or `go` on to a server."""
+        """Ask for a route and an answer; then either give that, or send the request to a server."""
         if not query.statement._heard and self._is_refused(query, [query]):
             return
         if query.lazily and self._conversation.outside.waits(query, lambda: self._ask(query, send_request, reply)):

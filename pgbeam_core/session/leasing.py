@@ -75,7 +75,7 @@ class Leasing:
         return bool(self._conversation.session.pins) or bool(self._inspecting.under_way)
 
     def lease_for(self, queries: list[Query], send_request: SendRequest) -> None:
-        """Have a lease, then `go`."""
+        """Have a lease, then send the request."""
         conversation = self._conversation
         session = conversation.session
         target = queries[0].target if queries and queries[0].target is not None else session.project.primary
@@ -106,7 +106,7 @@ class Leasing:
             self._wait(got, target, queries, send_request)
 
     def _leaves_first(self, queries: list[Query], send_request: SendRequest) -> bool:
-        """Whether the replica has to tell first what was left on it; then `go`, elsewhere."""
+        """Whether the replica has to tell first what was left on it; then the request is sent, elsewhere."""
         if self._inspecting.told is None:
             self.let_go()
         lease = self._conversation.session.lease

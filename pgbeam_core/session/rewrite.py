@@ -156,14 +156,15 @@ class Rewriter:
         if self.parses_said:
             self._prepare(prepared, step.frame, forward=False)
             return
-        if prepared.statement.speaks_of is None and self._is_parsed(prepared.key):
+        if self._is_parsed(prepared):
             self.script.append(say(backend.PARSE_COMPLETE, self._remembering(prepared)))
             return
         self._prepare(prepared, step.frame, forward=True)
 
-    def _is_parsed(self, key: Key) -> bool:
+    def _is_parsed(self, prepared: Prepared) -> bool:
         """Whether the server would parse it to what it has: not in a failed transaction, nor after tables changed."""
-        if self._failed:
+        key = prepared.key
+        if self._failed or prepared.statement.speaks_of is not None:
             return False
         if key in self._coming:
             return True
@@ -198,7 +199,6 @@ class Rewriter:
             self._coming_unnamed, self._has_coming_unnamed = key, True
         remember = self._remembering(prepared) if forward else None
         held, client_statements, epoch, shared = self._held, self._client_statements, self._epoch, self._shared
-        speaks = prepared.statement.speaks_of is not None
 
         def parsed(ok: bool) -> None:
             if not ok:
@@ -207,11 +207,7 @@ class Rewriter:
                 if forward and not prepared.name:
                     client_statements.statements.pop(b"", None)
                 return
-            if speaks:  # of a statement that may be another one by the next request, or with the next client
-                held.unnamed = None
-                if name:
-                    held.stale.append(name)
-            elif name:
+            if name:
                 held.hold(key, name, epoch)
             else:
                 held.unnamed = None if shared else key
@@ -239,10 +235,16 @@ class Rewriter:
 
         return remember
 
-    def _name_of(self, key: Key) -> bytes | None:
-        """The name under which the server has it, or will have it when it gets here."""
+    def _name_of(self, prepared: Prepared) -> bytes | None:
+        """The name under which the server has it, or will have it when it gets here.
+
+        What speaks of another statement (EXECUTE x) is what that was when it was parsed: only this request's will do.
+        """
+        key = prepared.key
         if key in self._coming:
             return self._coming[key]
+        if prepared.statement.speaks_of is not None:
+            return b"" if self._has_coming_unnamed and self._coming_unnamed == key else None
         name = self._held.named.get(key) if not self._all_gone else None
         if name is not None:
             self._held.named.move_to_end(key)
@@ -261,10 +263,10 @@ class Rewriter:
                 self._send(frontend.Close(extended.STATEMENT, b"").to_bytes(), turns.CLOSE_UNSEEN)
                 self._held.unnamed, self._has_coming_unnamed = None, False
             return step.name
-        name = self._name_of(prepared.key)
+        name = self._name_of(prepared)
         if name is None:
             self._prepare(prepared, None, forward=False)
-            name = self._name_of(prepared.key)
+            name = self._name_of(prepared)
             assert name is not None
             if step.tag == extended.BIND and prepared.description is not None and prepared.statement.reads:
                 self._check_columns(prepared, name)

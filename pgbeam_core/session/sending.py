@@ -265,7 +265,7 @@ class Sender:
         self.send(turn, request)
 
     def fail_first(self, send_request: Callable[[], None]) -> None:
-        """The client is in a failed transaction that no server knows of: have the server in one too, then `go`."""
+        """The client is in a failed transaction that no server knows of: have the server in one too, and go on."""
         conversation = self._conversation
         conversation.transaction.has_read = False  # of no account any more
         beginning = Beginning(conversation.transaction, self._server.statements, ())

@@ -91,7 +91,9 @@ def test_what_was_lifted_is_set_anew() -> None:
         ({}, {"statement_timeout": "20"}, ("statement_timeout",)),
         ({"statement_timeout": "1min"}, {"statement_timeout": "20"}, ()),
         ({}, {"options": "-c search_path=b"}, ()),
-        ({"lock_timeout": "1d"}, {"options": "-c statement_timeout=1"}, ("statement_timeout", "transaction_timeout")),
+        ({"lock_timeout": "1d"}, {"options": "-c statement_timeout=1"}, ("statement_timeout",)),
+        ({}, {"options": "--Lock-Timeout=1 -c transaction_timeout=1"}, ("lock_timeout", "transaction_timeout")),
+        ({"statement_timeout": "1min"}, {"options": "-c statement_timeout=1"}, ()),
     ],
 )
 def test_short_timeouts_are_told_from_long_ones(
@@ -99,6 +101,14 @@ def test_short_timeouts_are_told_from_long_ones(
 ) -> None:
     """Those of seconds cost no request; what does not read as a time counts as short."""
     assert timeouts.short_ones(settings, at_login) == short
+
+
+def test_no_timeout_is_left_when_a_server_is_reset() -> None:
+    """DISCARD ALL runs under none of a client's, short or long."""
+    server = logged_in()
+    server.settings = {"statement_timeout": "5s"}
+    server.reset()
+    assert server.transport.value().startswith(frontend.Query(timeouts.lifting(["statement_timeout"])).to_bytes())
 
 
 def test_timeouts_are_told_last() -> None:

@@ -169,6 +169,18 @@ def test_clients_with_timeouts_of_a_millisecond_leave_clean_servers(running: Bea
     assert "quarantined" not in running.log
 
 
+def test_timeouts_in_the_options_of_a_login_cost_no_server(running: Beam) -> None:
+    """Only those are lifted that there are: PostgreSQL 15 knows no transaction_timeout."""
+    options = {"options": "-c statement_timeout=500"}
+    with running.wire(parameters=options) as one:
+        say(one, "SET work_mem = '1MB'")
+        with running.wire(parameters=options) as other:
+            say(other, "SELECT 1")
+            assert value(one, "SELECT current_setting('work_mem')") == b"1MB"
+            assert value(other, "SHOW statement_timeout") == b"500ms"
+    assert "quarantined" not in running.log
+
+
 def test_a_trigger_past_pgbeam_is_noticed_in_time(cluster: Cluster, beam: Callable[..., Beam]) -> None:
     """Somebody else defines it on the server itself: once that may be known, what it leaves is nobody else's."""
     with cluster.connect() as boss:

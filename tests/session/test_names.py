@@ -5,6 +5,7 @@ from __future__ import annotations
 from pgbeam_core.wire import backend
 from tests.session.plugins import code
 from tests.session.stage import (
+    FLUSH,
     ONE,
     READY,
     SYNC,
@@ -105,11 +106,24 @@ def test_close_of_a_lent_statement_reaches_the_server() -> None:
 def test_what_speaks_of_another_statement_is_parsed_anew() -> None:
     """EXECUTE n is what n is now: what a server has parsed of it for another request, or client, may be another."""
     stage = Stage()
+    replies = {"P": ONE, "C": THREE, "S": READY}
     for _ in range(2):
-        stage.send(parse("EXECUTE n", b"run") + SYNC)
-        assert "P" in tags(stage.sent())
-        stage.say(ONE + READY)
-        stage.send(close(b"run") + SYNC)
-        stage.sent()
-        stage.say(THREE + READY)
+        for asked, seen in ((parse("EXECUTE n", b"run"), "P"), (close(b"run"), "")):
+            stage.send(asked + SYNC)
+            sent = tags(stage.sent())
+            assert seen in sent
+            stage.say(b"".join(replies[tag] for tag in sent))
         stage.client.take()
+
+
+def test_what_speaks_of_another_statement_outlives_a_flush() -> None:
+    """asyncpg parses, waits for the columns, and binds in the same request: what was parsed is still there then."""
+    stage = Stage()
+    stage.send(parse("EXECUTE n", b"run") + FLUSH)
+    (parsed, _flush) = messages(stage.sent())
+    name = parsed[5:].split(b"\0")[0]
+    stage.say(ONE)
+    stage.send(bind(b"run") + execute() + SYNC)
+    sent = messages(stage.sent())
+    assert "".join(chr(frame[0]) for frame in sent) == "BES"
+    assert sent[0][6:].split(b"\0")[0] == name
