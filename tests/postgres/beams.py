@@ -145,6 +145,17 @@ class Beam(Direct):
             assert time.monotonic() < deadline, f"servers left behind: {busy}\n{self.log[-2000:]}"
             time.sleep(0.05)
 
+    def wait_for_catalog(self, user: str = "app", seconds: float = 20.0) -> None:
+        """Wait until a plain read is cached: before the catalog is known, anything may run code of users."""
+        deadline = time.monotonic() + seconds
+        with self.wire(user) as client:
+            client.ask(frames.query("SET pgbeam.debug = on"))
+            while True:
+                said = client.ask(frames.query("/* @pgbeam:cache */ SELECT 0 FROM users LIMIT 1"))
+                if any(frame.tag == b"N" and b"cache=hit" in frame.body for frame in said):
+                    return
+                assert time.monotonic() < deadline, self.log[-2000:]
+
     def stop(self) -> None:
         """SIGTERM; assert that it leaves no server at work, exits with 0 and logged no traceback."""
         if self.process.poll() is not None:

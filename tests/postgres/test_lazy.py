@@ -61,20 +61,8 @@ class Log:
 def url(cluster: Cluster, shared_beam: BeamFactory) -> str:
     """PgBeam in transaction mode, for a role whose statements are logged by the server."""
     beam = shared_beam(cluster, "transaction", settings={"plugins": {"cache": {"l2": "off"}}})
-    _wait_for_catalog(beam)
+    beam.wait_for_catalog("boss")  # another test may have been the last one minutes ago
     return beam.url("boss", options="-c log_statement=all")
-
-
-def _wait_for_catalog(beam: Beam) -> None:
-    """Another test may have been the last one minutes ago: what is too old to be believed is asked for anew."""
-    deadline = time.monotonic() + 20
-    with beam.wire("boss") as client:
-        client.ask(frames.query("SET pgbeam.debug = on"))
-        while True:
-            said = client.ask(frames.query("/* @pgbeam:cache */ SELECT name FROM products WHERE id = 1"))
-            if any(frame.tag == b"N" and b"cache=hit" in frame.body for frame in said):
-                return
-            assert time.monotonic() < deadline
 
 
 def by_psycopg(url: str, sql: str) -> Any:

@@ -43,20 +43,11 @@ class Client:
         return re.sub(r" (server_time|waited)=[0-9.]+ms| shared=true", "", notice).replace(self._address, "SERVER")
 
 
-def until_known(client: Client) -> None:
-    """Wait for the catalog: before it is known, anything may run code of users."""
-    deadline = time.monotonic() + 20
-    while client.ask("/* @pgbeam:cache */ SELECT 0 FROM users LIMIT 1") and "cache=hit" not in client.said:
-        assert time.monotonic() < deadline, client.said
-
-
 @pytest.fixture
 def client(request: pytest.FixtureRequest, cluster: Cluster, beam: Callable[..., Beam]) -> Any:
     """Makes clients of one PgBeam in transaction mode, or in the mode that the test is parametrized with."""
     running = beam(cluster, getattr(request, "param", "transaction"), plugins="cache,pool,debug")
-    first = Client(running)
-    until_known(first)
-    first.connection.close()
+    running.wait_for_catalog()
     clients: list[Client] = []
 
     def make(**options: Any) -> Client:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy
 
-from tests.plugins.cache.test_real_servers import Client, until_known
+from tests.plugins.cache.test_real_servers import Client
 from tests.postgres.beams import PGBEAM, Beam
 from tests.postgres.clusters import Cluster
 
@@ -87,11 +87,11 @@ def test_replies_survive_a_restart(
     assert "cache=hit" in after.said
 
 
-def test_rules_cache_what_sqlalchemy_asks(start: Start, client: Callable[[Beam], Client], tmp_path: Path) -> None:
+def test_rules_cache_what_sqlalchemy_asks(start: Start, tmp_path: Path) -> None:
     """Without a change to the application, in all processes, across a restart."""
     running = [start(), start()]
     for each in running:
-        until_known(client(each))
+        each.wait_for_catalog()
 
     def average(beam: Beam) -> Any:
         engine = sqlalchemy.create_engine(beam.url().replace("postgresql:", "postgresql+psycopg:"))
@@ -158,7 +158,7 @@ def test_the_catalog_widens_reads_and_writes(start: Start, client: Callable[[Bea
         )
     running = start()
     reader, writer = client(running), client(running)
-    until_known(reader)
+    running.wait_for_catalog()
     reader.connection.execute("SET pgbeam.cache = on")
 
     def count(table: str) -> Any:
