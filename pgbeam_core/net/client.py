@@ -24,6 +24,7 @@ from pgbeam_core.errors import (
 )
 from pgbeam_core.firing import PluginRaised
 from pgbeam_core.internal.credentials import StoredPassword
+from pgbeam_core.net.channel import UNIX, Channel
 from pgbeam_core.net.login import RelayedLogin
 from pgbeam_core.net.unauthenticated import neighbourhood
 from pgbeam_core.session.conversation import Conversation
@@ -80,6 +81,8 @@ class ClientProtocol:
         self._long_key = False
         self._reason: str | None = None
         self._address = ""
+        self.channel = Channel("")
+        """How it is connected, once it is."""
 
     # Starting up.
 
@@ -93,7 +96,9 @@ class ClientProtocol:
         beam.answers.begin(self._no_answer)
         beam.clients.add(self)
         transport.registerProducer(self, True)
-        self._address = neighbourhood(self._peer())
+        peer: Any = transport.getPeer()
+        self.channel = Channel(str(getattr(peer, "host", UNIX)), int(getattr(peer, "port", 0)))
+        self._address = neighbourhood(self.channel.address)
         if len(beam.clients) > beam.most_clients:
             self._no_room()
         if self._reason is None:
@@ -181,7 +186,7 @@ class ClientProtocol:
             return
         try:
             asking = _Asking(beam)
-            session = Session(project, self._peer(), packet.parameters, hostname=None, ask=asking.ask)
+            session = Session(project, self.channel.address, packet.parameters, hostname=None, ask=asking.ask)
             self._session = asking.session = session
         except PgBeamError as error:
             self._refuse(Refusal(error.sqlstate, error.message, hint=error.hint))
@@ -236,10 +241,6 @@ class ClientProtocol:
             return beam.hooks.connect.after(plugin, session)
 
         self._judge(ask)
-
-    def _peer(self) -> str:
-        peer: Any = self.transport.getPeer()
-        return str(getattr(peer, "host", "unix"))
 
     # Logging in.
 
