@@ -238,6 +238,8 @@ class Conversation:
             self.client.write(self.ready())
         elif tag == _QUERY:
             self._simple(frame)
+        elif tag == _FLUSH and self.phase is _IDLE and self.inbox.flushes_in_vain(self._batch):
+            return
         elif tag in EXTENDED or tag == _SYNC or tag == _FLUSH:
             self._batch.append(frame)
             self._batch_size += len(frame) if len(frame) < HEAD_BYTES else size_of(frame)
@@ -373,7 +375,7 @@ class Conversation:
             assert prepared is not None
             bind = plan.binding_of(step)
             # A portal with a name stays to the end of its transaction, which has to be a real one.
-            if alone and bind is not None and not (step.name and self.transaction.kept_back):
+            if alone and bind is not None and not (plan.leaves_portal(step) and self.transaction.kept_back):
                 query = self.query(prepared.statement, simple=False, answerable=True)
             else:
                 query = Query(session, prepared.statement, False, in_transaction, False, now)

@@ -251,6 +251,10 @@ class Plan:
         portal = execution.portal
         return portal.bind if portal is not None and portal.request is self.request else None
 
+    def leaves_portal(self, execution: Step) -> bool:
+        """Whether there is a portal with a name behind the request, that of an execution."""
+        return bool(execution.name) and self.new_portals.get(execution.name) is not None
+
     @property
     def answerable(self) -> bool:
         """Whether an Answer can stand for the whole reply: one execution, in one go, nothing unusual."""
@@ -307,16 +311,18 @@ class Plan:
 
 def _plain(step: Step, portal: Portal | None) -> bool:
     """Whether a step is one that an answer's reply has a place for."""
-    if step.tag == SYNC:
+    if step.tag in _PASSED:
         return True
     if step.tag == PARSE:
         return portal is not None and step.prepared is portal.prepared
     if step.tag == DESCRIBE and step.kind == STATEMENT:
         return False
-    return step.tag in (BIND, DESCRIBE, EXECUTE) and step.portal is portal
+    if step.tag == CLOSE and step.kind == STATEMENT:
+        return False
+    return step.tag in (BIND, DESCRIBE, EXECUTE, CLOSE) and step.portal is portal
 
 
-_FIXED = {PARSE: backend.PARSE_COMPLETE, BIND: backend.BIND_COMPLETE}
+_FIXED = {PARSE: backend.PARSE_COMPLETE, BIND: backend.BIND_COMPLETE, CLOSE: backend.CLOSE_COMPLETE}
 _READERS: dict[int, Callable[[Plan, Step, ClientStatements, Lookup], None]] = {
     PARSE: Plan._parse,
     DESCRIBE: Plan._describe,

@@ -16,6 +16,9 @@ MOST_AT_ONCE = 4096
 """Messages that are given in one piece: finding their ends takes about a millisecond."""
 SMALL_LENGTH = 10_000
 """The bound for messages of types that never need more, PostgreSQL's too."""
+_FLUSH, _SYNC, _EXECUTE = b"HSE"
+_MOST_FLUSHED = 16
+"""Messages of a request in which a Flush may be passed over."""
 _LARGE = frozenset(b"QFPBd")
 _TYPES = _LARGE | frozenset(b"XCDEHScf")
 """What a client that has logged in may send."""
@@ -110,6 +113,24 @@ class Inbox:
         taken = at - self._at
         self._at = at
         return taken
+
+    def flushes_in_vain(self, before: list[bytes]) -> bool:
+        """Whether a Flush cuts a request that is all there and executes one statement: nothing is to be waited for.
+
+        Without it the request is one of the usual form. pg8000 has a Flush behind each message.
+        before: the messages of the request that have been taken.
+        """
+        data, at, have = self._data, self._at, len(self._data)
+        executions = sum(message[0] == _EXECUTE for message in before)
+        for _ in range(_MOST_FLUSHED - len(before)):
+            if executions > 1 or have - at < 5:
+                return False
+            tag, length = _HEADER.unpack_from(data, at)
+            at += 1 + length
+            if at > have or length < 4 or (tag not in EXTENDED and tag != _FLUSH):
+                return bool(tag == _SYNC and at <= have and length == 4)
+            executions += tag == _EXECUTE
+        return False
 
     def take_all(self, tag: int) -> bytes:
         """Whole messages of that type that come next, in one piece; nothing if another comes first."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import asyncpg
+import pg8000.dbapi  # type: ignore[import-untyped]
 import psycopg
 import psycopg2
 import psycopg_pool
@@ -85,6 +86,20 @@ def by_psycopg2(url: str, sql: str) -> Any:
         conn.close()
 
 
+def by_pg8000(url: str, sql: str) -> Any:
+    at = sqlalchemy.make_url(url)
+    options = {"options": at.query["options"]}
+    conn = pg8000.dbapi.connect("boss", at.host, at.database, at.port, startup_params=options)
+    try:
+        cursor = conn.cursor()
+        cursor.execute(sql.replace("= 5", "= %s"), (5,))  # what has no parameters goes by the simple protocol
+        found = cursor.fetchone()
+        conn.commit()
+        return found
+    finally:
+        conn.close()
+
+
 def by_psycopg_async(url: str, sql: str) -> Any:
     async def read() -> Any:
         async with await psycopg.AsyncConnection.connect(url) as conn:
@@ -119,7 +134,7 @@ def by_asyncpg_fetchval(url: str, sql: str) -> Any:
 
 PREPARES_FIRST = [by_asyncpg_fetch, by_asyncpg_fetchrow, by_asyncpg_fetchval]
 """They ask for the columns of a text that is new to a connection, with a Flush: the rest is the server's to answer."""
-DRIVERS = [by_psycopg, by_psycopg_async, by_psycopg_pool, by_psycopg2, *PREPARES_FIRST]
+DRIVERS = [by_psycopg, by_psycopg_async, by_psycopg_pool, by_psycopg2, by_pg8000, *PREPARES_FIRST]
 
 
 @pytest.mark.parametrize("read", DRIVERS)

@@ -22,6 +22,7 @@ from tests.session.stage import (
     TWO,
     Stage,
     bind,
+    close,
     describe,
     done,
     error,
@@ -630,3 +631,51 @@ def test_without_a_catalog_reads_are_inside() -> None:
     stage.known = None
     stage.send(query("SELECT x FROM t"))
     assert sent(stage) == "PBEQ"
+
+
+# Forms of a request that some drivers use.
+
+
+FLUSHED = {
+    "Parse": parse("SELECT 1") + FLUSH + SYNC,
+    "Describe": describe(kind=frontend.STATEMENT) + FLUSH + SYNC,
+    "Execute": bind() + FLUSH + execute() + FLUSH + SYNC,
+}
+"""pg8000 has a Flush behind each message and sends a request for each step."""
+
+
+def test_a_flush_in_the_middle_of_a_whole_request_is_passed_over() -> None:
+    """There is nothing for the client to wait for: its request is the usual one, and its transaction stays lazy."""
+    stage = in_lazy()
+    stage.turn(FLUSHED["Parse"], ONE + READY)
+    stage.turn(FLUSHED["Describe"], backend.ParameterDescription(()).to_bytes() + backend.NO_DATA + READY)
+    assert stage.turn(FLUSHED["Execute"], TWO + done() + READY) == TWO + done() + IN_TRANSACTION
+    assert stage.send(query("COMMIT")) == done("COMMIT") + READY
+    assert sent(stage) == "PSDSBES"
+
+
+@pytest.mark.parametrize("cut", range(1, len(FLUSHED["Execute"])))
+def test_a_flush_is_waited_behind_where_the_rest_has_not_come(cut: int) -> None:
+    """In whatever parts it comes, the client gets the same."""
+    stage = lazy()
+    stage.turn(parse("SELECT 1") + SYNC, ONE + READY)
+    assert stage.send(FLUSHED["Execute"][:cut]) == b""
+    stage.clock.advance(1)
+    assert stage.turn(FLUSHED["Execute"][cut:], TWO + done() + READY) == TWO + done() + READY
+
+
+def test_several_executions_are_flushed_as_sent() -> None:
+    """The client wants the first result before the second."""
+    stage = lazy()
+    stage.send(pbe("SELECT 1") + FLUSH + bind() + execute() + SYNC)
+    assert sent(stage) == "PBEHBES"
+
+
+@pytest.mark.parametrize("portal", [b"", b"p"])
+def test_a_portal_that_is_closed_where_it_was_made_is_no_reason_for_a_transaction(portal: bytes) -> None:
+    """As sqlx and R2DBC have it: a kept answer has a place for CloseComplete too."""
+    ask = parse("SELECT 1") + bind(portal=portal) + execute(portal) + close(portal, frontend.PORTAL) + SYNC
+    stage, _ = staged(lambda asked: ANSWER if asked.answerable else None, lazy="reads")
+    stage.send(query("BEGIN"))
+    assert stage.send(ask) == ONE + TWO + ANSWER.rows + ANSWER.complete + THREE + IN_TRANSACTION
+    assert sent(stage) == ""

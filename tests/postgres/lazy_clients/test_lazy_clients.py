@@ -51,6 +51,17 @@ def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.fixture(scope="session")
+def older_sqlalchemy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with SQLAlchemy 1.4; skips where pip cannot have it."""
+    made = tmp_path_factory.mktemp("sqlalchemy")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(made), "sqlalchemy>=1.4.54,<2"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        pytest.skip(f"pip could not install SQLAlchemy 1.4: {done.stderr[-300:]}")
+    return made
+
+
 @pytest.fixture
 def url(cluster: Cluster, shared_beam: BeamFactory) -> str:
     """PgBeam in transaction mode, for a role whose statements are logged by the server."""
@@ -99,3 +110,23 @@ def test_a_transaction_of_node_postgres(cluster: Cluster, url: str, node_folder:
         return ["node", str(node_folder / "read.js"), url, sql, way]
 
     _reads_lazily(cluster, url, node, way)
+
+
+@pytest.mark.parametrize("driver", ["psycopg2", "pg8000"])
+def test_sqlalchemy_before_2(cluster: Cluster, url: str, older_sqlalchemy: Path, driver: str) -> None:
+    """`engine.connect()` and an ORM session of 1.4: one SELECT each, and from the cache nothing."""
+    command = [sys.executable, str(HERE / "older_sqlalchemy.py"), str(older_sqlalchemy), url]
+    log = Log(cluster)
+    _run([*command, READ, driver])
+    assert _behind_mark(log) == [READ, READ]
+    cached = f"{CACHED} -- {driver} {time.monotonic_ns()}"
+    _run([*command, cached, driver])
+    log = Log(cluster)
+    _run([*command, cached, driver])
+    assert _behind_mark(log) == []
+
+
+def _behind_mark(log: Log) -> list[str]:
+    """What came behind the statement with which the program begins, once the engine knows its server."""
+    found = log.statements()
+    return found[found.index("SELECT 'begun'") + 1 :]
