@@ -27,6 +27,7 @@ from pgbeam_core.internal.rerun import Rerun
 from pgbeam_core.net import descriptors, opening
 from pgbeam_core.net.cancel import CancelKeys
 from pgbeam_core.net.deadlines import LOGIN_TIMEOUT, PARTING_S, PAUSE, Deadlines
+from pgbeam_core.net.overtime import Overtime
 from pgbeam_core.net.unauthenticated import Unauthenticated
 from pgbeam_core.session.large_messages import LargeMessages
 from pgbeam_core.session.session import Session
@@ -109,6 +110,8 @@ class Beam:
         """Clients that there are descriptors for."""
         self.unfinished = Deadlines(reactor, PAUSE)
         """Of the requests that clients have begun and not ended."""
+        self.overtime = Overtime(reactor, self._project_named)
+        """Ends clients that take too long."""
         self.project_stats: dict[str, ProjectStats] = {}
         self._settings_of = by_name_and_class(settings.plugin)
         self._ageing = LoopingCall(self._age)
@@ -229,6 +232,9 @@ class Beam:
             if self._leftover:
                 self._put_away()
 
+    def _project_named(self, name: str) -> Project | None:
+        return self.settings.projects.get(name)
+
     def project_for(self, hostname: str | None) -> Project | None:
         """The project for a host name asked for by SNI, or the default one."""
         if hostname is not None:
@@ -255,6 +261,7 @@ class Beam:
         for project in settings.projects.values():
             self.pool(project.primary)
         self._put_away()
+        self.overtime.reload(settings)
         for name, call in self.hooks.freeze("reload"):
             try:
                 call(self)

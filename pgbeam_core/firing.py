@@ -24,8 +24,8 @@ _ALL_AT_ONCE = "pluggy"
 """What stands for the plugins of a hook with wrappers: pluggy calls them all."""
 
 
-_MAY_REFUSE = frozenset({"template", "parse", "route", "execute"})
-"""Hooks at which a query can still be refused."""
+_MAY_REFUSE = frozenset({"authenticated", "template", "parse", "route", "execute"})
+"""Hooks at which a query, or a client, can still be refused."""
 
 
 class PluginRaised(Exception):

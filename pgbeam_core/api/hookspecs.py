@@ -108,8 +108,12 @@ def connect(session: Session) -> Refusal | Deferred[Refusal | None] | None:
 
 
 @hookspec
-def authenticated(session: Session) -> None:
-    """The login succeeded; queries may follow. Not fired for a session whose login failed."""
+def authenticated(session: Session) -> Refusal | None:
+    """The login succeeded: who the client is has been proved. Not fired for a session whose login failed.
+
+    :returns: None, and queries may follow; a Refusal is sent as FATAL and ends the connection, `disconnect` follows.
+        All plugins are asked, whatever the others give.
+    """
 
 
 @hookspec

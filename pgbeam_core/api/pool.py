@@ -126,6 +126,10 @@ class Server(Protocol):
     def write(self, data: bytes) -> None:
         """Send more of a request that is under way."""
 
+    @property
+    def midway(self) -> bool:
+        """Whether a part of a message has been passed on to its client, and not the rest."""
+
     def is_at_head(self, turn: Turn) -> bool:
         """Whether that is the turn that it is paying out."""
 

@@ -25,6 +25,7 @@ from pgbeam_core.errors import (
 from pgbeam_core.firing import PluginRaised
 from pgbeam_core.internal.credentials import StoredPassword
 from pgbeam_core.net.channel import UNIX, Channel
+from pgbeam_core.net.judging import turned_away
 from pgbeam_core.net.login import RelayedLogin
 from pgbeam_core.net.unauthenticated import neighbourhood
 from pgbeam_core.session.conversation import Conversation
@@ -336,10 +337,14 @@ class ClientProtocol:
             conversation, pid=server.pid if in_session_mode else None, long=self._long_key
         )
         session.pid = self._key[0]
+        refusal = turned_away(self._beam.hooks, session)
+        if refusal is not None:
+            self._refuse(refusal)
+            return
         self.write(self._greeting(server))
         self._take = conversation.received
-        self._beam.hooks.authenticated(session)
         conversation.begin()
+        self._beam.overtime.join(conversation)
         rest = self._answers.rest() + b"".join(self._early)
         self._early.clear()
         if rest:
@@ -439,6 +444,7 @@ class ClientProtocol:
         if self._key is not None:
             self._beam.cancel_keys.withdraw(*self._key)
         if self._conversation is not None:
+            self._beam.overtime.leave(self._conversation.session.id)
             self._conversation.gone(reason)
         if self._pending is not None:
             self._pending.addErrback(lambda _: None)

@@ -339,6 +339,11 @@ class Server:
         """Whether that is the turn that it is paying out."""
         return bool(self._replies.turns) and self._replies.turns[0] is turn
 
+    @property
+    def midway(self) -> bool:
+        """Whether a part of a message has been passed on, and not the rest."""
+        return self._replies.midway
+
     def watch(self) -> None:
         """See whether the turn at the head is still the one that was there at the last look."""
         turns = self._replies.turns

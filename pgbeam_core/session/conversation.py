@@ -17,7 +17,7 @@ from pgbeam_core.api.query import Query
 from pgbeam_core.api.results import Answer, Refusal, Result
 from pgbeam_core.api.statement import READ_BYTES, Kind, Statement
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.session import local, outcome
+from pgbeam_core.session import ending, local, outcome, query_size
 from pgbeam_core.session.boundaries import Boundaries
 from pgbeam_core.session.completion import TurnCompletion
 from pgbeam_core.session.copying import Copying
@@ -37,7 +37,6 @@ from pgbeam_core.session.state import Phase, State
 from pgbeam_core.session.tracker import SessionTracker
 from pgbeam_core.session.transaction import Transaction
 from pgbeam_core.session.turns import Owner, Turn
-from pgbeam_core.session.variables import VariableError
 from pgbeam_core.wire import backend
 from pgbeam_core.wire.large import HEAD_BYTES, is_text, size_of
 
@@ -81,6 +80,8 @@ class Conversation:
         """The request that is being asked about ends with ReadyForQuery."""
         self.skipping = False
         """An error of PgBeam's own came before the end of a request: the rest of it is passed over, up to its Sync."""
+        self.most_text = query_size.bound(runtime.settings.max_query_bytes)
+        """Bytes that a text may have."""
         self.client_is_full = False
         self.server_is_full = False
         self.stats = runtime.stats(session)
@@ -116,6 +117,11 @@ class Conversation:
         """In a transaction, or in the middle of a request."""
         return self.phase is not _IDLE or self.session.in_transaction
 
+    @property
+    def has_begun_to_ask(self) -> bool:
+        """There are messages of the client's that nothing has been done about yet."""
+        return bool(self._batch) or self.inbox.holds
+
     def take(self, lease: Lease) -> None:
         """The server of the login."""
         self.leasing.take(lease)
@@ -123,6 +129,7 @@ class Conversation:
     def begin(self) -> None:
         """The client has been told that it is logged in; the server of the login goes where the pool mode says."""
         self.leasing.begin()
+        self.session.active_at = self.runtime.now()
         if self.session.project.lazy_transactions == "reads" and not self.session.keeps_server:
             self.runtime.catalog(self.session)  # it will be needed for the first read
 
@@ -261,9 +268,14 @@ class Conversation:
         if not (frame.find(0, 5) == end if end < HEAD_BYTES else is_text(frame)):  # for the server to judge
             self.leasing.lease_for([], lambda: self.sender.raw(frame, []))
             return
+        if end > self.most_text and size_of(frame) - 6 > self.most_text:
+            self.ended = True
+            self._refuse_long(size_of(frame) - 6)
+            return
         # Of a text that is too long to be read, so much that everybody sees it is.
         statement = self._plain.statement(frame[5 : min(end, 6 + READ_BYTES)])
         self.client_statements.statements.pop(b"", None)
+        self.session.active_at = self.runtime.now()
         if local.is_local(statement):
             self._simple_local(statement)
             return
@@ -273,35 +285,30 @@ class Conversation:
             return
         self._ask(frame, statement, answerable=self.phase is _IDLE)
 
+    def _refuse_long(self, size: int) -> None:
+        self.stats.errors += 1
+        self.dispatch.refuse([], "pgbeam", query_size.refusal(size, self.most_text))
+
     def _ask(self, frame: bytes, statement: Statement, *, answerable: bool) -> None:
         self.ended = True
         query = self.query(statement, simple=True, answerable=answerable)
         self.dispatch.ask(query, lambda: self.sender.simple(frame, query), outcome.whole)
 
     def _simple_local(self, statement: Statement) -> None:
-        self.client.write(self.perform(statement, describe=True) + self.ready())
-
-    def perform(self, statement: Statement, *, describe: bool = False) -> bytes:
-        """Do a statement about pgbeam.* and give its reply; an error as ErrorResponse."""
-        in_transaction = self.session.in_transaction
-        try:
-            if self.session.status == b"E":
-                raise VariableError(local.ABORTED, sqlstate="25P02")
-            answer = local.perform(statement, self.session.variables, in_transaction=in_transaction)
-        except VariableError as error:
-            if not describe:
-                raise
-            return backend.error_response("ERROR", error.sqlstate, error.message, None, error.hint)
-        description = (answer.description or b"") if describe else b""
-        return local.warning(statement, in_transaction=in_transaction) + description + answer.rows + answer.complete
+        self.client.write(local.simple_reply(self.session, statement) + self.ready())
 
     # The extended protocol.
 
     def _flush_batch(self) -> None:
         """Act on the messages of the extended protocol that were held back."""
-        frames, self._batch, self._batch_size = self._batch, [], 0
-        if frames:
-            self._request(frames)
+        frames, size, self._batch, self._batch_size = self._batch, self._batch_size, [], 0
+        if not frames:
+            return
+        if size > self.most_text and (longest := query_size.longest_text(frames)) > self.most_text:
+            self.ended = frames[-1][0] == _SYNC
+            self._refuse_long(longest)
+            return
+        self._request(frames)
 
     def _request(self, frames: list[bytes]) -> None:
         """Act on a request, or a part of one."""
@@ -339,6 +346,7 @@ class Conversation:
         if ended:
             self.client_statements.portals.clear()
             said += self.ready()
+            self.session.active_at = self.runtime.now()
         self.client.write(said)
 
     def _is_answered(self, plan: Plan, frames: list[bytes]) -> bool:
@@ -366,7 +374,8 @@ class Conversation:
 
     def _queries(self, plan: Plan) -> list[Query]:
         alone = plan.answerable and (self.phase is _IDLE or self.sender.is_outside)
-        session, now = self.session, self.runtime.now()
+        session = self.session
+        now = session.active_at = self.runtime.now()
         several = len(plan.executions) > 1 or not self.ended or self.phase is Phase.OPEN
         in_transaction = several or session.in_transaction
         queries = []
@@ -387,7 +396,8 @@ class Conversation:
         """One execution, as it is to be asked about."""
         session = self.session
         in_transaction = session.status != b"I"
-        query = Query(session, statement, simple, in_transaction, answerable and not in_transaction, self.runtime.now())
+        now = session.active_at = self.runtime.now()
+        query = Query(session, statement, simple, in_transaction, answerable and not in_transaction, now)
         if in_transaction and answerable and self.transaction.may_read(statement):
             self.outside.consider(query)
         return query
@@ -396,6 +406,7 @@ class Conversation:
         """Tell the plugins of the transactions that have ended: before the client is told, who may tell others."""
         over = self.tracker.over
         if over:
+            self.session.transaction_at = 0.0  # one that is chained to it begins now
             for committed in over:
                 self.runtime.hooks.transaction_over(self.session, committed)
             over.clear()
@@ -425,8 +436,14 @@ class Conversation:
     def report(self, query: Query, result: Result) -> bytes:
         """Count an execution and tell the plugins of its end. Gives the notices they want to add."""
         self.stats.executed(result)
+        session = self.session
+        session.active_at = query.arrived + result.duration
+        if session.status == b"I":
+            session.transaction_at = 0.0
+        elif session.transaction_at == 0.0:
+            session.transaction_at = query.arrived
         hooks = self.runtime.hooks
-        said = hooks.result.of_three(self.session, query, result)
+        said = hooks.result.of_three(session, query, result)
         return outcome.notices(said, hooks) if said else b""
 
     def ready(self) -> bytes:
@@ -536,20 +553,8 @@ class Conversation:
         self.client.write(frame)
 
     def cancel(self) -> Deferred[None] | None:
-        """The client asks that what it waits for be cancelled. Gives None, or what fires when that has been seen to."""
-        lease = self.session.lease
-        if self.pending is not None:
-            self.pending.cancel()
-        elif lease is None:
-            return None
-        elif self.turn is None:
-            return lease.server.settled()
-        elif lease.shared and not lease.server.is_at_head(self.turn):
-            self.completion.cancel_behind(self.turn, lease)
-        else:
-            self.completion.cancelled = True
-            return lease.server.cancel(self.turn)
-        return None
+        """The client asks that what it waits for be cancelled: see `ending.cancel`."""
+        return ending.cancel(self)
 
     def client_full(self) -> None:
         """The client does not read as fast as it is written to."""

@@ -6,6 +6,7 @@ import re
 
 from pgbeam_core.api.results import Answer
 from pgbeam_core.api.statement import Kind, Statement
+from pgbeam_core.session.session import Session
 from pgbeam_core.session.variables import PREFIX, VariableError, Variables
 from pgbeam_core.wire import backend
 
@@ -58,6 +59,24 @@ def perform(statement: Statement, variables: Variables, *, in_transaction: bool)
         raise VariableError(f'parameter "{change.name}" takes a constant', sqlstate="22023")
     variables.set(name, change.value, local=change.local, in_transaction=in_transaction)
     return Answer(None, b"", backend.command_complete("RESET" if change.action == "reset" else "SET"))
+
+
+def reply(session: Session, statement: Statement, *, describe: bool = True) -> bytes:
+    """Do a statement and give its reply. Raises VariableError."""
+    in_transaction = session.in_transaction
+    if session.status == b"E":
+        raise VariableError(ABORTED, sqlstate="25P02")
+    answer = perform(statement, session.variables, in_transaction=in_transaction)
+    description = (answer.description or b"") if describe else b""
+    return warning(statement, in_transaction=in_transaction) + description + answer.rows + answer.complete
+
+
+def simple_reply(session: Session, statement: Statement) -> bytes:
+    """The same by the simple protocol; an error as ErrorResponse."""
+    try:
+        return reply(session, statement)
+    except VariableError as error:
+        return backend.error_response("ERROR", error.sqlstate, error.message, None, error.hint)
 
 
 def warning(statement: Statement, *, in_transaction: bool) -> bytes:

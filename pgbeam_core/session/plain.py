@@ -123,7 +123,7 @@ class Plain:
     def take(self, data: bytes) -> bool:
         """Start on what the client has sent, if it is one plain statement, whole; nothing else may be under way."""
         have = len(data)
-        if 12 < have <= _LONGEST:
+        if 12 < have <= _LONGEST and have <= self._conversation.most_text:
             tag = data[0]
             if tag == _QUERY:
                 return self._simple(data, have)

@@ -99,6 +99,11 @@ class ReplyQueue:
         """Such a frame that is longer than everyday ones: it grows with each chunk, and is not copied once more."""
         self._streaming = 0
 
+    @property
+    def midway(self) -> bool:
+        """Whether a part of a message has been passed on, and not the rest."""
+        return bool(self._streaming)
+
     def expect(self, turn: Turn) -> None:
         """The request of this turn goes out now."""
         self.turns.append(turn)

@@ -11,7 +11,7 @@ from pgbeam_core.api.query import Query
 from pgbeam_core.api.statement import Statement
 from pgbeam_core.internal.lending import Lending
 from pgbeam_core.internal.owner import InternalOwner
-from pgbeam_core.session import outdated, settings
+from pgbeam_core.session import local, outdated, settings
 from pgbeam_core.session.beginning import Beginning
 from pgbeam_core.session.extended import BIND, FLUSH, SYNC, Plan
 from pgbeam_core.session.prepared import Key, ServerStatements
@@ -406,7 +406,7 @@ class Sender:
             conversation.client_statements,
             held,
             executed=self._executed,
-            perform=partial(conversation.perform, describe=False),
+            perform=partial(local.reply, conversation.session, describe=False),
             failed=conversation.session.status == b"E",
             alone=alone,
             once=conversation.prepare_once,

@@ -62,6 +62,10 @@ class Session:
         """Transaction status as the client knows it: I, T or E."""
         self.server_status = b"I"
         """Transaction status of its server: I while the client's transaction is kept back."""
+        self.active_at = 0.0
+        """When its latest request came, or the reply to that ended: monotonic seconds."""
+        self.transaction_at = 0.0
+        """When its transaction began, kept back or not; 0 outside of one, and while it is not known."""
         self.pins: set[str] = set()
         """Why it keeps its server: temp_table, listen, … Empty when it does not."""
         self.pid = 0

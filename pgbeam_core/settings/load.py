@@ -17,6 +17,7 @@ from pgbeam_core.settings.model import (
     AUTH,
     LAZY_TRANSACTIONS,
     MAX_QUERY_TIMEOUT_MS,
+    MAX_TIMEOUT_MS,
     POOL_MODES,
     Core,
     Project,
@@ -42,6 +43,9 @@ class RawProject:
     pool_mode: str = dataclasses.field(default="transaction", metadata={"choices": POOL_MODES})
     lazy_transactions: str = dataclasses.field(default="reads", metadata={"choices": LAZY_TRANSACTIONS})
     query_timeout_ms: int = dataclasses.field(default=0, metadata={"min": 0, "max": MAX_QUERY_TIMEOUT_MS})
+    idle_transaction_timeout_ms: int = dataclasses.field(default=0, metadata={"min": 0, "max": MAX_TIMEOUT_MS})
+    transaction_timeout_ms: int = dataclasses.field(default=0, metadata={"min": 0, "max": MAX_TIMEOUT_MS})
+    client_idle_timeout_s: float = dataclasses.field(default=0.0, metadata={"min": 0, "max": MAX_TIMEOUT_MS / 1000})
     auto_read_routing: bool = False
     default: bool = False
 
@@ -212,6 +216,9 @@ def _project(name: str, table: Any, where: Where) -> Project:
         pool_mode=raw.pool_mode,
         lazy_transactions=raw.lazy_transactions,
         query_timeout_ms=raw.query_timeout_ms,
+        idle_transaction_timeout_ms=raw.idle_transaction_timeout_ms,
+        transaction_timeout_ms=raw.transaction_timeout_ms,
+        client_idle_timeout_s=raw.client_idle_timeout_s,
         auto_read_routing=raw.auto_read_routing,
         default=raw.default,
         passwords=MappingProxyType(passwords),

@@ -16,6 +16,8 @@ LAZY_TRANSACTIONS = ("reads", "begin", "off")
 LOG_LEVELS = ("debug", "info", "warn", "error")
 LOG_FORMATS = ("auto", "human", "json")
 MAX_QUERY_TIMEOUT_MS = 300_000
+MAX_TIMEOUT_MS = 2_147_483_647
+"""PostgreSQL's own bound."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,9 @@ class Project:
     pool_mode: str = "transaction"
     lazy_transactions: str = "reads"
     query_timeout_ms: int = 0
+    idle_transaction_timeout_ms: int = 0
+    transaction_timeout_ms: int = 0
+    client_idle_timeout_s: float = 0.0
     auto_read_routing: bool = False
     default: bool = False
     passwords: Mapping[Target, str] = field(default_factory=dict, repr=False, hash=False)
@@ -80,6 +85,9 @@ class Core:
     )
     max_message_bytes: int = _option(
         1 << 30, "longest message of a client; PostgreSQL's own bound is 1 GiB", min=65_536, max=1 << 30, unit="bytes"
+    )
+    max_query_bytes: int = _option(
+        0, "longest SQL text of a client; 0: as long as a message may be", min=0, max=1 << 30, unit="bytes"
     )
     prepare_once: bool = _option(True, "keep a statement that clients parse again and again prepared on the server")
     uvloop: bool = _option(True, "run on uvloop where it is installed", restart=True)

@@ -31,6 +31,8 @@ def _project_lines(project: Project) -> Iterator[str]:
     yield _line("replicas", tuple(urls[replica] for replica in project.replicas))
     for name in ("auth", "pool_mode", "lazy_transactions", "query_timeout_ms", "auto_read_routing", "default"):
         yield _line(name, getattr(project, name))
+    for name in ("idle_transaction_timeout_ms", "transaction_timeout_ms", "client_idle_timeout_s"):
+        yield _line(name, getattr(project, name))
 
 
 def _dataclass_lines(values: Any) -> Iterator[str]:

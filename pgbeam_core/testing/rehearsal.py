@@ -35,7 +35,8 @@ class Rehearsal:
     """A PgBeam that stands still between two calls.
 
     plugins: by name, first to be asked first; without one that gives pools, a simple one does. settings: by
-    plugin, as `[plugins.<name>]` would have them. project: what `[projects.shop]` may hold beside `upstream`.
+    plugin, as `[plugins.<name>]` would have them. project: what `[projects.shop]` may hold beside `upstream`. top: what
+    stands at the top of settings.toml.
     servers: by host:port; "primary:5432" is there anyway. Use it as a context, or call `close`.
     """
 
@@ -45,6 +46,7 @@ class Rehearsal:
         *,
         settings: Mapping[str, Mapping[str, Any]] | None = None,
         project: Mapping[str, Any] | None = None,
+        top: Mapping[str, Any] | None = None,
         servers: Mapping[str, FakePostgres] | None = None,
         chunks: Chunks = whole,
     ) -> None:
@@ -56,7 +58,7 @@ class Rehearsal:
         manager = assemble([("rehearsal", _Recorder(self.results)), *plugins.items(), ("servers", SimplePools())])
         self._specs = specs(manager)
         self._order = [*plugins]
-        found = self._settings(settings or {}, project or {})
+        found = self._settings(settings or {}, project or {}, top or {})
         self.hooks = Hooks.of(manager, found.plugin)
         self.beam = _Beam(found, self.hooks, self.clock, self._opener)
         for _, call in self.hooks.freeze("startup"):
@@ -98,10 +100,14 @@ class Rehearsal:
         return client
 
     def reload(
-        self, *, settings: Mapping[str, Mapping[str, Any]] | None = None, project: Mapping[str, Any] | None = None
+        self,
+        *,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+        project: Mapping[str, Any] | None = None,
+        top: Mapping[str, Any] | None = None,
     ) -> None:
         """New settings, in place of those that were given at first, as SIGHUP brings them."""
-        fresh, _ = reloaded(self.beam.settings, self._settings(settings or {}, project or {}))
+        fresh, _ = reloaded(self.beam.settings, self._settings(settings or {}, project or {}, top or {}))
         self.beam.reload(fresh)
         self.pump()
 
@@ -131,10 +137,12 @@ class Rehearsal:
             _must_be_done(call(self.beam))
         self.pump()
 
-    def _settings(self, plugins: Mapping[str, Mapping[str, Any]], project: Mapping[str, Any]) -> Settings:
+    def _settings(
+        self, plugins: Mapping[str, Mapping[str, Any]], project: Mapping[str, Any], top: Mapping[str, Any]
+    ) -> Settings:
         merged = Merged()
         shop = {"upstream": f"postgresql://{PRIMARY}?sslmode=disable", **project}
-        tables = {"plugins": {"order": self._order, **plugins}, "projects": {PROJECT: shop}}
+        tables = {**top, "plugins": {"order": self._order, **plugins}, "projects": {PROJECT: shop}}
         merged.lay(tables, Origin("rehearsal"))
         return validate(merged, self._specs)
 

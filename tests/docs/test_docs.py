@@ -148,7 +148,7 @@ def default(field: dataclasses.Field[Any]) -> str:
     if value is None:
         return "not set"
     if field.metadata.get("unit") == "bytes" and value % 1024**2 == 0:
-        return f'`"{value // 1024**2} MiB"`'
+        return f'`"{value // 1024**2} MiB"`' if value else "`0`"
     if isinstance(value, tuple):
         return f"`{json.dumps([str(item) for item in value])}`"
     return f"`{json.dumps(value, default=str)}`"

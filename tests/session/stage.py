@@ -221,7 +221,7 @@ class Stage:
         """Fires when it is known, if it is not yet."""
         self.left: list[str] = []
         self.large_messages = LargeMessages(self.clock.callLater)
-        self.settings = SimpleNamespace(prepare_once=prepare_once, max_message_bytes=1 << 30)
+        self.settings = SimpleNamespace(prepare_once=prepare_once, max_message_bytes=1 << 30, max_query_bytes=0)
         manager = pluggy.PluginManager("pgbeam")
         manager.add_hookspecs(hookspecs)
         for name, plugin in reversed(list((plugins or {}).items())):

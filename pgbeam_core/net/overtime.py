@@ -1,0 +1,140 @@
+"""Ends the sessions whose client sits in a transaction, takes too long for one, or says nothing, for longer than its
+project allows.
+
+Requests pay nothing for it: a session says when it was heard of last, and is looked at when the earliest of its times
+could be over.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from pgbeam_core.api.results import Refusal
+from pgbeam_core.session import ending, query_size
+
+if TYPE_CHECKING:
+    from pgbeam_core.session.conversation import Conversation
+    from pgbeam_core.settings import Project, Settings
+
+IDLE_IN_TRANSACTION = Refusal("25P03", "terminating connection due to idle-in-transaction timeout")
+TRANSACTION = Refusal("25P04", "terminating connection due to transaction timeout")
+IDLE = Refusal("57P05", "terminating connection due to idle-session timeout")
+
+LOOKS_A_SECOND = 10_000
+"""At sessions, if there are so many: with more, short times are kept a little late."""
+MOST_AT_ONCE = 200
+"""Sessions that are looked at before others have their turn."""
+_EXACT = 1e-6
+"""Seconds: what is due within them is due, however the clock has rounded."""
+
+
+class Overtime:
+    """The clients that are logged in. `project_of` gives the settings as they are now."""
+
+    def __init__(self, reactor: Any, project_of: Callable[[str], Project | None]) -> None:
+        self._reactor = reactor
+        self._project_of = project_of
+        self._members: dict[int, Conversation] = {}
+        self._due: list[tuple[float, int]] = []
+        """A heap of times and session ids, one for each that is to be looked at, and some that have left."""
+        self._timer: Any = None
+        self.ended: dict[str, int] = {IDLE_IN_TRANSACTION.sqlstate: 0, TRANSACTION.sqlstate: 0, IDLE.sqlstate: 0}
+        """Sessions that were ended since the start, by SQLSTATE."""
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def join(self, conversation: Conversation) -> None:
+        """Its client is logged in."""
+        self._members[conversation.session.id] = conversation
+        self._put(conversation, self._reactor.seconds())
+        self._wait()
+
+    def leave(self, session_id: int) -> None:
+        """Its client has left: nothing of it is kept."""
+        if self._members.pop(session_id, None) is None:
+            return
+        if not self._members:
+            self.stop()
+        elif len(self._due) > 2 * len(self._members) + 1000:
+            self._due = [entry for entry in self._due if entry[1] in self._members]
+            heapq.heapify(self._due)
+
+    def reload(self, settings: Settings) -> None:
+        """Other bounds may hold now, for clients that are there as well."""
+        members = list(self._members.values())
+        self.stop()
+        now = self._reactor.seconds()
+        for conversation in members:
+            conversation.most_text = query_size.bound(settings.max_query_bytes)
+            self._members[conversation.session.id] = conversation
+            self._put(conversation, now)
+        self._wait()
+
+    def stop(self) -> None:
+        """Nobody is looked at any more."""
+        self._members.clear()
+        self._due.clear()
+        self._rest()
+
+    def _rest(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _put(self, conversation: Conversation, now: float) -> bool:
+        """Say when it is looked at next; at once, if it is late. False if it is."""
+        due, refusal = self._of(conversation, now)
+        if refusal is not None and due <= now + _EXACT:
+            self.ended[refusal.sqlstate] += 1
+            ending.end_session(conversation, refusal)
+            return False
+        if refusal is not None:
+            # Short times of many sessions would be looked at more often than anything else is done.
+            heapq.heappush(self._due, (max(due, now + len(self._members) / LOOKS_A_SECOND), conversation.session.id))
+        return True
+
+    def _of(self, conversation: Conversation, now: float) -> tuple[float, Refusal | None]:
+        """When the first of its times is over at the earliest, and which. None: none of them is set."""
+        session = conversation.session
+        project = self._project_of(session.project.name) or session.project
+        inside, idle = session.in_transaction, ending.is_idle(conversation)
+        times: list[tuple[float, Refusal]] = []
+        if project.transaction_timeout_ms and not session.replication:
+            since = session.transaction_at or session.active_at if inside else (now if idle else session.active_at)
+            times.append((since + project.transaction_timeout_ms / 1000, TRANSACTION))
+        if project.idle_transaction_timeout_ms:
+            since = session.active_at if inside and idle else now
+            times.append((since + project.idle_transaction_timeout_ms / 1000, IDLE_IN_TRANSACTION))
+        if project.client_idle_timeout_s:
+            since = session.active_at if idle and not inside else now
+            times.append((since + project.client_idle_timeout_s, IDLE))
+        return min(times, key=lambda time: time[0], default=(0.0, None))
+
+    def _wait(self) -> None:
+        """Have the timer run out when somebody is due."""
+        if not self._due:
+            self._rest()
+            return
+        delay = max(0.0, self._due[0][0] - self._reactor.seconds())
+        if self._timer is None:
+            self._timer = self._reactor.callLater(delay, self._look)
+        elif self._timer.getTime() > self._reactor.seconds() + delay:
+            self._timer.reset(delay)
+
+    def _look(self) -> None:
+        self._timer = None
+        now = self._reactor.seconds()
+        for conversation in self._those_due(now):
+            self._put(conversation, now)
+        self._wait()
+
+    def _those_due(self, now: float) -> Iterable[Conversation]:
+        found: list[Conversation] = []
+        while self._due and self._due[0][0] <= now + _EXACT and len(found) < MOST_AT_ONCE:
+            conversation = self._members.get(heapq.heappop(self._due)[1])
+            if conversation is not None:
+                found.append(conversation)
+        return found

@@ -1,0 +1,49 @@
+"""Ends what a client waits for, or the session itself, from outside of it: cancel requests, and times that are over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+
+from pgbeam_core.api.results import Refusal
+from pgbeam_core.session import outcome
+from pgbeam_core.session.state import Phase
+
+if TYPE_CHECKING:
+    from pgbeam_core.session.conversation import Conversation
+
+
+def cancel(conversation: Conversation) -> Deferred[None] | None:
+    """The client asks that what it waits for be cancelled. Gives None, or what fires when that has been seen to."""
+    lease, turn = conversation.session.lease, conversation.turn
+    if conversation.pending is not None:
+        conversation.pending.cancel()
+    elif lease is None:
+        return None
+    elif turn is None:
+        return lease.server.settled()
+    elif lease.shared and not lease.server.is_at_head(turn):
+        conversation.completion.cancel_behind(turn, lease)
+    else:
+        conversation.completion.cancelled = True
+        return lease.server.cancel(turn)
+    return None
+
+
+def is_idle(conversation: Conversation) -> bool:
+    """Nothing is owed, and the client has not begun to ask: it is the client who is waited for."""
+    if conversation.phase is not Phase.IDLE or conversation.client_is_full:
+        return False
+    return not (conversation.skipping or conversation.has_begun_to_ask)
+
+
+def end_session(conversation: Conversation, refusal: Refusal) -> None:
+    """End the session with that error, as FATAL, and with it what its server does for it."""
+    lease, turn = conversation.session.lease, conversation.turn
+    torn = False
+    if lease is not None and turn is not None:
+        torn = turn.began and lease.server.midway  # words of PgBeam's would be read as the rest of a row
+        if not lease.shared:
+            lease.server.cancel(turn)  # closing its connection is nothing that a running query notices
+    conversation.client.hang_up(refusal.message, b"" if torn else outcome.refusal_frame(refusal, "FATAL"))
