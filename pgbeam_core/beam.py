@@ -33,7 +33,7 @@ from pgbeam_core.session.large_messages import LargeMessages
 from pgbeam_core.session.session import Session
 from pgbeam_core.session.statement_hooks import StatementHooks
 from pgbeam_core.sql.statements import Statements
-from pgbeam_core.telemetry.stats import ProjectStats
+from pgbeam_core.telemetry.stats import ProjectStats, StatsByDatabase
 
 if TYPE_CHECKING:
     from pgbeam_core.catalog.catalog import Catalog
@@ -112,7 +112,7 @@ class Beam:
         """Of the requests that clients have begun and not ended."""
         self.overtime = Overtime(reactor, self._project_named)
         """Ends clients that take too long."""
-        self.project_stats: dict[str, ProjectStats] = {}
+        self.counted = StatsByDatabase()
         self._settings_of = by_name_and_class(settings.plugin)
         self._ageing = LoopingCall(self._age)
         self._ageing.clock = reactor
@@ -190,7 +190,12 @@ class Beam:
 
     def stats(self, session: Session) -> ProjectStats:
         """Where to count what a session does."""
-        return self._stats(session.project.name)
+        return self.counted.of(session.project.name, session.database)
+
+    @property
+    def project_stats(self) -> dict[str, ProjectStats]:
+        """What is counted, by project."""
+        return self.counted.by_project()
 
     def _pool_of_plugins(self, project: Project, target: Target) -> Pool:
         found = self.hooks.pool(self, project, target)
@@ -220,14 +225,14 @@ class Beam:
     def opened(self, session: Session) -> None:
         """A client has sent its startup packet."""
         self.sessions[session.id] = session
-        stats = self.stats(session)
+        stats = self.counted.of(session.project.name)
         stats.clients += 1
         stats.clients_total += 1
 
     def closed(self, session: Session, reason: str) -> None:
         """It is gone."""
         if self.sessions.pop(session.id, None) is not None:
-            self.stats(session).clients -= 1
+            self.counted.of(session.project.name).clients -= 1
             self.hooks.disconnect(session, reason)
             if self._leftover:
                 self._put_away()
@@ -359,9 +364,3 @@ class Beam:
         )
         leased: Deferred[Lease] = succeed(got) if isinstance(got, Lease) else got
         return leased.addCallback(rerun.on)
-
-    def _stats(self, project: str) -> ProjectStats:
-        stats = self.project_stats.get(project)
-        if stats is None:
-            stats = self.project_stats[project] = ProjectStats()
-        return stats

@@ -77,6 +77,7 @@ class ClientProtocol:
         self._relay: RelayedLogin | None = None
         self._answers = FrameCutter(max_length=MAX_AUTH_LENGTH)
         self._early: list[bytes] = []
+        self._stats = beam.counted.unseen
         self._pending: Deferred[Any] | None = None
         self._key: tuple[int, bytes] | None = None
         self._long_key = False
@@ -342,6 +343,7 @@ class ClientProtocol:
             self._refuse(refusal)
             return
         self.write(self._greeting(server))
+        self._stats = conversation.stats
         self._take = conversation.received
         conversation.begin()
         self._beam.overtime.join(conversation)
@@ -367,6 +369,7 @@ class ClientProtocol:
     # The client, as its conversation sees it.
 
     def write(self, data: bytes) -> None:
+        self._stats.sent_bytes += len(data)
         self.transport.write(data)
 
     def pause(self) -> None:

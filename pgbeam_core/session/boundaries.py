@@ -97,9 +97,12 @@ class Boundaries:
             transaction.mark(statement)
             return boundary.tag
         committed = kind is Kind.COMMIT and conversation.session.status == b"T"
+        stats = conversation.stats
+        stats.transactions += 1
         if transaction.kept_back:
-            conversation.stats.transactions_lazy += 1
+            stats.transactions_lazy += 1
         else:
+            stats.transaction_time += conversation.runtime.now() - transaction.since
             conversation.leasing.end_aside(frame(_QUERY, statement.text + b"\0"))
         transaction.over(committed=committed)
         conversation.client_statements.portals.clear()

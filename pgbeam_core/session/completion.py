@@ -8,7 +8,7 @@ from pgbeam_core.api.pool import Lease, Server
 from pgbeam_core.api.query import Query
 from pgbeam_core.api.results import Refusal, Result
 from pgbeam_core.internal.leftover import Leftover
-from pgbeam_core.session import outcome
+from pgbeam_core.session import counting, outcome
 from pgbeam_core.session.dispatch import CANCELLED, SendRequest
 from pgbeam_core.session.settings import is_role_set
 from pgbeam_core.session.state import Phase
@@ -48,7 +48,7 @@ class TurnCompletion:
         conversation = self._conversation
         session = conversation.session
         now = conversation.runtime.now()
-        begun = self._begun(turn, now)
+        begun, was, status = self._begun(turn, now), session.server_status, ready[5:6]
         if conversation.phase is Phase.GONE:
             self._after_leaving()
             return
@@ -58,7 +58,7 @@ class TurnCompletion:
         if turn.taken_back:
             self._once_more()
             return
-        was, status = session.server_status, ready[5:6]
+        counting.turn_over(conversation, turn, was, status, now)
         if turn.error is not None:
             conversation.sender.doubt(turn.error, turn.queries)
         transaction = conversation.transaction
@@ -120,6 +120,7 @@ class TurnCompletion:
             turn.kept = None
         lease, query = conversation.session.lease, turn.queries[0]
         assert lease is not None
+        counting.whole(conversation.stats, turn, now)
         if turn.outside or not query.in_transaction:
             conversation.client_statements.portals.clear()
         if query.statement.shareable:

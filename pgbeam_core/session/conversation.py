@@ -17,7 +17,7 @@ from pgbeam_core.api.query import Query
 from pgbeam_core.api.results import Answer, Refusal, Result
 from pgbeam_core.api.statement import READ_BYTES, Kind, Statement
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.session import ending, local, outcome, query_size
+from pgbeam_core.session import counting, ending, local, outcome, query_size
 from pgbeam_core.session.boundaries import Boundaries
 from pgbeam_core.session.completion import TurnCompletion
 from pgbeam_core.session.copying import Copying
@@ -137,6 +137,7 @@ class Conversation:
 
     def received(self, data: bytes) -> None:
         """The client sent bytes. Raises ProtocolViolation."""
+        self.stats.received_bytes += len(data)
         phase = self.phase
         if (  # nothing is under way, nothing came before: it may be all of a request
             phase is _IDLE
@@ -314,6 +315,7 @@ class Conversation:
         """Act on a request, or a part of one."""
         earlier = self.sender.plan if self.phase is Phase.OPEN else None
         plan = Plan(earlier).read(frames, self.client_statements, self._plain.statement)
+        counting.messages(self.stats, frames)
         ended = self.ended = frames[-1][0] == _SYNC
         if self.phase is Phase.OPEN:
             queries = self._queries(plan)

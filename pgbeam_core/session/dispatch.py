@@ -177,6 +177,8 @@ class HookDispatch:
     def _answer(self, query: Query, plugin: str, answer: Answer, reply: Reply) -> None:
         conversation = self._conversation
         said = reply(answer)
+        if not query.in_transaction:
+            conversation.stats.transactions += 1
         notices = conversation.report(query, outcome.answered(query, plugin, answer, conversation.runtime.now()))
         conversation.client.write(said + notices + conversation.ready())
 

@@ -185,6 +185,7 @@ class Leasing:
 
     def _leased(self, lease: Lease, queries: list[Query], send_request: SendRequest) -> None:
         self.take(lease)
+        self._conversation.stats.leased(lease.waited)
         if lease.waited >= 0.001:
             for query in queries:
                 query.explain(waited=f"{lease.waited * 1000:.0f}ms")
@@ -287,8 +288,11 @@ class Leasing:
         """The login is over; its server goes where the pool mode says."""
         session = self._conversation.session
         # Not by `let_go`: nobody has told this server the client's settings yet.
-        if session.lease is not None and not session.keeps_server:
-            self._release(session.lease)
+        if session.lease is not None:
+            if session.keeps_server:
+                self._conversation.stats.leased(0.0)
+            else:
+                self._release(session.lease)
 
     def let_go(self) -> None:
         """Give the server back if nothing keeps it."""

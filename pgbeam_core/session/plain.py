@@ -203,6 +203,9 @@ class Plain:
     def _ask(self, request: Request) -> None:
         conversation, prepared = self._conversation, request.prepared
         conversation.ended = True
+        stats = conversation.stats
+        stats.binds += 1
+        stats.client_parses += request.parsed
 
         def reply(answer: Answer) -> bytes:
             if request.parsed:

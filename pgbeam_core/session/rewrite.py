@@ -70,6 +70,8 @@ class Rewriter:
         """The last Bind, for the next: batches bind one statement again and again."""
         self._bind_owed: Owed = turns.BIND
         """What is owed for that. It knows the binding, which must not know it: a cycle would keep large values."""
+        self.parses = 0
+        """Statements that the server is made to parse, of the part that was written last."""
         self.parses_said = False
         """The client has been told that its statements are parsed."""
         self.out: list[bytes] = []
@@ -77,7 +79,7 @@ class Rewriter:
 
     def write(self, plan: Plan) -> None:
         """Fill `out` and `script`; again for the next part of the request."""
-        self.out, self.script = [], []
+        self.out, self.script, self.parses = [], [], 0
         self._evict(plan)
         for step in plan.steps:
             try:
@@ -214,6 +216,7 @@ class Rewriter:
             if remember is not None:
                 remember(True)
 
+        self.parses += 1
         self._send(frame, Owed(b"1", forward=forward, effect=parsed))
         self.out += rest
 

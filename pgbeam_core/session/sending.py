@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from pgbeam_core.api.query import Query
 from pgbeam_core.api.statement import Statement
 from pgbeam_core.internal.lending import Lending
-from pgbeam_core.internal.owner import InternalOwner
 from pgbeam_core.session import local, outdated, settings
 from pgbeam_core.session.beginning import Beginning
 from pgbeam_core.session.extended import BIND, FLUSH, SYNC, Plan
+from pgbeam_core.session.failing import Failing
 from pgbeam_core.session.prepared import Key, ServerStatements
 from pgbeam_core.session.rewrite import PROVOKE, Rewriter
 from pgbeam_core.session.state import Phase
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pgbeam_core.api.pool import Server
     from pgbeam_core.session.conversation import Conversation
 
-_NOT_FAILED = backend.error_response("FATAL", "08006", "the transaction could not be continued on a server")
 _NONE_HELD = ServerStatements(0)
 
 
@@ -189,6 +188,7 @@ class Sender:
         writer = self._rewriter(self._server.statements, alone=False)
         writer.parses_said = True
         writer.write(plan)
+        self._conversation.stats.server_parses += writer.parses
         turn.again, turn.stale, turn.error = None, False, None
         turn.script = deque(writer.script)
         self.send(turn, b"".join(writer.out))
@@ -269,7 +269,7 @@ class Sender:
         conversation = self._conversation
         conversation.transaction.has_read = False  # of no account any more
         beginning = Beginning(conversation.transaction, self._server.statements, ())
-        turn = Turn(_Failing(conversation, send_request), simple=False)
+        turn = Turn(Failing(conversation, send_request), simple=False)
         turn.script = deque([*beginning.script, Owed(b"2")])
         conversation.state.enter(Phase.BUSY)
         self._server.send(turn, b"".join([*beginning.frames, PROVOKE, frontend.SYNC]))
@@ -376,6 +376,7 @@ class Sender:
         if self._writer is None:
             self._writer = self._rewriter(self._server.statements, alone=False)
         self._writer.write(plan)
+        self._conversation.stats.server_parses += self._writer.parses
         return self._writer.out, self._writer.script
 
     def _lend(self, statement: Statement) -> None:
@@ -447,27 +448,3 @@ def _pieces(frames: list[bytes]) -> list[bytes]:
     if not any(len(frame) >= HEAD_BYTES for frame in frames):
         return [b"".join(frames)]
     return frames
-
-
-class _Failing(InternalOwner):
-    """Owns the turn that takes a server into a failed transaction."""
-
-    def __init__(self, conversation: Conversation, send_request: Callable[[], None]) -> None:
-        self._conversation = conversation
-        self._go = send_request
-
-    def turn_over(self, turn: Turn, ready: bytes) -> None:
-        """The server is where the client is, or nothing that the client sends would do what it is meant to."""
-        conversation = self._conversation
-        if conversation.phase is Phase.GONE:
-            return
-        if ready[5:6] != b"E":
-            conversation.client.hang_up("a failed transaction could not be made real", _NOT_FAILED)
-            return
-        conversation.transaction.ready(b"E")
-        conversation.state.enter(Phase.IDLE)
-        self._go()
-        conversation.resume_input()
-
-    def turn_lost(self, turn: Turn, reason: str) -> None:
-        """The conversation, which holds the server, is told too."""

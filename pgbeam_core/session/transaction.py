@@ -35,7 +35,9 @@ DEFAULT_ISOLATION = "default_transaction_isolation"
 class Transaction:
     """What is known of it. `begun` and `over` are told, everything else is asked."""
 
-    __slots__ = ("_session", "begin", "failed_outside", "has_read", "isolation", "only_read", "reads", "savepoints")
+    __slots__ = (
+        *("_session", "begin", "failed_outside", "has_read", "isolation", "only_read", "reads", "savepoints", "since"),
+    )
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -53,6 +55,8 @@ class Transaction:
         """A plain read has failed outside, and is being had inside."""
         self.isolation: str | None = None
         """None if it is not known."""
+        self.since = 0.0
+        """When a server was first in it."""
 
     @property
     def kept_back(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from pgbeam_core.api.results import Result
 
@@ -51,7 +51,7 @@ def quantiles(latency: Histogram) -> dict[str, float]:
 
 @dataclass(slots=True)
 class ProjectStats:
-    """Counters of one project since start. Names end in their unit; a bare plural is a count."""
+    """Counters of a project, or of one of its databases. Names end in their unit; a bare plural is a count."""
 
     clients: int = 0
     """Now connected."""
@@ -62,12 +62,29 @@ class ProjectStats:
     """Answered by a plugin, without a server."""
     errors: int = 0
     transactions: int = 0
+    """Ended, however; a statement outside of one is one. What PgBeam refuses is none."""
     transactions_lazy: int = 0
     """Ended without a server that had heard of them."""
     transactions_begun: Counter[str] = field(default_factory=Counter)
     """Kept back at first and made real, by the reason."""
+    received_bytes: int = 0
+    """From clients, once they have logged in."""
     sent_bytes: int = 0
-    """To clients, as replies."""
+    """To clients, once they have logged in."""
+    client_parses: int = 0
+    """Parse messages of clients."""
+    server_parses: int = 0
+    """Statements of clients that servers were made to parse."""
+    binds: int = 0
+    """Bind messages of clients."""
+    assignments: int = 0
+    """How often a client got a server."""
+    query_time: float = 0.0
+    """Seconds that servers took for requests."""
+    transaction_time: float = 0.0
+    """Seconds that clients had a server in a transaction, be it of one statement."""
+    wait_time: float = 0.0
+    """Seconds that clients waited for a server."""
     servers_lost: int = 0
     latency: Histogram = field(default_factory=Histogram)
     """From a request's arrival to the end of its reply."""
@@ -78,10 +95,12 @@ class ProjectStats:
             self.errors += 1
         elif result.source != "server":
             self.queries_answered += 1
-        if result.committed:
-            self.transactions += 1
-        self.sent_bytes += result.size
         self.latency.add(result.duration)
+
+    def leased(self, waited: float) -> None:
+        """A client got a server, after that many seconds."""
+        self.assignments += 1
+        self.wait_time += waited
 
     def begun(self, reason: str) -> None:
         """A transaction that was kept back is made real."""
@@ -98,7 +117,57 @@ class ProjectStats:
             "transactions": self.transactions,
             "transactions_lazy": self.transactions_lazy,
             "transactions_begun": dict(self.transactions_begun),
+            "received_bytes": self.received_bytes,
             "sent_bytes": self.sent_bytes,
+            "client_parses": self.client_parses,
+            "server_parses": self.server_parses,
+            "binds": self.binds,
+            "assignments": self.assignments,
+            "query_time": self.query_time,
+            "transaction_time": self.transaction_time,
+            "wait_time": self.wait_time,
             "servers_lost": self.servers_lost,
             **quantiles(self.latency),
         }
+
+    def add(self, other: ProjectStats) -> None:
+        """Count what another one has counted, too."""
+        for each in fields(self):
+            mine, others = getattr(self, each.name), getattr(other, each.name)
+            if isinstance(mine, Histogram):
+                mine.counts = [sum(pair) for pair in zip(mine.counts, others.counts, strict=True)]
+                mine.total += others.total
+            elif isinstance(mine, Counter):
+                mine.update(others)
+            else:
+                setattr(self, each.name, mine + others)
+
+
+MOST_DATABASES = 1_000
+"""Databases of which each has counters of its own; what is done in others counts for their project only."""
+
+
+class StatsByDatabase:
+    """What is counted, by project and database; the name "" stands for no database in particular."""
+
+    def __init__(self) -> None:
+        self.by_database: dict[tuple[str, str], ProjectStats] = {}
+        self.unseen = ProjectStats()
+        """Takes what counts for no database: what clients are told before they are logged in."""
+
+    def of(self, project: str, database: str = "") -> ProjectStats:
+        """Where to count what is done in a database of a project."""
+        place = (project, database)
+        stats = self.by_database.get(place)
+        if stats is None:
+            if database and len(self.by_database) >= MOST_DATABASES:
+                return self.of(project)
+            stats = self.by_database[place] = ProjectStats()
+        return stats
+
+    def by_project(self) -> dict[str, ProjectStats]:
+        """The sums over the databases of each project."""
+        found: dict[str, ProjectStats] = {}
+        for (project, _), stats in self.by_database.items():
+            found.setdefault(project, ProjectStats()).add(stats)
+        return found
