@@ -143,6 +143,8 @@ def agree(rows: list[str], spec: type | None) -> None:
 def default(field: dataclasses.Field[Any]) -> str:
     """Its default as one would write it in settings.toml."""
     value = field.default
+    if field.default_factory is not dataclasses.MISSING:
+        return f"`{json.dumps(field.default_factory())}`"
     if value is dataclasses.MISSING:
         return "must be set"
     if value is None:

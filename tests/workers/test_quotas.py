@@ -50,7 +50,12 @@ def test_what_does_not_give_each_worker_one_is_named() -> None:
     ("spec", "totals"),
     [
         (PoolSettings, {"max_active", "max_logins", "min_idle"}),
-        (LimitsSettings, {"max_connections", "queries_per_second", "burst"}),
+        (
+            LimitsSettings,
+            {"max_connections", "max_connections_per_user", "max_connections_per_database"}
+            | {"queries_per_second", "burst", "queries_per_second_per_user", "burst_per_user"}
+            | {"max_concurrent_queries", "max_concurrent_queries_per_user"},
+        ),
     ],
 )
 def test_what_is_promised_to_the_database_is_shared_out(spec: type, totals: set[str]) -> None:

@@ -14,9 +14,17 @@ class Bucket:
 
     def take(self, rate: float, size: float, now: float) -> bool:
         """Take one token; False when there is none."""
-        self.tokens = min(size, self.tokens + (now - self._at) * rate)
+        self.tokens = self.left(rate, size, now)
         self._at = now
         if self.tokens < 1.0:
             return False
         self.tokens -= 1.0
         return True
+
+    def left(self, rate: float, size: float, now: float) -> float:
+        """How many tokens there are at that time."""
+        return min(size, self.tokens + (now - self._at) * rate)
+
+    def is_full(self, rate: float, size: float, now: float) -> bool:
+        """Whether as many are there as when it started."""
+        return self.left(rate, size, now) >= size

@@ -16,6 +16,11 @@ class Network:
     range: IPv4Network | IPv6Network
     label: str = ""
 
+    @property
+    def entry(self) -> str:
+        """As it is shown: the network, and its name if it has one."""
+        return f"{self.range} {self.label}".rstrip()
+
 
 def parse_network(entry: str) -> Network:
     """`10.0.0.0/8`, `203.0.113.7`, `2001:db8::/32 office`. ValueError says what is wrong."""
