@@ -27,6 +27,7 @@ from pgbeam_core.internal.rerun import Rerun
 from pgbeam_core.net import descriptors, opening
 from pgbeam_core.net.cancel import CancelKeys
 from pgbeam_core.net.deadlines import LOGIN_TIMEOUT, PARTING_S, PAUSE, Deadlines
+from pgbeam_core.net.entrance import Entrance
 from pgbeam_core.net.overtime import Overtime
 from pgbeam_core.net.unauthenticated import Unauthenticated
 from pgbeam_core.session.large_messages import LargeMessages
@@ -104,6 +105,8 @@ class Beam:
         """Of the clients whose startup packet or password is waited for."""
         self.partings = Deadlines(reactor, PARTING_S)
         """Of the clients that have been sent away."""
+        self.entrance = Entrance(settings, reactor)
+        """What clients pass before they have a session."""
         self.unauthenticated = Unauthenticated(settings.max_unauthenticated)
         """The clients that have not logged in."""
         self.most_clients = descriptors.for_clients()
@@ -240,14 +243,6 @@ class Beam:
     def _project_named(self, name: str) -> Project | None:
         return self.settings.projects.get(name)
 
-    def project_for(self, hostname: str | None) -> Project | None:
-        """The project for a host name asked for by SNI, or the default one."""
-        if hostname is not None:
-            for project in self.settings.projects.values():
-                if hostname.lower() in (name.lower() for name in project.hostnames):
-                    return project
-        return self.settings.default_project
-
     def start(self) -> None:
         """Begin to doubt what was known for long."""
         self._ageing.start(RIGHTS_AGE, now=False)
@@ -258,7 +253,11 @@ class Beam:
             self._ageing.stop()
 
     def reload(self, settings: Settings) -> None:
-        """Take new settings, and let plugins know. Targets that are gone go with the last client that uses them."""
+        """Take new settings, and let plugins know. Targets that are gone go with the last client that uses them.
+
+        Raises SettingsError for a file of `[tls]` that is of no use, and has changed nothing then.
+        """
+        self.entrance.reload(settings)
         before, self.settings = self.settings.projects, settings
         self._settings_of = by_name_and_class(settings.plugin)
         changed = {name for name, project in before.items() if settings.projects.get(name) is not project}
@@ -337,7 +336,7 @@ class Beam:
     def survey(self, session: Session) -> Survey:
         """What is known of the catalog of a session's database, on its project's primary."""
         project = session.project
-        place: tuple[str | int, ...] = (project.name, session.database, *session.identity.oids[2:])
+        place: tuple[str | int, ...] = (project.name, session.identity.database, *session.identity.oids[2:])
         found = self._surveys.get(place)
         if found is None:
             if len(self._surveys) >= _MOST_SURVEYS:

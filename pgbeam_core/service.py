@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections import Counter
 from collections.abc import Collection
 from functools import partial
 from typing import Any
 
 import pluggy
-from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, maybeDeferred
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.defer import inlineCallbacks, maybeDeferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -19,6 +19,7 @@ from pgbeam_core.control.server import ControlSocket
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.firing import Hooks
 from pgbeam_core.net import transport
+from pgbeam_core.net.acceptor import Acceptor
 from pgbeam_core.net.client import ClientProtocol
 from pgbeam_core.net.listening import ClientFactory
 from pgbeam_core.net.memory import give_back
@@ -44,16 +45,17 @@ class PgBeamService:
         self.beam = Beam(settings, self.hooks, reactor)
         self.watchdog = Watchdog(reactor, served=self._served)
         self.beam.control.answer("stats", lambda _: self.stats())
-        self._ports: list[IListeningPort] = []
+        self.clients = ClientFactory(self.beam)
+        """Serves whoever connects."""
+        self._acceptor: Acceptor | None = None
         self._started: list[str] = []
         self._control: ControlSocket | None = None
         self._draining = False
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        """(host, port) of every listener, with the port that the system chose where 0 was asked for."""
-        hosts: list[Any] = [port.getHost() for port in self._ports]
-        return [(host.host, host.port) for host in hosts]
+        """(host or folder, port) of every listener, with the port that the system chose where 0 was asked for."""
+        return [] if self._acceptor is None else self._acceptor.addresses
 
     @property
     def settings(self) -> Settings:
@@ -64,15 +66,9 @@ class PgBeamService:
         """Start the plugins, then listen. Fails with PgBeamError and a message that says what to do."""
         say_what_has_no_effect(self.settings)
         yield self.prepare()
-        factory = ClientFactory(self.beam)
-        for where in self.settings.listen:
-            try:
-                port = yield transport.listen(self.reactor, where.host, where.port, factory)
-            except Exception as error:
-                yield self._stop_listening()
-                raise transport.cannot_listen(where, error) from error
-            self._ports.append(port)
-            log.info("listening on {host}:{port}", host=port.getHost().host, port=port.getHost().port)
+        self._acceptor = Acceptor(self.reactor, self.settings, self._accepted)
+        self._acceptor.listen()
+        self._acceptor.open()
         self._began = self.beam.now()
         self.beam.control.answer("workers", lambda _: [self._account()])
         self._control = ControlSocket(self.reactor, self.beam.control, self.settings.state_dir)
@@ -101,7 +97,7 @@ class PgBeamService:
         if self._draining:
             return
         self._draining = True
-        yield self._stop_listening()
+        self._stop_listening()
         deadline = self.beam.now() + self.beam.settings.shutdown_grace
         while self.beam.clients and self.beam.now() < deadline:
             for client in list(self.beam.clients):
@@ -113,7 +109,7 @@ class PgBeamService:
     def stop(self) -> Any:
         """Send every client away, close every server, shut the plugins down."""
         self._draining = True
-        yield self._stop_listening()
+        self._stop_listening()
         if self._control is not None:
             yield self._control.stop()
             self._control = None
@@ -161,9 +157,12 @@ class PgBeamService:
     def _account(self) -> dict[str, Any]:
         return account(1, os.getpid(), len(self.beam.clients), self.beam.now() - self._began)
 
-    def _stop_listening(self) -> Deferred[Any]:
-        ports, self._ports = self._ports, []
-        return DeferredList([maybeDeferred(port.stopListening) for port in ports])
+    def _accepted(self, client: socket.socket) -> None:
+        transport.adopt(self.reactor, client, self.clients).addErrback(lambda _: None)  # it left before it was in
+
+    def _stop_listening(self) -> None:
+        if self._acceptor is not None:
+            self._acceptor.close()
 
 
 def say_what_has_no_effect(settings: Settings) -> None:

@@ -27,11 +27,13 @@ def text(settings: Settings, *, embedded: bool) -> str:
 
 def client_url(settings: Settings) -> str:
     """Where an application connects: the first address, with user and database if the project names them."""
-    listen = settings.listen[0]
+    listen = next((where for where in settings.listen if where.path is None), settings.listen[0])
     here = Endpoint(EVERYWHERE.get(listen.host, listen.host), listen.port)
     project = settings.default_project
     user = f"{quote(project.primary.user)}@" if project and project.primary.user else ""
     database = f"/{quote(project.primary.database)}" if project and project.primary.database else "/"
+    if listen.path is not None:
+        return f"'postgresql://{user}{database}?host={quote(listen.host)}&port={listen.port}'"
     return f"postgresql://{user}{here}{database}"
 
 

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from pgbeam_core.cli.options import InFront
 from pgbeam_core.cli.reactor import settle_down
 from pgbeam_core.errors import PgBeamError, SettingsError
-from pgbeam_core.settings import Endpoint, Settings, reloaded
+from pgbeam_core.settings import Endpoint, Settings, differences, reloaded
 
 log = Logger(__name__)
 
@@ -102,13 +102,20 @@ class Life:
             new, in_front = self._reread()
             fresh, fixed = reloaded(self._settings, self._in_front(new, in_front))
         except PgBeamError as error:
-            log.error("settings were not reloaded: {reason}", reason=error.message.replace("\n", "; "))
+            _not_reloaded(error)
             return
         for key in fixed:
             log.warn("{key} cannot change while PgBeam runs: its new value holds from the next start on", key=key)
+        try:
+            reloading = self._service.reload(fresh)
+        except PgBeamError as error:
+            _not_reloaded(error)
+            return
+        for line in differences(self._settings, fresh):
+            log.info("settings changed: {change}", change=line)
         self._settings = fresh
         self._took(fresh)
-        maybeDeferred(self._service.reload, fresh).addErrback(_log_failure, "settings were not reloaded")
+        maybeDeferred(lambda: reloading).addErrback(_log_failure, "settings were not reloaded")
 
     async def _start(self) -> None:
         if not self._settings.projects:
@@ -151,6 +158,10 @@ class Life:
 
     def _in_thread(self, function: Callable[[], Any]) -> Deferred[Any]:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function)
+
+
+def _not_reloaded(error: PgBeamError) -> None:
+    log.error("settings were not reloaded: {reason}", reason=error.message.replace("\n", "; "))
 
 
 def _log_failure(failure: Failure, text: str) -> None:

@@ -24,23 +24,19 @@ from pgbeam_core.errors import (
 )
 from pgbeam_core.firing import PluginRaised
 from pgbeam_core.internal.credentials import StoredPassword
-from pgbeam_core.net.channel import UNIX, Channel
+from pgbeam_core.net.asking import Asking
+from pgbeam_core.net.channel import Channel
 from pgbeam_core.net.judging import turned_away
 from pgbeam_core.net.login import RelayedLogin
+from pgbeam_core.net.negotiation import Negotiation
+from pgbeam_core.net.peer import channel_of
 from pgbeam_core.net.unauthenticated import neighbourhood
 from pgbeam_core.session.conversation import Conversation
 from pgbeam_core.session.outcome import refusal_frame
 from pgbeam_core.session.session import Session
 from pgbeam_core.wire import backend
 from pgbeam_core.wire.frames import MAX_AUTH_LENGTH, FrameCutter
-from pgbeam_core.wire.startup import (
-    CancelRequest,
-    GSSENCRequest,
-    SSLRequest,
-    StartupMessage,
-    StartupReader,
-    negotiate,
-)
+from pgbeam_core.wire.startup import CancelRequest, StartupMessage, negotiate
 
 if TYPE_CHECKING:
     from pgbeam_core.beam import Beam
@@ -55,7 +51,6 @@ _PASSWORD = ord("p")
 _TERMINATE = ord("X")
 _TOO_MANY = Refusal("53300", "sorry, too many clients already")
 _TIMED_OUT = backend.error_response("FATAL", "57014", "canceling authentication due to timeout")
-_IN_THE_MIDDLE = "This could be either a client-software bug or evidence of an attempted man-in-the-middle attack."
 
 
 class ClientProtocol:
@@ -70,8 +65,7 @@ class ClientProtocol:
         self._beam = beam
         self._elsewhere = elsewhere
         self._gone = gone
-        self._reader = StartupReader()
-        self._take: Callable[[bytes], None] = self._startup
+        self._take: Callable[[bytes], None] = _ignore
         self._session: Session | None = None
         self._conversation: Conversation | None = None
         self._relay: RelayedLogin | None = None
@@ -98,9 +92,9 @@ class ClientProtocol:
         beam.answers.begin(self._no_answer)
         beam.clients.add(self)
         transport.registerProducer(self, True)
-        peer: Any = transport.getPeer()
-        self.channel = Channel(str(getattr(peer, "host", UNIX)), int(getattr(peer, "port", 0)))
+        self.channel = channel_of(transport)
         self._address = neighbourhood(self.channel.address)
+        self._take = Negotiation(self, beam).received
         if len(beam.clients) > beam.most_clients:
             self._no_room()
         if self._reason is None:
@@ -128,37 +122,50 @@ class ClientProtocol:
     def dataReceived(self, data: bytes) -> None:
         try:
             self._take(data)
-        except AncientProtocol as error:
+        except ProtocolViolation as error:
+            self._violated(error)
+
+    def _violated(self, error: ProtocolViolation) -> None:
+        if isinstance(error, AncientProtocol):
             # A client of protocol 2 knows no other form of error.
             self.hang_up(error.message, b"EFATAL:  " + error.message.encode() + b"\n\x00")
-        except Unanswered as error:
+        elif isinstance(error, Unanswered):
             self.hang_up(error.message)
-        except ProtocolViolation as error:
+        else:
             if isinstance(error, NoUser):
                 self.write(error.offer)
             farewell = backend.error_response("FATAL", error.sqlstate, error.message, None, error.hint)
             self.hang_up(error.message, farewell)
 
-    def _startup(self, data: bytes) -> None:
-        packet = self._reader.feed(data)
-        while packet is not None:
-            if isinstance(packet, SSLRequest | GSSENCRequest):
-                self._no_encryption("SSL" if isinstance(packet, SSLRequest) else "GSSAPI encryption")
-                return
-            if isinstance(packet, CancelRequest):
-                self._cancel(packet)
-                return
-            self._started(packet)
-            return
+    # What the negotiation finds out.
 
-    def _no_encryption(self, kind: str) -> None:
-        self.transport.write(b"N")
-        # A client that sends on without waiting for the answer may be an attacker's (CVE-2021-23214).
-        if self._reader.rest():
-            message = f"received unencrypted data after {kind} request"
-            self.hang_up(message, backend.error_response("FATAL", "08P01", message, _IN_THE_MIDDLE))
+    @property
+    def over(self) -> bool:
+        """It has left, or was sent away."""
+        return self._reason is not None
 
-    def _cancel(self, request: CancelRequest) -> None:
+    def attempt(self, step: Callable[[bytes], None], data: bytes) -> None:
+        """Take a step that was put off, as if the data had come just now."""
+        try:
+            step(data)
+        except ProtocolViolation as error:
+            self._violated(error)
+
+    def reached_by(self, channel: Channel) -> None:
+        """More is known of how it is connected."""
+        unauthenticated = self._beam.unauthenticated
+        unauthenticated.discard(self, self._address)
+        self.channel = channel
+        self._address = neighbourhood(channel.address)
+        unauthenticated.add(self, self._address)
+
+    def stands_on(self, transport: Any) -> None:
+        """Its connection is encrypted from now on."""
+        self.transport = transport
+        transport.registerProducer(self, True)
+
+    def cancel(self, request: CancelRequest) -> None:
+        """It has come to cancel what another client is doing."""
         self._take = _ignore
         done: Deferred[Any] | None = None
         conversation = self._beam.cancel_keys.find(request)
@@ -171,24 +178,22 @@ class ClientProtocol:
         else:  # what the client that is cancelled sends once this is closed must not be hit
             done.addCallback(lambda _: self.hang_up("cancel request"))
 
-    def _started(self, packet: StartupMessage) -> None:
+    def started(self, packet: StartupMessage, rest: bytes) -> None:
+        """Its startup packet is there, and `rest` behind it."""
         self._beam.answers.met(self._no_answer)
         offer = negotiate(packet)
         if offer is not None:
             self.write(offer)
         self._long_key = packet.minor >= 2
         self._take = self._keep_for_later
-        rest = self._reader.rest()
         if rest:
             self._early.append(rest)
         beam = self._beam
-        project = beam.project_for(None)
-        if project is None:
-            self._refuse(Refusal("08004", 'project not found for hostname ""'))
-            return
         try:
-            asking = _Asking(beam)
-            session = Session(project, self.channel.address, packet.parameters, hostname=None, ask=asking.ask)
+            project, parameters = beam.entrance.choose_project(self.channel, packet.parameters)
+            asking = Asking(beam.hooks)
+            channel = self.channel
+            session = Session(project, channel.address, parameters, hostname=channel.hostname, ask=asking.ask)
             self._session = asking.session = session
         except PgBeamError as error:
             self._refuse(Refusal(error.sqlstate, error.message, hint=error.hint))
@@ -269,7 +274,7 @@ class ClientProtocol:
         """A server for a client that need not prove who it is: one of its role's, if it is known which that is."""
         found = self._beam.identities.of(session.project.primary, session.identity)
         if found is None:
-            return pool.login(session, StoredPassword(session.user, None, self._beam.random))
+            return pool.login(session, StoredPassword(session.identity.user, None, self._beam.random))
         session.identity = found
         got = pool.lease(found, session.settings.now)
         if isinstance(got, Lease):
@@ -456,28 +461,9 @@ class ClientProtocol:
             self._beam.closed(self._session, reason)
         # Nothing it has said is of use any more, and nothing is to wait for a collector of garbage.
         self._take = _ignore
-        self._reader, self._answers = StartupReader(), FrameCutter(max_length=MAX_AUTH_LENGTH)
+        self._answers = FrameCutter(max_length=MAX_AUTH_LENGTH)
         self._early.clear()
         self._conversation = self._relay = self._pending = self._session = None
-
-
-class _Asking:
-    """Asks the plugins about a variable of a session. Not a method of the client's, which a session may outlive."""
-
-    def __init__(self, beam: Beam) -> None:
-        self._hooks = beam.hooks
-        self.session: Session | None = None
-
-    def ask(self, name: str, value: str | None) -> str | Refusal | None:
-        hooks = self._hooks
-        found = hooks.variable(self.session, name, value)
-        while found is not None:
-            plugin, answer = found
-            if isinstance(answer, str | Refusal):
-                return answer
-            hooks.unfit("variable", plugin, answer, "a str, a Refusal, or None")
-            found = hooks.variable.after(plugin, self.session, name, value)
-        return None
 
 
 def _ignore(_data: bytes) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -34,14 +35,15 @@ class Flusher:
     A system call that wakes another process costs more than all that PgBeam does with a small message.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self, soon: Callable[[Callable[[], None]], object]) -> None:
+        """`soon` calls back in the loop's next iteration."""
+        self._soon = soon
         self._dirty: list[Stream] = []
 
     def later(self, stream: Stream) -> None:
         """This one has something to write."""
         if not self._dirty:
-            self._loop.call_soon(self._flush)
+            self._soon(self._flush)
         self._dirty.append(stream)
 
     def _flush(self) -> None:
@@ -58,6 +60,10 @@ class Stream:
     def __init__(self, transport: Any, flusher: Flusher) -> None:
         self._transport = transport
         self._flusher = flusher
+        self._below: Any = None
+        """Hands over what arrives."""
+        self._layer: Any = None
+        """What stands between this and the socket's transport, if anything does."""
         self._producer: Any = None
         self._held: list[bytes] = []
         self._held_size = 0
@@ -71,6 +77,17 @@ class Stream:
         self._closing = False
         # uvloop's transports may be paused and resumed once each; ours as often as anybody likes.
         self._paused = False
+
+    def over(self, layer: Any) -> None:
+        """Stand on a layer that stands on what this has stood on: it is written to, and gets what arrives."""
+        self.flush()
+        layer.lower = self._transport
+        self._transport = self._layer = layer
+        self._below.redirect(layer.lower, layer.received)
+
+    def stand_on(self, below: Any) -> None:
+        """That is who hands over what arrives."""
+        self._below = below
 
     def write(self, data: bytes) -> None:
         """Send bytes, at the latest at the end of this iteration of the loop."""
@@ -153,7 +170,9 @@ class Stream:
     def lost(self) -> None:
         """The socket is gone: what is written now goes nowhere."""
         self._over()
-        self._producer = None
+        self._producer = self._below = None
+        if self._layer is not None:
+            self._layer.forget()
 
     def pauseProducing(self) -> None:
         if not self._paused and not self._transport.is_closing():
@@ -193,6 +212,10 @@ class Stream:
     def getHost(self) -> IAddress:
         return _address(self._transport.get_extra_info("sockname"))
 
+    def getHandle(self) -> Any:
+        """The socket, for its options."""
+        return self._transport.get_extra_info("socket")
+
 
 class Bridge(asyncio.Protocol):
     """Feeds a Twisted protocol from an asyncio transport."""
@@ -207,7 +230,13 @@ class Bridge(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         _prompt(transport.get_extra_info("socket"))
         self._stream = Stream(transport, self._flusher)
+        self._stream.stand_on(self)
         self._protocol.makeConnection(self._stream)
+
+    def redirect(self, transport: Any, received: Callable[[bytes], None]) -> None:
+        """What arrives is for somebody else from now on."""
+        self.data_received = received  # type: ignore[method-assign,assignment]
+        transport.set_protocol(self)  # which has the loop look it up again
 
     def pause_writing(self) -> None:
         if self._stream is not None:
@@ -221,22 +250,6 @@ class Bridge(asyncio.Protocol):
         if self._stream is not None:
             self._stream.lost()
         self._protocol.connectionLost(Failure(ConnectionDone() if exc is None else ConnectionLost(str(exc))))
-
-
-class Port:
-    """A listening socket, as Twisted's IListeningPort shows it."""
-
-    def __init__(self, server: Any) -> None:
-        """`server` is that of an asyncio loop, be it uvloop's."""
-        self._server = server
-        self._where = server.sockets[0].getsockname()
-
-    def getHost(self) -> IAddress:
-        return _address(self._where)
-
-    def stopListening(self) -> None:
-        """No new connections; those that are there stay."""
-        self._server.close()
 
 
 def _prompt(sock: Any) -> None:

@@ -15,50 +15,20 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXClientEndpoint
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from pgbeam_core.api.query import Target
 from pgbeam_core.errors import PgBeamError, ServerUnavailable
 from pgbeam_core.net import tls
-from pgbeam_core.net.streams import Bridge, Flusher, Port
+from pgbeam_core.net.streams import Bridge, Flusher
 from pgbeam_core.wire.startup import SSLRequest
 
 CONNECT_TIMEOUT = 15.0
 """Seconds to connect, TLS included, as PgBouncer's server_connect_timeout."""
 BACKLOG = 1024
-
-
-def listen(reactor: Any, host: str, port: int, factory: IProtocolFactory) -> Deferred[IListeningPort]:
-    """Listen on a TCP address."""
-    loop = _loop(reactor)
-    if loop is not None:
-        return Deferred.fromCoroutine(_listen(loop, host, port, factory))
-    endpoint: Any = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
-    listening: Deferred[IListeningPort] = endpoint(reactor, port, BACKLOG, host).listen(factory)
-    return listening
-
-
-def bind(host: str, port: int) -> list[socket.socket]:
-    """Sockets for the addresses that a host stands for, which do not listen yet. Raises OSError."""
-    bound: list[socket.socket] = []
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, kind, protocol, _, address in dict.fromkeys(found):
-            sock = socket.socket(family, kind, protocol)
-            bound.append(sock)
-            sock.setblocking(False)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind(address)
-    except OSError:
-        for sock in bound:
-            sock.close()
-        raise
-    return bound
 
 
 def adopt(reactor: Any, client: socket.socket, factory: IProtocolFactory) -> Deferred[Any]:
@@ -110,7 +80,7 @@ _flushers: WeakKeyDictionary[asyncio.AbstractEventLoop, Flusher] = WeakKeyDictio
 
 def _flusher(loop: asyncio.AbstractEventLoop) -> Flusher:
     if loop not in _flushers:
-        _flushers[loop] = Flusher(loop)
+        _flushers[loop] = Flusher(loop.call_soon)
     return _flushers[loop]
 
 
@@ -119,12 +89,6 @@ def _accepted(loop: asyncio.AbstractEventLoop, factory: IProtocolFactory) -> Cal
         return Bridge(factory.buildProtocol(None), _flusher(loop))  # type: ignore[arg-type]
 
     return accepted
-
-
-async def _listen(loop: asyncio.AbstractEventLoop, host: str, port: int, factory: IProtocolFactory) -> Any:
-    bridges = _accepted(loop, factory)
-    task = loop.create_task(loop.create_server(bridges, host, port, backlog=BACKLOG, reuse_address=True))
-    return Port(await Deferred.fromFuture(task))
 
 
 async def _connect_in_time(loop: asyncio.AbstractEventLoop, target: Target, bridge: Bridge) -> None:

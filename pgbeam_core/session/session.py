@@ -37,6 +37,7 @@ class Session:
         """The host name it asked for by TLS SNI."""
         self.user = startup["user"]
         self.database = startup.get("database") or project.primary.database or self.user
+        startup, user, database = _meant(project, startup, self.user, self.database)
         self.replication = startup.get("replication", "false").lower() not in ("false", "off", "no", "0")
         self.keeps_server = self.replication or project.pool_mode == "session"
         """One server is its own for its whole stay."""
@@ -51,7 +52,7 @@ class Session:
         parameters = _parameters(startup, options, replication=self.replication)
         if project.query_timeout_ms and "statement_timeout" not in parameters:
             parameters["statement_timeout"] = str(project.query_timeout_ms)
-        self.identity = Identity(self.user, self.database, tuple(sorted(parameters.items())))
+        self.identity = Identity(user, database, tuple(sorted(parameters.items())))
         of_options = options_to_settings(options) if options else {}
         self.base = {**of_options, **{k: v for k, v in startup.items() if k not in _NOT_PARAMETERS}}
         """The startup parameters that are run-time parameters, those inside `options` included, as given."""
@@ -103,6 +104,17 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session {self.id} {self.user}@{self.database} from {self.peer} {self.status.decode()}>"
+
+
+def _meant(project: Project, startup: dict[str, str], user: str, database: str) -> tuple[dict[str, str], str, str]:
+    """Startup packet, user and database as the server is to see them, where the database is an alias."""
+    alias = project.databases.get(database)
+    if alias is None:
+        return startup, user, database
+    # What the client gives counts, also inside its options.
+    given = {name.lower() for name in startup} | set(options_to_settings(startup.get("options", "")))
+    more = {name: value for name, value in alias.parameters.items() if name.lower() not in given}
+    return {**startup, **more}, alias.user or user, alias.database or database
 
 
 def _parameters(startup: dict[str, str], options: str, *, replication: bool) -> dict[str, str]:

@@ -162,7 +162,7 @@ class SessionTracker:
         if "" in session.settings.unknown or "" in self.maybe_set:
             pins = pins | {"setting"}
         values = found.values
-        if found.user and found.user != session.user:
+        if found.user and found.user != session.identity.user:
             values["session_authorization"] = found.user
         session.settings.told(values)
         if session.settings.too_many:

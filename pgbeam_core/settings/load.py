@@ -13,12 +13,14 @@ from typing import Any
 from pgbeam_core.api.query import Target
 from pgbeam_core.errors import SettingsError
 from pgbeam_core.settings.build import build, convert
+from pgbeam_core.settings.listening import check_alias, check_listening
 from pgbeam_core.settings.model import (
     AUTH,
     LAZY_TRANSACTIONS,
     MAX_QUERY_TIMEOUT_MS,
     MAX_TIMEOUT_MS,
     POOL_MODES,
+    Alias,
     Core,
     Project,
     Settings,
@@ -48,6 +50,9 @@ class RawProject:
     client_idle_timeout_s: float = dataclasses.field(default=0.0, metadata={"min": 0, "max": MAX_TIMEOUT_MS / 1000})
     auto_read_routing: bool = False
     default: bool = False
+    databases: Mapping[str, Alias] = dataclasses.field(
+        default_factory=dict, metadata={"help": "names that clients may use for databases of the server"}
+    )
 
 
 def layers(config: Path | None, sets: Sequence[str], environ: Mapping[str, str]) -> Merged:
@@ -84,6 +89,7 @@ def core_settings(merged: Merged) -> Core:
         wrong.add(merged.where.unknown(key, top.pop(key), [*known, "plugins", "projects"]))
     with wrong.noting():
         core = build(Core, top, merged.where)
+        check_listening(core, merged.where)
     wrong.tell()
     return core
 
@@ -197,6 +203,9 @@ def _project(name: str, table: Any, where: Where) -> Project:
     wrong = Wrong()
     if raw.auth == "scram":
         wrong.add((where / "auth").error(raw.auth, "is not available yet; use passthrough or trust"))
+    for alias, meaning in raw.databases.items():
+        with wrong.noting():
+            check_alias(meaning, where / "databases" / alias)
     urls = [(raw.upstream, "primary", "upstream"), *((url, "replica", "replicas") for url in raw.replicas)]
     targets: list[Target] = []
     passwords: dict[Target, str] = {}
@@ -221,6 +230,7 @@ def _project(name: str, table: Any, where: Where) -> Project:
         client_idle_timeout_s=raw.client_idle_timeout_s,
         auto_read_routing=raw.auto_read_routing,
         default=raw.default,
+        databases=MappingProxyType(dict(raw.databases)),
         passwords=MappingProxyType(passwords),
     )
 

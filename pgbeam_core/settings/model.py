@@ -13,6 +13,8 @@ from pgbeam_core.api.query import Target
 AUTH = ("passthrough", "scram", "trust")
 POOL_MODES = ("session", "transaction", "statement")
 LAZY_TRANSACTIONS = ("reads", "begin", "off")
+TLS_MODES = ("prefer", "require")
+TLS_VERSIONS = ("1.2", "1.3")
 LOG_LEVELS = ("debug", "info", "warn", "error")
 LOG_FORMATS = ("auto", "human", "json")
 MAX_QUERY_TIMEOUT_MS = 300_000
@@ -22,13 +24,41 @@ MAX_TIMEOUT_MS = 2_147_483_647
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A TCP address to listen on; port 0 lets the system choose."""
+    """Where to listen: a TCP address, or the folder of a socket; port 0 lets the system choose."""
 
     host: str
     port: int
 
+    @property
+    def path(self) -> str | None:
+        """Of the socket, named as PostgreSQL's are; None for a TCP address."""
+        return f"{self.host.rstrip('/')}/.s.PGSQL.{self.port}" if self.host.startswith("/") else None
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Tls:
+    """TLS with clients: files in PEM form, read again on every reload."""
+
+    cert: Path = field(metadata={"help": "certificate of PgBeam, those that vouch for it behind it"})
+    key: Path = field(metadata={"help": "private key of the certificate"})
+    mode: str = field(default="prefer", metadata={"help": "whether clients must use it", "choices": TLS_MODES})
+    client_ca: Path | None = field(default=None, metadata={"help": "who vouches for certificates of clients"})
+    client_crl: Path | None = field(default=None, metadata={"help": "certificates of clients that were revoked"})
+    min_version: str = field(default="1.2", metadata={"help": "oldest version of TLS", "choices": TLS_VERSIONS})
+
+
+@dataclass(frozen=True)
+class Alias:
+    """What a database that clients name stands for: `[projects.<name>.databases.<alias>]`."""
+
+    database: str | None = field(default=None, metadata={"help": "the server's name of it"})
+    user: str | None = field(default=None, metadata={"help": "the role that its clients are to the server"})
+    parameters: Mapping[str, str] = field(
+        default_factory=dict, hash=False, metadata={"help": "startup parameters, where the client gives none"}
+    )
 
 
 @dataclass(frozen=True)
@@ -48,6 +78,8 @@ class Project:
     client_idle_timeout_s: float = 0.0
     auto_read_routing: bool = False
     default: bool = False
+    databases: Mapping[str, Alias] = field(default_factory=dict, hash=False)
+    """Names that clients may use for databases of the server."""
     passwords: Mapping[Target, str] = field(default_factory=dict, repr=False, hash=False)
     """Passwords that URLs carried. They are shown nowhere."""
 
@@ -66,6 +98,11 @@ class Core:
     """The settings that stand at the top of settings.toml, `plugins` and `projects` aside."""
 
     listen: tuple[Endpoint, ...] = _option((Endpoint("127.0.0.1", 6432),), "addresses to listen on", restart=True)
+    unix_socket_mode: str = _option("0777", "permissions of sockets in the file system, octal", restart=True)
+    unix_socket_group: str = _option("", "group of sockets in the file system; empty: that of PgBeam", restart=True)
+    tls: Tls | None = _option(None, "TLS with clients; without it they are told that there is none")
+    proxy_protocol: bool = _option(False, "those in proxy_trusted say for whom they speak (PROXY protocol)")
+    proxy_trusted: tuple[str, ...] = _option((), 'networks of load balancers, or "unix"')
     shutdown_grace: float = _option(30.0, "seconds that running transactions get when PgBeam stops", min=0)
     workers: int = _option(1, "processes that share the clients", min=1, max=256, restart=True)
     metrics_listen: str | None = _option(None, "HOST:PORT that serves Prometheus metrics", restart=True)

@@ -29,7 +29,15 @@ def _project_lines(project: Project) -> Iterator[str]:
     yield _line("hostnames", project.hostnames)
     yield _line("upstream", urls[project.primary])
     yield _line("replicas", tuple(urls[replica] for replica in project.replicas))
-    for name in ("auth", "pool_mode", "lazy_transactions", "query_timeout_ms", "auto_read_routing", "default"):
+    for name in (
+        "auth",
+        "pool_mode",
+        "lazy_transactions",
+        "query_timeout_ms",
+        "auto_read_routing",
+        "default",
+        "databases",
+    ):
         yield _line(name, getattr(project, name))
     for name in ("idle_transaction_timeout_ms", "transaction_timeout_ms", "client_idle_timeout_s"):
         yield _line(name, getattr(project, name))

@@ -18,6 +18,7 @@ from pgbeam_core.settings.where import Origin
 _PROJECT = (
     *("hostnames", "auth", "pool_mode", "lazy_transactions", "query_timeout_ms", "auto_read_routing", "default"),
     *("idle_transaction_timeout_ms", "transaction_timeout_ms", "client_idle_timeout_s"),
+    "databases",
 )
 
 

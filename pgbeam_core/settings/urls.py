@@ -12,6 +12,8 @@ from pgbeam_core.settings.model import Endpoint
 SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 OPTIONS = ("host", "port", "sslmode", "sslrootcert")
 DEFAULT_PORT = 5432
+MAX_SOCKET_PATH = 107
+"""Bytes that the system takes."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,13 @@ class Upstream:
 
 
 def parse_endpoint(text: str) -> Endpoint:
-    """`127.0.0.1:6432`, `[::1]:6432`, `db:0` or `:6432` (every address). ValueError says what is wrong."""
+    """`127.0.0.1:6432`, `[::1]:6432`, `db:0`, `:6432` (every address), or a socket's folder, `/run/pgbeam:6432`.
+
+    ValueError says what is wrong.
+    """
     host, colon, port = text.rpartition(":")
+    if text.startswith("/"):
+        return _folder(host, port, text)
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ValueError("write it as HOST:PORT, for example 127.0.0.1:6432")
     if host.startswith("[") and host.endswith("]"):
@@ -32,6 +39,15 @@ def parse_endpoint(text: str) -> Endpoint:
     elif ":" in host:
         raise ValueError("write an IPv6 address in brackets, for example [::1]:6432")
     return Endpoint(host or "0.0.0.0", int(port))
+
+
+def _folder(folder: str, port: str, text: str) -> Endpoint:
+    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError("write a folder of sockets as FOLDER:PORT, for example /run/pgbeam:6432")
+    found = Endpoint(folder.rstrip("/") or "/", int(port))
+    if len(str(found.path).encode()) > MAX_SOCKET_PATH:
+        raise ValueError(f"the path of the socket, {found.path}, is longer than {MAX_SOCKET_PATH} bytes")
+    return found
 
 
 def parse_upstream(url: str, project: str, role: str = "primary") -> Upstream:

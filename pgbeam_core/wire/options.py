@@ -77,6 +77,29 @@ def without_options(options: str, prefix: str) -> tuple[str, dict[str, str]]:
     return (" ".join(kept), taken) if taken else (options, {})
 
 
+def without_word(options: str, name: str) -> tuple[str, str | None]:
+    """Take the word `name=value` out of an options string, where it is no switch's argument; the last one counts.
+
+    Gives what is left and the value, None if there is no such word.
+    """
+    kept: list[str] = []
+    taken: str | None = None
+    is_argument = False
+    for word in _words(options):
+        if not is_argument and word.startswith(f"{name}="):
+            taken = word[len(name) + 1 :]
+        else:
+            is_argument = not is_argument and _wants_more(word)
+            kept.append(_escaped(word))
+    return (options, None) if taken is None else (" ".join(kept), taken)
+
+
+def _wants_more(word: str) -> bool:
+    """Whether the argument of its last switch is the next word."""
+    first = next((at for at in range(1, len(word)) if word[at] in _WITH_ARGUMENT), 0)
+    return word[:1] == "-" and first > 0 and first == len(word) - 1
+
+
 def _folded(name: str) -> str:
     # PostgreSQL folds ASCII only, so "İ" must stay what it is: bytes.lower does that, str.lower does not.
     return text(raw(name).lower())

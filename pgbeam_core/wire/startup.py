@@ -8,7 +8,7 @@ from typing import Self
 from pgbeam_core.errors import AncientProtocol, NoUser, ProtocolViolation, Unanswered
 from pgbeam_core.wire.backend import NegotiateProtocolVersion
 from pgbeam_core.wire.message import INT32, INVALID_FORMAT, UINT32, cstring, raw, text
-from pgbeam_core.wire.options import options_to_settings, without_options
+from pgbeam_core.wire.options import options_to_settings, without_options, without_word
 from pgbeam_core.wire.tags import CANCEL_REQUEST, GSSENC_REQUEST, SSL_REQUEST
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "negotiate",
     "options_to_settings",
     "without_options",
+    "without_word",
 ]
 
 MAJOR = 3
@@ -194,6 +195,10 @@ class StartupReader:
         packet, self._held = self._held[:length], self._held[length:]
         code: int = UINT32.unpack_from(packet, 4)[0]
         return self._requests.pop(code, StartupMessage).from_bytes(packet)
+
+    def encrypted(self) -> None:
+        """The connection is: there is nothing to ask for any more."""
+        self._requests = {CANCEL_REQUEST: CancelRequest}
 
     def rest(self) -> bytes:
         """Give up what came after the last packet."""

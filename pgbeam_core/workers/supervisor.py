@@ -10,12 +10,13 @@ from twisted.logger import Logger
 
 from pgbeam_core.control.server import ControlSocket
 from pgbeam_core.errors import PgBeamError
+from pgbeam_core.net import certificates
+from pgbeam_core.net.acceptor import Acceptor
 from pgbeam_core.service import account, say_what_has_no_effect
 from pgbeam_core.settings import Settings, as_tree
 from pgbeam_core.telemetry import logs
 from pgbeam_core.telemetry.watchdog import Watchdog
 from pgbeam_core.workers import aggregate
-from pgbeam_core.workers.acceptor import Acceptor
 from pgbeam_core.workers.backoff import Backoff
 from pgbeam_core.workers.link import Message
 from pgbeam_core.workers.process import Start, WorkerProcess, in_words, start
@@ -68,7 +69,7 @@ class Supervisor:
         say_what_has_no_effect(self.settings)
         for key, total in too_small(self.settings).items():
             log.warn("{key} = {total} is less than workers: each worker has 1", key=key, total=total)
-        self._reception = Acceptor(self.reactor, self.settings.listen, self._crew.assign)
+        self._reception = Acceptor(self.reactor, self.settings, self._crew.assign)
         starting = [self._start(number).ready for number in self._backoffs]
         try:
             yield DeferredList(starting, fireOnOneErrback=True, consumeErrors=True)
@@ -99,7 +100,8 @@ class Supervisor:
             timer.cancel()
 
     def reload(self, settings: Settings) -> Deferred[Any]:
-        """Tell all workers; those that start are told when they have."""
+        """Tell all workers; those that start are told when they have. Raises SettingsError as `Beam.reload` does."""
+        certificates.check(settings.tls)
         self.settings = settings
         return DeferredList([self._tell_settings(worker) for worker in self._crew.ready]).addCallback(lambda _: None)
 

@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "session": {"twisted", "errors", "firing", "api", "internal", "wire"},
     "internal": {"twisted", "catalog", "errors", "api", "session", "wire"},
     "catalog": {"twisted", "errors", "api", "internal", "session", "sql"},
-    "net": {"twisted", "zope", "api", "catalog", "errors", "firing", "internal", "session", "wire"},
+    "net": {"cryptography", "twisted", "zope", "api", "catalog", "errors", "firing", "internal", "session", "wire"},
     "control": {"twisted", "errors"},
     "telemetry": {"twisted", "zope", "api"},
     "beam": {

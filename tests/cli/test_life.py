@@ -246,7 +246,8 @@ def test_a_reload_keeps_the_embedded_server(begin, logged):
     run.settings = Settings(shutdown_grace=3.0)
     run.life.reload()
     assert run.services[0].settings.default_project.primary.port == 5
-    assert not logged
+    assert [event["change"] for event in logged] == ["shutdown_grace: 30.0 -> 3.0"]
+    logged.clear()
     run.settings = apply_project(run.settings, "own", "postgresql://127.0.0.1:6/x")
     run.life.reload()
     assert run.services[0].settings.default_project.primary.port == 5

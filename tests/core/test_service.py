@@ -67,13 +67,13 @@ class Stage:
             manager.register(Life(name, self.notes, errors.get(name)), name=name)
         merged = Merged()
         upstream = {"upstream": "postgresql://db.example.com?sslmode=disable"}
-        merged.lay({"projects": {"shop": upstream}, "plugins": {"order": []}, "shutdown_grace": 5}, Origin("test"))
+        merged.lay({"projects": {"shop": upstream}, "plugins": {"order": []}}, Origin("test"))
+        merged.lay({"shutdown_grace": 5, "listen": ["127.0.0.1:0"]}, Origin("test"))
         self.service = PgBeamService(validate(merged, {}), manager, self.reactor)
 
     def client(self) -> tuple[Any, StringTransport]:
         """Somebody connects."""
-        factory: Any = self.reactor.tcpServers[0][1]
-        protocol, transport = factory.buildProtocol(None), StringTransport()
+        protocol, transport = self.service.clients.buildProtocol(None), StringTransport()
         protocol.makeConnection(transport)
         return protocol, transport
 
@@ -96,7 +96,7 @@ def test_plugins_start_in_order_and_stop_in_reverse() -> None:
     stage = Stage()
     stage.service.start()
     assert stage.notes == ["a up", "b up"]
-    assert len(stage.reactor.tcpServers) == 1
+    assert [host for host, _ in stage.service.addresses] == ["127.0.0.1"]
     stage.service.stop()
     assert stage.notes == ["a up", "b up", "pool closed", "b down", "a down"]
 
@@ -108,7 +108,7 @@ def test_a_plugin_that_cannot_start_stops_the_start(error: Exception) -> None:
     raised = failure_of(stage.service.start())
     assert isinstance(raised, PgBeamError)
     assert "no room" in raised.message
-    assert stage.reactor.tcpServers == []
+    assert stage.service.addresses == []
     stage.service.stop()
     assert stage.notes == ["a up", "pool closed", "a down"] or stage.notes == ["a up", "a down"]
 

@@ -238,7 +238,7 @@ class Stage:
         self._pool.idle += self.servers
         self.isolation = isolation
         self.project = SimpleNamespace(
-            primary=TARGET, name="shop", pool_mode=pool_mode, query_timeout_ms=0, lazy_transactions=lazy
+            primary=TARGET, name="shop", pool_mode=pool_mode, query_timeout_ms=0, lazy_transactions=lazy, databases={}
         )
         self.client, self.conversation = self.join(application_name=application_name)
         if pool_mode == "session":

@@ -167,7 +167,7 @@ class Machinery:
 
     def login(self, identity: Identity = ANNA, address: str = "127.0.0.1") -> Asked:
         """A client logs in."""
-        project: Any = SimpleNamespace(name="shop", pool_mode="transaction", query_timeout_ms=0)
+        project: Any = SimpleNamespace(name="shop", pool_mode="transaction", query_timeout_ms=0, databases={})
         project.primary = SimpleNamespace(database=None)
         startup = {"user": identity.user, "database": identity.database, **dict(identity.parameters)}
         session = Session(project, address, startup, hostname=None, ask=lambda *_: None)

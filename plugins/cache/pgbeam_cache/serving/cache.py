@@ -293,4 +293,4 @@ class Cache:
 
 def _place(session: Session) -> str:
     """A database, told apart from another one that has had its name before."""
-    return " ".join((session.database, *map(str, session.identity.oids[2:])))
+    return " ".join((session.identity.database, *map(str, session.identity.oids[2:])))

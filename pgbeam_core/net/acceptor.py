@@ -1,18 +1,21 @@
-"""Where clients come in when there are several workers: one process accepts, and hands each client to a worker."""
+"""Where clients come in. Whoever accepts them serves them, or hands each to a worker."""
 
 from __future__ import annotations
 
 import errno
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from pgbeam_core.net import transport
-from pgbeam_core.settings import Endpoint
+from pgbeam_core.errors import PgBeamError
+from pgbeam_core.net import sockets, transport
+
+if TYPE_CHECKING:
+    from pgbeam_core.settings import Core, Endpoint
 
 log = Logger(__name__)
 
@@ -27,20 +30,31 @@ Accepted = Callable[[socket.socket], None]
 class Acceptor:
     """The listening sockets. Bound when it is made; `open` lets clients in. Raises PgBeamError."""
 
-    def __init__(self, reactor: Any, endpoints: tuple[Endpoint, ...], accepted: Accepted) -> None:
+    def __init__(self, reactor: Any, settings: Core, accepted: Accepted) -> None:
         self._reactor = reactor
         self._doors: list[_Listener] = []
         self._open = False
+        self._paths: list[str] = []
         self.addresses: list[tuple[str, int]] = []
-        """(host, port) of every address, with the port that the system chose where 0 was asked for."""
-        for where in endpoints:
+        """(host or folder, port) of every address, with the port that the system chose where 0 was asked for."""
+        for where in settings.listen:
             try:
-                bound = transport.bind(where.host, where.port)
+                bound = self._bind(where, settings)
             except OSError as error:
                 self.close()
                 raise transport.cannot_listen(where, error) from error
-            self._doors += [_Listener(reactor, sock, accepted) for sock in bound]
-            self.addresses.append(bound[0].getsockname()[:2])
+            except PgBeamError:
+                self.close()
+                raise
+            self._doors += [_Listener(reactor, sock, where, accepted) for sock in bound]
+            self.addresses.append((where.host, where.port) if where.path else bound[0].getsockname()[:2])
+
+    def _bind(self, where: Endpoint, settings: Core) -> list[socket.socket]:
+        if where.path is None:
+            return sockets.bind(where.host, where.port)
+        bound = sockets.bind_path(where.path, int(settings.unix_socket_mode, 8), settings.unix_socket_group)
+        self._paths.append(where.path)
+        return [bound]
 
     def listen(self) -> None:
         """Let clients connect; they wait until the doors are open. Raises PgBeamError."""
@@ -48,7 +62,7 @@ class Acceptor:
             try:
                 door.socket.listen(transport.BACKLOG)
             except OSError as error:
-                raise transport.cannot_listen(Endpoint(*door.socket.getsockname()[:2]), error) from error
+                raise transport.cannot_listen(door.where, error) from error
         for host, port in self.addresses:
             log.info("listening on {host}:{port}", host=host, port=port)
 
@@ -69,14 +83,17 @@ class Acceptor:
         doors, self._doors = self._doors, []
         for door in doors:
             door.close()
+        while self._paths:
+            sockets.remove(self._paths.pop())
 
 
 @implementer(IReadDescriptor)
 class _Listener:
-    """One listening socket."""
+    """One listening socket, as the reactor reads from it."""
 
-    def __init__(self, reactor: Any, sock: socket.socket, accepted: Accepted) -> None:
+    def __init__(self, reactor: Any, sock: socket.socket, where: Endpoint, accepted: Accepted) -> None:
         self.socket = sock
+        self.where = where
         self._reactor = reactor
         self._accepted = accepted
         self._breather: Any = None

@@ -1,0 +1,43 @@
+"""What stands between a socket and a client's session: encryption, trusted proxies, the choice of a project."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pgbeam_core.net import certificates, project_choice
+from pgbeam_core.net.certificates import ClientTls
+from pgbeam_core.net.channel import Channel
+from pgbeam_core.net.proxies import Proxies
+from pgbeam_core.net.throttle import Throttle
+
+if TYPE_CHECKING:
+    from pgbeam_core.settings import Project, Settings
+
+NewClient = tuple["Project", dict[str, str]]
+
+
+class Entrance:
+    """Of one PgBeam. Raises SettingsError for files of `[tls]` that are of no use."""
+
+    def __init__(self, settings: Settings, reactor: Any) -> None:
+        self._settings = settings
+        self.throttle = Throttle(lambda step: reactor.callLater(0, step), reactor.seconds)
+        """What clients that have not logged in wait for in turn."""
+        self.tls: ClientTls | None = None if settings.tls is None else certificates.load(settings.tls)
+        self.proxies = _proxies(settings)
+        self.console_for: Callable[[dict[str, str]], Any] = lambda _parameters: None
+        """Who serves a client with such startup parameters in place of any project, if somebody does."""
+
+    def reload(self, settings: Settings) -> None:
+        """Take new settings, and read the files again. Raises SettingsError, and has changed nothing then."""
+        tls = None if settings.tls is None else certificates.renewed(settings.tls)
+        self._settings, self.tls, self.proxies = settings, tls, _proxies(settings)
+
+    def choose_project(self, channel: Channel, parameters: dict[str, str]) -> NewClient:
+        """The project for a client, and its startup parameters without what only chooses. Raises PgBeamError."""
+        return project_choice.choose(self._settings, self.tls, channel, parameters)
+
+
+def _proxies(settings: Settings) -> Proxies | None:
+    return Proxies(settings.proxy_trusted) if settings.proxy_protocol else None

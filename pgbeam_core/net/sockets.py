@@ -1,0 +1,87 @@
+"""Sockets to listen on: TCP, and in the file system."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import grp
+import os
+import socket
+import stat
+from pathlib import Path
+
+from pgbeam_core.errors import PgBeamError
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Sockets for the addresses that a host stands for, which do not listen yet. Raises OSError."""
+    bound: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            sock = socket.socket(family, kind, protocol)
+            bound.append(sock)
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(address)
+    except OSError:
+        for sock in bound:
+            sock.close()
+        raise
+    return bound
+
+
+def bind_path(path: str, mode: int, group: str = "") -> socket.socket:
+    """A socket in the file system, which does not listen yet; one that a dead process has left there goes.
+
+    Raises OSError, or PgBeamError for a group that does not exist.
+    """
+    _clear(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.bind(path)
+        # Nobody can connect before it listens, so nobody gets in with the permissions that it has now.
+        if group:
+            os.chown(path, -1, _group(group))
+        Path(path).chmod(mode)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def remove(path: str) -> None:
+    """Nobody listens there any more."""
+    with contextlib.suppress(OSError):
+        Path(path).unlink()
+
+
+def _clear(path: str) -> None:
+    """Remove a socket that nobody listens on. Raises OSError if somebody does."""
+    try:
+        if not stat.S_ISSOCK(Path(path).lstat().st_mode):
+            raise OSError(errno.EEXIST, "something is there that is no socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink()
+            return
+        except OSError:
+            pass  # it is full, or not for us: somebody listens
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def _group(name: str) -> int:
+    if name.isdigit():
+        return int(name)
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise PgBeamError(f'unix_socket_group = "{name}": there is no such group') from None
