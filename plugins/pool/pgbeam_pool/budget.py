@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from pgbeam_core import Identity, ServerUnavailable
+from pgbeam_pool.fairness import Fairness
+from pgbeam_pool.lines import Lines
 from pgbeam_pool.logins import Logins
 from pgbeam_pool.settings import PoolSettings
 from pgbeam_pool.waiting import Host, Waiter
 
+LOOK = 16
+"""Of a user's line, those without a server and without hope of one that are looked at: others behind may want another
+server, or would share."""
+
 
 class Budget:
-    """At most `max_active` servers, those being opened included; a queue in order of asking, and one of logins.
+    """At most `max_active` servers, those being opened included; a line of each user's who waits, and one of logins.
 
     Who is logged in comes first: a login gets what room there is, and never closes a server that is in use.
     """
 
     def __init__(self, settings: PoolSettings) -> None:
         self.settings = settings
-        self.waiting: list[Waiter] = []
+        self.waiting = Lines()
         """Clients that are logged in."""
         self.logins = Logins()
         self.again = False
@@ -51,24 +57,31 @@ class Budget:
     @property
     def waits_alone(self) -> bool:
         """Whether somebody waits for a server of his own, and none is being opened for him."""
+        if len(self.waiting) == self.waiting.shared:
+            return False
         return any(not waiter.shared and waiter.opening is None for waiter in self.waiting)
 
     @property
     def waits_to_share(self) -> bool:
         """Whether somebody waits for a place behind others."""
-        return any(waiter.shared for waiter in self.waiting)
+        return self.waiting.shared > 0
 
     @property
     def has_room(self) -> bool:
         """Whether one more server may be opened."""
         return self.servers < self.settings.max_active
 
-    def make_room(self, identity: Identity) -> bool:
-        """Close an idle server that the one who wants `identity` cannot use. True if that made room."""
-        reason = "its place was needed"
-        return any(
-            pool.upkeep.close_idle(reason, but=identity) or pool.upkeep.close_idle(reason) for pool in self._pools
-        )
+    def make_room(self, identity: Identity, now: float) -> bool:
+        """Close an idle server that the one who wants `identity` cannot use, and may take. True if that made room."""
+        fairness, reason = Fairness(self.waiting, identity.user, self.settings.weights, now), "its place was needed"
+        for pool in self._pools:
+            upkeep = pool.upkeep
+            if upkeep.close_idle(reason, but=identity, may=fairness.may_close):
+                return True
+            if upkeep.close_idle(reason, may=fairness.may_close):
+                return True
+        self.again = self.again or fairness.later
+        return False
 
     def make_room_for_login(self, now: float, reason: str = "its place was needed by a login") -> bool:
         """Close an idle server that nobody who is logged in will miss. True if that made room."""
@@ -119,11 +132,11 @@ class Budget:
         """It does not wait any more."""
         if waiter.relay is not None:
             self.logins.forget(waiter)
-        elif waiter in self.waiting:
-            self.waiting.remove(waiter)
+        else:
+            self.waiting.discard(waiter)
 
     def pump(self) -> None:
-        """Serve who waits, in order; who cannot be served holds up those behind only where they want the same."""
+        """Serve who waits; who cannot be served holds up those behind only where they want the same."""
         if self._pumping:
             self._again = True
             return
@@ -137,12 +150,26 @@ class Budget:
             self._pumping = False
 
     def _once(self) -> None:
-        room, alone_before = True, False
-        for waiter in list(self.waiting):
-            if not waiter.done:
-                # Without room whoever is behind may still use an idle server, but opens none before this one.
-                room = waiter.pool.serve(waiter, may_open=room, alone_before=alone_before) and room
-                alone_before |= not (waiter.shared or waiter.done or waiter.opening)
+        """Each user's line in order of asking; first that of who has least for his weight."""
+        room, alone_before, others_before = True, False, False
+        most = self.settings.max_active + LOOK
+        for user in self.waiting.users(self.settings.weights):
+            hopeless = served = 0
+            for waiter in self.waiting.first(user, most):
+                # Without room whoever is behind may still use an idle server, but opens none before this one. And
+                # shared servers are left to drain for whoever is before, else they would never be free.
+                alone = alone_before or others_before
+                if not waiter.done:
+                    room = waiter.pool.serve(waiter, may_open=room, alone_before=alone) and room
+                if waiter.done:
+                    served += 1
+                elif not waiter.opening:
+                    alone_before = alone_before or not waiter.shared
+                    hopeless += 1
+                    if hopeless == LOOK:
+                        break
+            others_before = others_before or hopeless > 0
+            self._again = self._again or (served > 0 and hopeless < LOOK and self.waiting.waits(user))
         if self.logins.waiting:
             self._let_in()
 

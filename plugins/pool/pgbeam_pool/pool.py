@@ -148,7 +148,7 @@ class TargetPool:
             return self._must_wait_for_its_own(waiter)
         if not may_open:
             return False
-        if not self._budget.has_room and not self._budget.make_room(waiter.identity):
+        if not self._budget.has_room and not self._budget.make_room(waiter.identity, self.now()):
             return False
         self._open(waiter)
         return True
@@ -188,6 +188,7 @@ class TargetPool:
         opening = self._opener(identity, waiter.application_name, waiter.relay)
         waiter.opening = opening
         self.servers.opening[opening] = identity
+        self._budget.waiting.took_place(identity.user)
         opening.addCallbacks(
             self._opened, self._not_opened, callbackArgs=(opening, waiter), errbackArgs=(opening, waiter)
         )
@@ -216,6 +217,7 @@ class TargetPool:
 
     def _not_opened(self, failure: Failure, opening: Deferred[Server], waiter: Waiter) -> None:
         self.servers.opening.pop(opening, None)
+        self._budget.waiting.left_place(waiter.identity.user)
         if failure.check(ServerRefused, PasswordNeeded):
             self.breaker.succeeded()
             if getattr(failure.value, "sqlstate", "") == _NO_ROOM and not self._make_way(waiter):
@@ -305,6 +307,7 @@ class TargetPool:
         self._of_logins.discard(server)
         self.lost += not expected
         self.servers.remove(server)
+        self._budget.waiting.left_place(server.identity.user)
         self.upkeep.gone(server)
         self._budget.pump()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -41,6 +42,9 @@ class PoolSettings:
     wait_timeout_s: float = field(
         default=30.0, metadata={"help": "longest wait for a server, then 53300; 0: no limit", "min": 0}
     )
+    weights: Mapping[str, float] = field(
+        default_factory=dict, metadata={"help": "what part of the servers a user gets when several wait; 1 unless set"}
+    )
     share: bool = field(
         default=True, metadata={"help": "put short plain reads of several clients on one server, one behind another"}
     )
@@ -48,6 +52,11 @@ class PoolSettings:
         default=300.0,
         metadata={"help": "close all servers of a project without clients for this long; 0: never", "min": 0},
     )
+
+    def __post_init__(self) -> None:
+        for user, weight in self.weights.items():
+            if not 0.001 <= weight <= 1000:
+                raise ValueError(f"weights: {user}: {weight}: must be from 0.001 to 1000")
 
     @property
     def login_places(self) -> int:

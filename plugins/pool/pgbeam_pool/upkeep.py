@@ -93,11 +93,14 @@ class Upkeep:
                 found += [identity] * (wanted - there)
         return found
 
-    def close_idle(self, reason: str, *, but: Identity | None = None) -> bool:
-        """Close the idle server that was unused longest, none of identity `but`. True if there was one."""
+    def close_idle(
+        self, reason: str, *, but: Identity | None = None, may: Callable[[Server], bool] | None = None
+    ) -> bool:
+        """Close the idle server that was unused longest, none of identity `but`, and of those that `may` be closed.
+        True if there was one."""
         oldest: Server | None = None
         for identity, idle in self._servers.idle.items():
-            if identity != but and idle and not self._precious(identity):
+            if identity != but and idle and not self._precious(identity) and (may is None or may(idle[0])):
                 oldest = idle[0] if oldest is None or idle[0].used_at < oldest.used_at else oldest
         if oldest is not None:
             oldest.close(reason)

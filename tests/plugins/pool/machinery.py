@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -208,4 +209,8 @@ class Machinery:
         assert len(set(idle)) == len(idle), "idle once"
         assert all(server in servers and server.lease is None for server in idle)
         assert all(not waiter.done for waiter in self.budget.waiting)
+        assert len(list(self.budget.waiting)) == len(self.budget.waiting)
+        users = [server.identity.user for server in servers]
+        users += [identity.user for pool in pools for identity in pool.servers.opening.values()]
+        assert self.budget.waiting.places == Counter(users), "each place is its user's"
         assert self.budget.logins.places <= self.budget.settings.login_places

@@ -120,7 +120,7 @@ class PoolMachine(RuleBasedStateMachine):
             if asked.lease is not None:
                 asked.lease.release()
         assert self.machinery.budget.servers == 0, "nothing leaks"
-        assert self.machinery.budget.waiting == []
+        assert len(self.machinery.budget.waiting) == 0
 
 
 TestPool = PoolMachine.TestCase

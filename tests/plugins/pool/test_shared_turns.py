@@ -59,7 +59,7 @@ def test_trust_comes_first(sql: str) -> None:
         client.take()
     crowd.ask(first, sql)
     crowd.ask(second, sql)
-    assert crowd.budget.waiting == []
+    assert len(crowd.budget.waiting) == 0
     assert crowd.busy()[0].owed == 2
 
 
