@@ -3,6 +3,7 @@
 from pgbeam_core.api.commands import Command
 from pgbeam_core.api.console import Table
 from pgbeam_core.api.hookspecs import hookimpl
+from pgbeam_core.api.metrics import Metric
 from pgbeam_core.api.notes import Note
 from pgbeam_core.api.pool import Identity, Lease, Opener, Pool, Relay, Server
 from pgbeam_core.api.query import Parameters, Query, Target
@@ -44,6 +45,7 @@ __all__ = [
     "IdentityChanged",
     "Kind",
     "Lease",
+    "Metric",
     "Name",
     "Note",
     "Notice",

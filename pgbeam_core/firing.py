@@ -80,6 +80,7 @@ class Hooks:
         self.result = self._all("result")
         self.transaction_over = self._all("transaction_over")
         self.stats = self._all("stats")
+        self.metrics = self._all("metrics")
         self.panel = self._all("panel")
         self.console = self._all("console")
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import socket
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
-from twisted.internet.defer import inlineCallbacks, maybeDeferred
+from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from pgbeam_core.beam import Beam
+from pgbeam_core.control.registry import Control
 from pgbeam_core.control.server import ControlSocket
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.firing import Hooks
@@ -25,8 +26,14 @@ from pgbeam_core.net.listening import ClientFactory
 from pgbeam_core.net.memory import give_back
 from pgbeam_core.plugins import in_words
 from pgbeam_core.settings import Settings
+from pgbeam_core.telemetry import metrics
+from pgbeam_core.telemetry.metrics import Family
 from pgbeam_core.telemetry.watchdog import Watchdog
 from pgbeam_core.wire import backend
+
+if TYPE_CHECKING:
+    from pgbeam_core.web.site import Web
+    from pgbeam_core.web.source import Source
 
 log = Logger(__name__)
 
@@ -51,6 +58,8 @@ class PgBeamService:
         self._started: list[str] = []
         self._control: ControlSocket | None = None
         self._draining = False
+        self._serving = False
+        self._web = web_of(self)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -61,11 +70,23 @@ class PgBeamService:
     def settings(self) -> Settings:
         return self.beam.settings
 
+    @property
+    def control(self) -> Control:
+        """Who answers what about this PgBeam."""
+        return self.beam.control
+
+    def why_not_ready(self) -> str | None:
+        """Why clients are not let in; None if they are."""
+        if self._draining:
+            return "draining"
+        return None if self._serving else "starting"
+
     @inlineCallbacks
     def start(self) -> Any:
         """Start the plugins, then listen. Fails with PgBeamError and a message that says what to do."""
-        say_what_has_no_effect(self.settings)
         yield self.prepare()
+        if self._web is not None:
+            self._web.start()
         self._acceptor = Acceptor(self.reactor, self.settings, self._accepted)
         self._acceptor.listen()
         self._acceptor.open()
@@ -73,6 +94,7 @@ class PgBeamService:
         self.beam.control.answer("workers", lambda _: [self._account()])
         self._control = ControlSocket(self.reactor, self.beam.control, self.settings.state_dir)
         self._control.start()
+        self._serving = True
 
     @inlineCallbacks
     def prepare(self) -> Any:
@@ -113,6 +135,7 @@ class PgBeamService:
         if self._control is not None:
             yield self._control.stop()
             self._control = None
+        yield self._stop_web()
         for client in list(self.beam.clients):
             client.hang_up("PgBeam stops", _SHUTDOWN)
         for pool in list(self.beam.pools.values()):
@@ -143,6 +166,29 @@ class PgBeamService:
         found.update(self.hooks.stats())
         return found
 
+    def metrics(self) -> list[Family]:
+        """All that Prometheus is to see of this process."""
+        return metrics.merged([self._families()])
+
+    def _families(self) -> Iterator[Family]:
+        beam = self.beam
+        yield from metrics.of_projects(beam.project_stats)
+        pins = Counter(pin for session in beam.sessions.values() for pin in session.pins)
+        by_reason = metrics.labelled("reason", pins)
+        yield metrics.family("pinned", "Clients that keep a server, by reason", by_reason, "gauge")
+        errors = [({"plugin": plugin, "hook": hook}, count) for (hook, plugin), count in self.hooks.raised.items()]
+        yield metrics.family("plugin_errors", "Exceptions of plugins", errors)
+        yield from metrics.of_loop(self.watchdog.stats())
+        yield from metrics.of_process()
+        told: set[str] = set()
+        for plugin, given in self.hooks.metrics():
+            told.add(plugin)
+            try:
+                yield from list(metrics.of_plugin(plugin, given))
+            except Exception:
+                self.hooks.failed("metrics", plugin)
+        yield from (metrics.of_stats(plugin, stats) for plugin, stats in self.hooks.stats() if plugin not in told)
+
     def latencies(self) -> dict[str, list[int]]:
         """The counts of each project's latency histogram."""
         return {name: list(stats.latency.counts) for name, stats in self.beam.project_stats.items()}
@@ -157,6 +203,10 @@ class PgBeamService:
     def _account(self) -> dict[str, Any]:
         return account(1, os.getpid(), len(self.beam.clients), self.beam.now() - self._began)
 
+    def _stop_web(self) -> Deferred[Any]:
+        web, self._web = self._web, None
+        return succeed(None) if web is None else web.stop()
+
     def _accepted(self, client: socket.socket) -> None:
         transport.adopt(self.reactor, client, self.clients).addErrback(lambda _: None)  # it left before it was in
 
@@ -165,9 +215,13 @@ class PgBeamService:
             self._acceptor.close()
 
 
-def say_what_has_no_effect(settings: Settings) -> None:
-    if settings.metrics_listen is not None:
-        log.warn("metrics_listen has no effect yet")
+def web_of(watched: Source) -> Web | None:
+    """What serves metrics, to be started; None where nobody asks for them."""
+    if watched.settings.metrics_listen is None:
+        return None
+    from pgbeam_core.web.site import Web  # here, because it takes time, and few need it
+
+    return Web(watched)
 
 
 def longest_served(clients: Collection[ClientProtocol], since: float, now: float) -> str:

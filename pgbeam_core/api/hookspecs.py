@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from pgbeam_core.api.commands import Command
     from pgbeam_core.api.console import Table
+    from pgbeam_core.api.metrics import Metric
     from pgbeam_core.api.pool import Pool
     from pgbeam_core.api.query import Query, Target
     from pgbeam_core.api.results import Answer, Notice, Refusal, Result
@@ -187,6 +188,14 @@ def disconnect(session: Session, reason: str) -> None:
 @hookspec
 def stats() -> Mapping[str, float | int | Mapping[str, float | int]]:  # type: ignore[empty-body]
     """Give counters and gauges by name. Called on demand; must be cheap. Those of several workers are added up."""
+
+
+@hookspec
+def metrics() -> Sequence[Metric]:  # type: ignore[empty-body]
+    """Give Prometheus what you count, with kinds, help and labels, see `Metric`. Called for each scrape; must be cheap.
+
+    What a plugin gives only in `stats` is shown too, as gauges that have no more than a name.
+    """
 
 
 @hookspec

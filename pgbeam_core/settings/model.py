@@ -105,7 +105,9 @@ class Core:
     proxy_trusted: tuple[str, ...] = _option((), 'networks of load balancers, or "unix"')
     shutdown_grace: float = _option(30.0, "seconds that running transactions get when PgBeam stops", min=0)
     workers: int = _option(1, "processes that share the clients", min=1, max=256, restart=True)
-    metrics_listen: str | None = _option(None, "HOST:PORT that serves Prometheus metrics", restart=True)
+    metrics_listen: Endpoint | None = _option(
+        None, "HOST:PORT that serves Prometheus metrics and health checks", restart=True
+    )
     log_level: str = _option("info", "least level that is logged", choices=LOG_LEVELS)
     log_format: str = _option(
         "auto", "human on a terminal and JSON elsewhere, or one of them", choices=LOG_FORMATS, restart=True

@@ -15,7 +15,8 @@ from pgbeam_core.telemetry.masking import MASK, is_secret, mask
 
 def to_toml(settings: Settings) -> str:
     """All settings, defaults included; what is unset stands as a comment."""
-    lines = [_line(field.name, getattr(settings, field.name)) for field in dataclasses.fields(Core)]
+    core = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Core)}
+    lines = [_line(name, MASK if is_secret(name) and value else value) for name, value in core.items()]
     lines.append(_line("plugins.order", settings.plugins))
     for project in settings.projects.values():
         lines += ["", f"[projects.{_key(project.name)}]", *_project_lines(project)]

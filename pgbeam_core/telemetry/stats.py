@@ -29,6 +29,11 @@ class Histogram:
         summed.counts = [sum(column) for column in zip(summed.counts, *counts, strict=True)]
         return summed
 
+    def join(self, other: Histogram) -> None:
+        """Count what another one has counted, too."""
+        self.counts = [sum(pair) for pair in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
+
     def add(self, seconds: float) -> None:
         self.counts[bisect_left(BOUNDS, seconds)] += 1
         self.total += seconds
@@ -86,8 +91,19 @@ class ProjectStats:
     wait_time: float = 0.0
     """Seconds that clients waited for a server."""
     servers_lost: int = 0
-    latency: Histogram = field(default_factory=Histogram)
-    """From a request's arrival to the end of its reply."""
+    latencies: dict[str, Histogram] = field(default_factory=dict)
+    """From a request's arrival to the end of its reply, by who replied: `server`, or a plugin."""
+    server: Histogram = field(default_factory=Histogram)
+    """How long servers took, of what they were asked."""
+    waits: Histogram = field(default_factory=Histogram)
+    """How long those waited for a server who had to."""
+
+    @property
+    def latency(self) -> Histogram:
+        """Of all that was executed, whoever replied."""
+        summed = Histogram.of([each.counts for each in self.latencies.values()])
+        summed.total = sum(each.total for each in self.latencies.values())
+        return summed
 
     def executed(self, result: Result) -> None:
         self.queries += 1
@@ -95,12 +111,19 @@ class ProjectStats:
             self.errors += 1
         elif result.source != "server":
             self.queries_answered += 1
-        self.latency.add(result.duration)
+        latency = self.latencies.get(result.source)
+        if latency is None:
+            latency = self.latencies[result.source] = Histogram()
+        latency.add(result.duration)
+        if result.server_time > 0.0:
+            self.server.add(result.server_time)
 
     def leased(self, waited: float) -> None:
         """A client got a server, after that many seconds."""
         self.assignments += 1
-        self.wait_time += waited
+        if waited > 0.0:
+            self.wait_time += waited
+            self.waits.add(waited)
 
     def begun(self, reason: str) -> None:
         """A transaction that was kept back is made real."""
@@ -135,8 +158,10 @@ class ProjectStats:
         for each in fields(self):
             mine, others = getattr(self, each.name), getattr(other, each.name)
             if isinstance(mine, Histogram):
-                mine.counts = [sum(pair) for pair in zip(mine.counts, others.counts, strict=True)]
-                mine.total += others.total
+                mine.join(others)
+            elif each.name == "latencies":
+                for source, latency in others.items():
+                    mine.setdefault(source, Histogram()).join(latency)
             elif isinstance(mine, Counter):
                 mine.update(others)
             else:

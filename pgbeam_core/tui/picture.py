@@ -11,7 +11,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from pgbeam_core.tui.samples import WINDOW_S, Traffic, View
+from pgbeam_core.telemetry.samples import WINDOW_S, Traffic, View
 
 FRAME = 3
 """Lines that a table takes besides its rows: two of border, one of titles."""

@@ -12,8 +12,8 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, globalLogPublisher
 
 from pgbeam_core.telemetry.logs import Log
+from pgbeam_core.telemetry.samples import View, Watched, Window
 from pgbeam_core.tui.picture import picture
-from pgbeam_core.tui.samples import View, Watched, Window
 from pgbeam_core.tui.tail import Tail
 from pgbeam_core.tui.terminal import CTRL_C, END_OF_TRANSMISSION, Terminal, open_terminal
 

@@ -8,16 +8,19 @@ from rich.text import Text
 from twisted.internet.defer import Deferred, DeferredList, FirstError, inlineCallbacks
 from twisted.logger import Logger
 
+from pgbeam_core.control.registry import Control
 from pgbeam_core.control.server import ControlSocket
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.net import certificates
 from pgbeam_core.net.acceptor import Acceptor
-from pgbeam_core.service import account, say_what_has_no_effect
+from pgbeam_core.service import account, web_of
 from pgbeam_core.settings import Settings, as_tree
 from pgbeam_core.telemetry import logs
+from pgbeam_core.telemetry.metrics import Family
 from pgbeam_core.telemetry.watchdog import Watchdog
 from pgbeam_core.workers import aggregate
 from pgbeam_core.workers.backoff import Backoff
+from pgbeam_core.workers.counted import Counted
 from pgbeam_core.workers.link import Message
 from pgbeam_core.workers.process import Start, WorkerProcess, in_words, start
 from pgbeam_core.workers.pulses import Pulses
@@ -57,6 +60,8 @@ class Supervisor:
         self._seen: list[Message] = []
         """What the workers counted when they were last asked."""
         self._looking = False
+        self._counted = Counted(self._crew, reactor)
+        self._web = web_of(self)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -66,7 +71,6 @@ class Supervisor:
     @inlineCallbacks
     def start(self) -> Any:
         """Start all workers, then let clients in. Fails with PgBeamError, the first worker's if several say why."""
-        say_what_has_no_effect(self.settings)
         for key, total in too_small(self.settings).items():
             log.warn("{key} = {total} is less than workers: each worker has 1", key=key, total=total)
         self._reception = Acceptor(self.reactor, self.settings, self._crew.assign)
@@ -76,6 +80,8 @@ class Supervisor:
         except FirstError as error:
             error.subFailure.raiseException()
         self._reception.listen()
+        if self._web is not None:
+            self._web.start()
         self._serving = True
         self._let_in()
         self._socket.start()
@@ -94,6 +100,8 @@ class Supervisor:
         self._watchdog.stop()
         self._pulses.stop()
         yield self._socket.stop()
+        if self._web is not None:
+            yield self._web.stop()
         timer = self.reactor.callLater(STOP_S, self._kill)
         yield self._leave("stop")
         if timer.active():
@@ -113,6 +121,23 @@ class Supervisor:
             self._looking = True
             self._look()
         return self._summed()
+
+    @property
+    def control(self) -> Control:
+        """Who answers what about this PgBeam."""
+        return self._control
+
+    def why_not_ready(self) -> str | None:
+        """Why clients are not let in; None if they are."""
+        if self._leaving:
+            return "draining"
+        if not self._serving:
+            return "starting"
+        return None if self._crew.is_open else "no worker takes clients"
+
+    def metrics(self) -> Deferred[list[Family]]:
+        """All that Prometheus is to see, of all workers and of this process."""
+        return self._counted.sums(self._watchdog, self._pulses)
 
     def latencies(self) -> dict[str, list[int]]:
         """The counts of each project's latency histogram, summed."""
@@ -175,6 +200,7 @@ class Supervisor:
     def _ended(self, worker: WorkerProcess, code: int) -> None:
         """A process is gone, with the clients that it had."""
         self._crew.remove(worker)
+        self._counted.gone(worker)
         self._let_in()
         if self._leaving:
             self._crew.turn_away()

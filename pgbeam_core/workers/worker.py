@@ -52,6 +52,7 @@ class Worker:
             "drain": lambda _: self.drain(),
             "stop": lambda _: self._stop(),
             "stats": self._stats,
+            "metrics": lambda _: self._service.metrics(),
             "control": lambda message: self._service.beam.control.ask(message["request"]),
             "merge": lambda message: self._service.beam.control.merge(message["name"], message["results"]),
             "cancel": self._cancel,

@@ -45,14 +45,16 @@ MAY_IMPORT: dict[str, set[str]] = {
             "plugins",
             "settings",
             "telemetry",
+            "web",
             "wire",
         ),
     },
+    "web": {"twisted", "prometheus_client", "control", "errors", "net", "settings", "telemetry"},
     "embedded": {"errors"},
     "tui": {"rich", "twisted", "zope", "beam", "errors", "firing", "telemetry"},
     "workers": {
         *("rich", "twisted", "zope", "cli", "control", "errors", "net", "plugins", "service", "settings"),
-        *("telemetry", "wire"),
+        *("telemetry", "web", "wire"),
     },
     "cli": {
         *("pluggy", "rich", "twisted", "uvloop", "api", "embedded", "errors", "net", "plugins", "service", "settings"),

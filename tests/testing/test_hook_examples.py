@@ -201,6 +201,16 @@ def test_disconnect() -> None:
         assert list(module.reasons.values()) == [1]
 
 
+def test_metrics() -> None:
+    """Reads are counted for Prometheus, by project."""
+    module, rehearsal = rehearsed("metrics")
+    with rehearsal:
+        rehearsal.login("app").query("SELECT 1")
+        (metric,) = module.metrics()
+    assert metric.name == "reads"
+    assert list(metric.samples) == [({"project": "shop"}, 1)]
+
+
 def test_stats() -> None:
     """Reads are counted by project."""
     _, rehearsal = rehearsed("stats")

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pgbeam_core.telemetry.samples import Traffic, View
 from pgbeam_core.tui import picture as pictures
 from pgbeam_core.tui.picture import picture
-from pgbeam_core.tui.samples import Traffic, View
 
 COUNTS = {
     "servers": 25,

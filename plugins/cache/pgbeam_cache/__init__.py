@@ -11,12 +11,13 @@ from pgbeam_cache.policy.cacheability import noted
 from pgbeam_cache.policy.rule_files import Rule
 from pgbeam_cache.serving.cache import Cache
 from pgbeam_cache.settings import CacheSettings
-from pgbeam_cache.surface import variables, views
+from pgbeam_cache.surface import metrics, variables, views
 from pgbeam_cache.surface.commands import COMMAND
 from pgbeam_core import (
     Answer,
     Beam,
     Command,
+    Metric,
     PgBeamError,
     Query,
     Refusal,
@@ -92,6 +93,10 @@ class Caching:
     def stats(self) -> Mapping[str, Any]:
         """Hits, misses and all the rest."""
         return {} if self._cache is None else views.stats(self._cache)
+
+    @hookimpl
+    def metrics(self) -> Sequence[Metric]:
+        return [] if self._cache is None else metrics.metrics(self._cache)
 
     @hookimpl
     def panel(self) -> Any:

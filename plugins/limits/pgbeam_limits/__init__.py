@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from twisted.logger import Logger
 
-from pgbeam_core import Beam, Kind, Query, Refusal, Result, Session, Table, Target, hookimpl
+from pgbeam_core import Beam, Kind, Metric, Query, Refusal, Result, Session, Table, Target, hookimpl
 from pgbeam_limits.admission import RATE, Admission
 from pgbeam_limits.attempts import FailedLogins
+from pgbeam_limits.metrics import metrics
 from pgbeam_limits.networks import address_of, neighbourhood
 from pgbeam_limits.project import ProjectLimits
 from pgbeam_limits.settings import LimitsSettings
@@ -180,6 +181,10 @@ class Limits:
 
     def _login_failed(self, address: str) -> None:
         self._failed.add(address, self._beam.now(), self._settings.auth_attempts)
+
+    @hookimpl
+    def metrics(self) -> Sequence[Metric]:
+        return metrics(self.stats())
 
     @property
     def _settings(self) -> LimitsSettings:

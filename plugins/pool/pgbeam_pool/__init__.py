@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twisted.internet.task import LoopingCall
 
-from pgbeam_core import Beam, Project, Server, Session, Target, hookimpl
+from pgbeam_core import Beam, Metric, Project, Server, Session, Target, hookimpl
 from pgbeam_pool.budget import Budget
+from pgbeam_pool.metrics import metrics
 from pgbeam_pool.pool import TargetPool
 from pgbeam_pool.settings import PoolSettings
 from pgbeam_pool.waiting import Host
@@ -59,9 +60,11 @@ class Pools:
         budget = self._budgets.get(project.name)
         if budget is None:
             budget = self._budgets[project.name] = Budget(beam.settings_of(PoolSettings))
-        return TargetPool(
+        pool = TargetPool(
             project, beam.opener(target), budget, beam.reactor, lambda: int.from_bytes(beam.random(4)) / 2**32
         )
+        pool.address = target.address
+        return pool
 
     @hookimpl
     def authenticated(self, session: Session) -> None:
@@ -86,6 +89,10 @@ class Pools:
     def stats(self) -> Mapping[str, Any]:
         """Servers by state and clients waiting, per project."""
         return {"pool": {name: _counts(budget) for name, budget in self._budgets.items()}}
+
+    @hookimpl
+    def metrics(self) -> Sequence[Metric]:
+        return metrics(self._budgets)
 
     def _pools_of(self, session: Session) -> list[Host]:
         budget = self._budgets.get(session.project.name)

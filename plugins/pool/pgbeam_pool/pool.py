@@ -48,6 +48,7 @@ class TargetPool:
         random: Callable[[], float],
     ) -> None:
         self.project = project
+        self.address = ""
         self.servers = Servers()
         self.breaker = Breaker(clock.seconds)
         self.lost = 0

@@ -17,6 +17,8 @@ from pgbeam_pool.upkeep import Upkeep
 class Host(Protocol):
     """The pool that somebody waits at, as those see it who look after the queue."""
 
+    address: str
+    """Of its target."""
     servers: Servers
     upkeep: Upkeep
     breaker: Breaker

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pgbeam_core import (
     Beam,
+    Metric,
     PasswordNeeded,
     Project,
     Query,
@@ -18,6 +19,7 @@ from pgbeam_core import (
     hookimpl,
 )
 from pgbeam_replica.health import TURNED_AWAY_S, Health
+from pgbeam_replica.metrics import metrics
 from pgbeam_replica.positions import Writes
 from pgbeam_replica.reading import Reading, reading
 from pgbeam_replica.settings import ReplicaSettings
@@ -125,6 +127,10 @@ class Replicas:
     def stats(self) -> Mapping[str, Mapping[str, int]]:
         """Replicas by state, and how many queries went to one, per project."""
         return {name: _counts(watch) for name, watch in self._watches.items() if watch.replicas}
+
+    @hookimpl
+    def metrics(self) -> Sequence[Metric]:
+        return metrics(self._watches)
 
     @hookimpl
     def console(self) -> Mapping[str, Table]:

@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from pgbeam_core.api.results import Result
-from pgbeam_core.tui.samples import WINDOW_S, Window
+from pgbeam_core.telemetry.samples import WINDOW_S, Window
 from tests.tui.services import FakeService
 
 
@@ -14,6 +14,7 @@ def executed(service: FakeService, project: str, times: int, **how) -> None:
     """That many executions."""
     for _ in range(times):
         service.stats_of[project].executed(Result(**{"source": "server", "duration": 0.01, "size": 100, **how}))
+    service.stats_of[project].sent_bytes += 100 * times
 
 
 @pytest.fixture

@@ -1,0 +1,7 @@
+"""What PgBeam serves over HTTP at `metrics_listen`: metrics and health.
+
+`server` is Twisted's part, the only one that knows of connections. Everything else takes a `HttpRequest` and gives a
+`HttpReply`: `routes` finds who answers, `exposition` writes metrics, `health` tells whether clients are welcome. All of
+them look at a running PgBeam through `Source` in `source`, which is one process or a supervisor of several: what is
+asked there comes as one answer for all.
+"""
