@@ -50,10 +50,10 @@ class Session:
         self.variable = self.variables.peek
         """The value that the client gave to `pgbeam.<name>`; None if it gave none."""
         parameters = _parameters(startup, options, replication=self.replication)
-        if project.query_timeout_ms and "statement_timeout" not in parameters:
+        of_options = options_to_settings(options) if options else {}
+        if project.query_timeout_ms and not _sets_timeout(parameters, of_options):
             parameters["statement_timeout"] = str(project.query_timeout_ms)
         self.identity = Identity(user, database, tuple(sorted(parameters.items())))
-        of_options = options_to_settings(options) if options else {}
         self.base = {**of_options, **{k: v for k, v in startup.items() if k not in _NOT_PARAMETERS}}
         """The startup parameters that are run-time parameters, those inside `options` included, as given."""
         self.application_name = startup.get("application_name")
@@ -125,3 +125,8 @@ def _parameters(startup: dict[str, str], options: str, *, replication: bool) -> 
     if replication:
         wanted["replication"] = startup["replication"]
     return wanted
+
+
+def _sets_timeout(parameters: dict[str, str], of_options: dict[str, str]) -> bool:
+    """Whether the client has a time for its statements of its own, which PostgreSQL would else see after PgBeam's."""
+    return any(name.lower() == "statement_timeout" for name in (*parameters, *of_options))
