@@ -15,7 +15,6 @@ from pgbeam_core.api.query import Query, Target
 from pgbeam_core.api.results import Result
 from pgbeam_core.api.statement import Statement
 from pgbeam_core.catalog.catalog import Catalog
-from pgbeam_core.catalog.identities import Identities
 from pgbeam_core.catalog.isolation import Isolation
 from pgbeam_core.catalog.surveys import Survey
 from pgbeam_core.control.broadcast import Broadcast
@@ -24,7 +23,8 @@ from pgbeam_core.errors import PluginError, ServerUnavailable
 from pgbeam_core.firing import Hooks
 from pgbeam_core.internal.question import Question
 from pgbeam_core.internal.rerun import Rerun
-from pgbeam_core.net import descriptors, opening
+from pgbeam_core.net import descriptors
+from pgbeam_core.net.auth.authority import Authority
 from pgbeam_core.net.cancel import CancelKeys
 from pgbeam_core.net.deadlines import LOGIN_TIMEOUT, PARTING_S, PAUSE, Deadlines
 from pgbeam_core.net.entrance import Entrance
@@ -94,8 +94,8 @@ class Beam:
         self.epoch = 0
         """Counts like `definitions`, and every RIGHTS_AGE: what servers knew before is renewed."""
         self.isolation = Isolation(reactor, self.pool)
-        self.identities = Identities(self.now, lambda: self.definitions)
-        """Which roles and databases names stand for."""
+        self.authority = Authority(self, self._project_of)
+        """What is known of users: who they are, how to check them, how to log in as them."""
         self.cancel_keys = CancelKeys(random)
         self.large_messages = LargeMessages(reactor.callLater)
         """Large messages of clients that are not all there."""
@@ -251,6 +251,7 @@ class Beam:
         """The end of that."""
         if self._ageing.running:
             self._ageing.stop()
+        self.authority.secrets.close()
 
     def reload(self, settings: Settings) -> None:
         """Take new settings, and let plugins know. Targets that are gone go with the last client that uses them.
@@ -262,6 +263,8 @@ class Beam:
         self._settings_of = by_name_and_class(settings.plugin)
         changed = {name for name, project in before.items() if settings.projects.get(name) is not project}
         self._surveys = {place: survey for place, survey in self._surveys.items() if place[0] not in changed}
+        for name in changed:
+            self.authority.secrets.project_changed(name)
         for project in settings.projects.values():
             self.pool(project.primary)
         self._put_away()
@@ -318,20 +321,19 @@ class Beam:
 
     def opener(self, target: Target) -> Opener:
         """Opens servers of a target, for pools and health checks."""
-        limit = self.settings.max_prepared_statements
-        return opening.Opener(
-            self.reactor, target, prepared_limit=limit, identities=self.identities, isolation=self.isolation
-        )
+        return self.authority.opener(target, self.settings.max_prepared_statements, self.isolation)
 
     def ask(
         self, target: Target, identity: Identity, sql: bytes, *, password: str | None = None
     ) -> Deferred[list[tuple[str | None, ...]]]:
         """Ask a target one question on a connection of its own, which no pool counts; give the rows as text.
 
-        Fails with ServerUnavailable, ServerRefused, PasswordNeeded, or PgBeamError with the SQLSTATE of the query's
-        own error. There is no timeout but the login's: cancel the Deferred to give up.
+        Without a password it uses what it has for that user. Fails with ServerUnavailable, ServerRefused,
+        PasswordNeeded, or PgBeamError with the SQLSTATE of the query's own error. There is no timeout but the login's:
+        cancel the Deferred to give up.
         """
-        return Question(identity, sql, password, self.random).ask(self.opener(target))
+        relay = self.authority.relay(target, identity.user, password)
+        return Question(identity, sql, relay).ask(self.opener(target))
 
     def survey(self, session: Session) -> Survey:
         """What is known of the catalog of a session's database, on its project's primary."""

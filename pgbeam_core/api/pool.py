@@ -9,6 +9,7 @@ from pgbeam_core.api.query import Target
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
 
     from pgbeam_core.session.prepared import ServerStatements
     from pgbeam_core.session.session import Session
@@ -32,8 +33,13 @@ class Identity(NamedTuple):
 class Relay(Protocol):
     """Answers a server's authentication requests: a client whose login is relayed, or stored credentials."""
 
-    unanswered: bool
-    """A client has been asked, and has not answered yet."""
+    @property
+    def unanswered(self) -> bool:
+        """A client has been asked, and has not answered yet."""
+
+    @property
+    def repeatable(self) -> bool:
+        """PgBeam can log in like this again, without a client. Known once the server has accepted."""
 
     def challenge(self, frame: bytes) -> None:
         """An Authentication message other than AuthenticationOk. The answer goes to `server.respond`."""
@@ -70,7 +76,10 @@ class Server(Protocol):
     in_template: bool
     """In a database that others are copied from."""
     reproducible: bool
-    """Another server of this identity can be opened without a client's help: the server asked for no password."""
+    """Another server of this identity can be opened without a client's help: the server asked for no password, or for
+    one that PgBeam has, or keys in its place."""
+    greeting: list[bytes]
+    """Notices that came with the login, for the client whose login it was."""
     lease: Lease | None
     """The exclusive lease on it."""
     sharers: int
@@ -106,7 +115,10 @@ class Server(Protocol):
         """None, or a Deferred for when no cancel request can hit it any more."""
 
     def respond(self, frame: bytes) -> None:
-        """Pass on a client's answer to an authentication request."""
+        """Pass on an answer to an authentication request."""
+
+    def failed(self, failure: Failure) -> None:
+        """Give its login up, for this reason."""
 
     # For conversations; a pool has no use for these.
 
@@ -159,7 +171,7 @@ class Opener(Protocol):
         """Connect and log in. Fails with ServerRefused, or ServerUnavailable when there is no server to ask.
 
         The server's identity has the oids that it told. If others were asked for, it fails with IdentityChanged.
-        Without a relay only a server that asks for no password lets PgBeam in. Cancelling the Deferred gives up.
+        Without a relay PgBeam answers itself, if it has what the server asks for. Cancelling the Deferred gives up.
         """
 
 

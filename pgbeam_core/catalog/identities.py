@@ -39,6 +39,11 @@ class Identities:
         full, at, epoch = found
         return full if epoch == self.epoch() and self._now() - at <= HELD_FOR else None
 
+    def doubt(self, project: str, user: str) -> None:
+        """Whether that user is still let in has to be seen at its next login."""
+        for place in [place for place in self._known if place[0].project == project and place[1].user == user]:
+            del self._known[place]
+
 
 def named(identity: Identity) -> Identity:
     """The same as far as names tell."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pgbeam_core.api.pool import Identity, Opener, Server
-from pgbeam_core.errors import PasswordNeeded, PgBeamError, ServerUnavailable
-from pgbeam_core.internal.credentials import StoredPassword
+from pgbeam_core.errors import PgBeamError, ServerUnavailable
+from pgbeam_core.internal.credentials import StoredSecret
 from pgbeam_core.internal.owner import Row, RowCollector
 from pgbeam_core.session.outcome import error_of
 from pgbeam_core.session.turns import Turn
@@ -23,12 +21,12 @@ _NAME = "pgbeam"
 class Question(RowCollector):
     """One query and its answer. Owns its turn; cancelling `answer` closes the connection, wherever it is."""
 
-    def __init__(self, identity: Identity, sql: bytes, password: str | None, random: Callable[[int], bytes]) -> None:
+    def __init__(self, identity: Identity, sql: bytes, relay: StoredSecret) -> None:
         super().__init__(MOST_BYTES)
         self.answer: Deferred[list[Row]] = Deferred(lambda _: self._give_up())
         self._identity = identity
         self._sql = sql
-        self._relay = StoredPassword(identity.user, password, random)
+        self._relay = relay
         self._server: Server | None = None
         self._opening: Deferred[Server] | None = None
         self._turn = Turn(self, simple=True)
@@ -49,13 +47,8 @@ class Question(RowCollector):
 
     def _not_opened(self, failure: Failure) -> None:
         self._opening = None
-        if self.answer.called:
-            return
-        if self._relay.asked and isinstance(failure.value, ServerUnavailable):
-            message = f'server asks for the password of user "{self._identity.user}", which PgBeam does not have'
-            self.answer.errback(PasswordNeeded(message))
-            return
-        self.answer.errback(failure)
+        if not self.answer.called:
+            self.answer.errback(failure)
 
     def _give_up(self) -> None:
         if self._opening is not None:

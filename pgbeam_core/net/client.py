@@ -6,16 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pgbeam_core.api.pool import Lease, Pool
 from pgbeam_core.api.results import Refusal
-from pgbeam_core.catalog.identities import named
 from pgbeam_core.errors import (
     AncientProtocol,
-    IdentityChanged,
     NoUser,
     PgBeamError,
     ProtocolViolation,
@@ -23,11 +20,11 @@ from pgbeam_core.errors import (
     Unanswered,
 )
 from pgbeam_core.firing import PluginRaised
-from pgbeam_core.internal.credentials import StoredPassword
 from pgbeam_core.net.asking import Asking
+from pgbeam_core.net.auth.exchange import Exchange
+from pgbeam_core.net.auth.login import Admitted, Login
 from pgbeam_core.net.channel import Channel
 from pgbeam_core.net.judging import turned_away
-from pgbeam_core.net.login import RelayedLogin
 from pgbeam_core.net.negotiation import Negotiation
 from pgbeam_core.net.peer import channel_of
 from pgbeam_core.net.unauthenticated import neighbourhood
@@ -40,13 +37,14 @@ from pgbeam_core.wire.startup import CancelRequest, StartupMessage, negotiate
 
 if TYPE_CHECKING:
     from pgbeam_core.beam import Beam
-    from pgbeam_core.net.server import Server
 
 log = Logger(__name__)
 
 Elsewhere = Callable[[CancelRequest], "Deferred[object]"]
 """Has a cancel request looked at by the other workers; fires when they have, and never fails."""
 
+_CREDENTIALS = "28"
+"""Class of the SQLSTATEs that are about who may log in."""
 _PASSWORD = ord("p")
 _TERMINATE = ord("X")
 _TOO_MANY = Refusal("53300", "sorry, too many clients already")
@@ -68,7 +66,7 @@ class ClientProtocol:
         self._take: Callable[[bytes], None] = _ignore
         self._session: Session | None = None
         self._conversation: Conversation | None = None
-        self._relay: RelayedLogin | None = None
+        self._exchange: Exchange | None = None
         self._answers = FrameCutter(max_length=MAX_AUTH_LENGTH)
         self._early: list[bytes] = []
         self._stats = beam.counted.unseen
@@ -257,42 +255,17 @@ class ClientProtocol:
         if refusal is not None:
             self._refuse(refusal)
             return
-        self._relay = RelayedLogin(self.write, partial(self._beam.answers.begin, self._no_answer))
+        self._exchange = Exchange(self.write, partial(self._beam.answers.begin, self._no_answer))
         self._take = self._authenticating
         early, self._early = self._early, []
-        pool = self._beam.pool(session.project.primary)
-        if session.project.auth == "trust":
-            self._relay.accepted()
-            self._pending = self._trusted(session, pool)
-        else:
-            self._pending = pool.login(session, self._relay)
+        self._pending = Login(self._beam, session, self.channel, self._exchange).begin()
         self._pending.addCallbacks(self._logged_in, self._not_logged_in)
         if early:
             self.dataReceived(b"".join(early))
 
-    def _trusted(self, session: Session, pool: Pool) -> Deferred[Lease]:
-        """A server for a client that need not prove who it is: one of its role's, if it is known which that is."""
-        found = self._beam.identities.of(session.project.primary, session.identity)
-        if found is None:
-            return pool.login(session, StoredPassword(session.identity.user, None, self._beam.random))
-        session.identity = found
-        got = pool.lease(found, session.settings.now)
-        if isinstance(got, Lease):
-            return succeed(got)
-        return got.addErrback(self._trusted_anew, session, pool)
-
-    def _trusted_anew(self, failure: Failure, session: Session, pool: Pool) -> Deferred[Lease]:
-        """Its names have come to stand for others: they are those that it gets."""
-        failure.trap(IdentityChanged)
-        session.identity = named(session.identity)
-        return self._trusted(session, pool)
-
     def _authenticating(self, data: bytes) -> None:
-        assert self._relay is not None
-        if self._relay.over:
-            self._keep_for_later(data)
-            return
-        if not self._relay.asked:
+        assert self._exchange is not None
+        if self._exchange.over or not self._exchange.asked:
             self._keep_for_later(data)
             return
         for frame in self._answers.feed(data):
@@ -300,7 +273,7 @@ class ClientProtocol:
                 self.hang_up("client left during login")
                 return
             self._beam.answers.met(self._no_answer)
-            if frame[0] != _PASSWORD or not self._relay.respond(frame):
+            if frame[0] != _PASSWORD or not self._exchange.respond(frame):
                 raise ProtocolViolation(f"expected password response, got message type {frame[0]}")
 
     def _keep_for_later(self, data: bytes) -> None:
@@ -319,35 +292,39 @@ class ClientProtocol:
                 self._session.login_error = error.sqlstate
             self.hang_up(f"login refused: {error.message}", error.frame)
         elif isinstance(error, PgBeamError):
+            if self._session is not None and error.sqlstate.startswith(_CREDENTIALS):
+                self._session.login_error = error.sqlstate
             self._refuse(Refusal(error.sqlstate, error.message, hint=error.hint))
         else:
             log.failure("login failed", failure)
             self._refuse(Refusal("08006", "could not get a server connection"))
 
-    def _logged_in(self, lease: Lease) -> None:
+    def _logged_in(self, admission: Admitted) -> None:
         self._pending = None
+        lease = admission.lease
         if self._reason is not None:
-            lease.release()
+            if lease is not None:
+                lease.release()
             return
         session = self._session
         assert session is not None
         self._beam.logins.met(self._too_slow)
         self._beam.unauthenticated.discard(self, self._address)
-        self._relay = None
+        self._exchange = None
         self._conversation = conversation = Conversation(session, self, self._beam)
-        server: Any = lease.server
-        session.identity = server.identity
-        conversation.take(lease)
-        in_session_mode = session.project.pool_mode == "session" or session.replication
-        self._key = self._beam.cancel_keys.issue(
-            conversation, pid=server.pid if in_session_mode else None, long=self._long_key
-        )
+        session.identity = admission.identity
+        pid: int | None = None
+        if lease is not None:
+            conversation.take(lease)
+            if session.project.pool_mode == "session" or session.replication:
+                pid = lease.server.pid
+        self._key = self._beam.cancel_keys.issue(conversation, pid=pid, long=self._long_key)
         session.pid = self._key[0]
         refusal = turned_away(self._beam.hooks, session)
         if refusal is not None:
             self._refuse(refusal)
             return
-        self.write(self._greeting(server))
+        self.write(self._greeting(admission))
         self._stats = conversation.stats
         self._take = conversation.received
         conversation.begin()
@@ -357,19 +334,17 @@ class ClientProtocol:
         if rest:
             self.dataReceived(rest)
 
-    def _greeting(self, server: Server) -> bytes:
+    def _greeting(self, admission: Admitted) -> bytes:
         session = self._session
         assert session is not None
         assert self._key is not None
-        told = dict(server.parameters_at_login)
+        told = dict(admission.greeting.parameters)
         if "application_name" in told:
             told["application_name"] = session.application_name or ""
         session.parameter_status = told
         session.told()
         key = backend.BackendKeyData(*self._key).to_bytes()
-        greeting = b"".join([*server.greeting, server.statuses(told), key, backend.READY_IDLE])
-        server.greeting.clear()
-        return greeting
+        return b"".join([*admission.notices, admission.greeting.statuses(told), key, backend.READY_IDLE])
 
     # The client, as its conversation sees it.
 
@@ -463,7 +438,7 @@ class ClientProtocol:
         self._take = _ignore
         self._answers = FrameCutter(max_length=MAX_AUTH_LENGTH)
         self._early.clear()
-        self._conversation = self._relay = self._pending = self._session = None
+        self._conversation = self._exchange = self._pending = self._session = None
 
 
 def _ignore(_data: bytes) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from pgbeam_core.api import pool
@@ -12,19 +13,26 @@ from pgbeam_core.api.pool import Identity, Relay
 from pgbeam_core.api.query import Target
 from pgbeam_core.catalog.identities import Identities
 from pgbeam_core.catalog.isolation import Isolation
-from pgbeam_core.errors import IdentityChanged, PgBeamError, ServerUnavailable
+from pgbeam_core.errors import IdentityChanged, PgBeamError, ServerRefused, ServerUnavailable
+from pgbeam_core.internal.credentials import StoredSecret
 from pgbeam_core.net import transport
 from pgbeam_core.net.cancel import Canceller
 from pgbeam_core.net.deadlines import LOGIN_TIMEOUT
+from pgbeam_core.net.greeting import Greetings
 from pgbeam_core.net.identifying import Identification, Told
 from pgbeam_core.net.server import Server
 
+_CREDENTIALS = "28"
+"""Class of the SQLSTATEs that are about who may log in."""
 _MOST_TWINS = 10_000
 """Identities whose oids on a server that is no copy are remembered."""
 
 
 class Opener:
-    """Opens servers of one target. Without `identities` they are not asked who they are: they serve no client."""
+    """Opens servers of one target. Without `identities` they are not asked who they are: they serve no client.
+
+    credentials: gives what answers a server's questions where no client does.
+    """
 
     def __init__(
         self,
@@ -34,17 +42,45 @@ class Opener:
         prepared_limit: int,
         identities: Identities | None = None,
         isolation: Isolation | None = None,
+        greetings: Greetings | None = None,
+        credentials: Callable[[Identity], Relay] | None = None,
     ) -> None:
         self._reactor = reactor
         self._target = target
         self._prepared_limit = prepared_limit
         self._identities = identities
         self._isolation = isolation
+        self._greetings = greetings
+        self._credentials = credentials
         self._twins: dict[Identity, tuple[int, ...]] = {}
         """On a replica that is no physical copy, the oids that stand for those on the primary."""
 
     def __call__(self, identity: Identity, application_name: str | None, relay: Relay | None) -> Deferred[pool.Server]:
         """Connect and log in: see `pool.Opener`."""
+        of_nobody = relay is None
+        if relay is None and self._credentials is not None:
+            relay = self._credentials(identity)
+        opened = self._open(identity, application_name, relay)
+        if isinstance(relay, StoredSecret):
+            opened.addErrback(self._refused, identity, application_name, relay)
+        if of_nobody:
+            opened.addCallback(_without_greeting)
+        return opened
+
+    def _refused(
+        self, failure: Failure, identity: Identity, application_name: str | None, relay: StoredSecret
+    ) -> Deferred[pool.Server]:
+        """A password may have been changed where PgBeam has it from."""
+        error = failure.value
+        if not isinstance(error, ServerRefused) or not error.sqlstate.startswith(_CREDENTIALS):
+            return fail(failure)
+
+        def again(is_another: bool) -> Deferred[pool.Server]:
+            return self._open(identity, application_name, relay) if is_another else fail(failure)
+
+        return relay.refused().addCallback(again)
+
+    def _open(self, identity: Identity, application_name: str | None, relay: Relay | None) -> Deferred[pool.Server]:
         reactor = self._reactor
         server = Server(
             self._target,
@@ -88,6 +124,8 @@ class Opener:
             message = _changed(wanted, oids)
             server.close(message)
             raise IdentityChanged(message, hint="Connect again.")
+        if self._greetings is not None:
+            self._greetings.told(self._target, server.identity, server.parameters_at_login)
         if self._isolation is not None:
             self._isolation.told(self._target, server.identity, told.isolation)
         return server
@@ -121,6 +159,12 @@ class Opener:
 
         connecting.addErrback(in_vain)
         return canceller.done
+
+
+def _without_greeting(server: pool.Server) -> pool.Server:
+    """What it said at its login is for nobody."""
+    server.greeting.clear()
+    return server
 
 
 def _changed(wanted: Identity, oids: tuple[int, ...]) -> str:

@@ -96,8 +96,6 @@ class Server:
         """Fires when logged in; fails with ServerRefused or ServerUnavailable."""
         self.gone: Callable[[Any, bool], None] = lambda _server, _expected: None
         self._login_size = self._login_messages = self._questions = self._parameter_size = self._unheard = 0
-        self._statuses: tuple[dict[str, str], bytes] | None = None
-        """What the last client was told at its login, as parameters and as frames."""
         self._application_name = application_name
         self._now = now
         self._later = later
@@ -245,12 +243,13 @@ class Server:
         if code is Auth.OK:
             if self._relay is not None:
                 self._relay.accepted()
+                self.reproducible = not self._questions or self._relay.repeatable
             return
         self._questions += 1
         if self._questions > LOGIN_QUESTIONS:
             raise ProtocolViolation("it asks too much during the login")
-        # SASLFinal asks for nothing, but whoever gets it went through an exchange that only the client can repeat.
-        self.reproducible = False
+        # SASLFinal asks for nothing, but it ends an exchange that perhaps only a client can repeat.
+        self.reproducible = self._relay is not None and self._relay.repeatable
         if self._relay is not None:
             self._relay.challenge(frame)
             return
@@ -268,13 +267,6 @@ class Server:
             self.greeting.clear()  # nobody's login
         self.transport.registerProducer(self, True)
         self.ready.callback(self)
-
-    def statuses(self, told: dict[str, str]) -> bytes:
-        """The ParameterStatus frames of those parameters; clients are mostly told the same."""
-        if self._statuses is None or self._statuses[0] != told:
-            frames = b"".join(backend.parameter_status(name, value) for name, value in told.items())
-            self._statuses = dict(told), frames
-        return self._statuses[1]
 
     # Turns.
 

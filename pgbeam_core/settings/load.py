@@ -14,6 +14,7 @@ from pgbeam_core.api.query import Target
 from pgbeam_core.errors import SettingsError
 from pgbeam_core.settings.build import build, convert
 from pgbeam_core.settings.listening import check_alias, check_listening
+from pgbeam_core.settings.logins import logins
 from pgbeam_core.settings.model import (
     AUTH,
     LAZY_TRANSACTIONS,
@@ -22,6 +23,7 @@ from pgbeam_core.settings.model import (
     POOL_MODES,
     Alias,
     Core,
+    Logins,
     Project,
     Settings,
 )
@@ -35,8 +37,8 @@ SECRETS_FILE = ".secrets.toml"
 
 
 @dataclasses.dataclass(frozen=True)
-class RawProject:
-    """A `[projects.<name>]` table as it is written."""
+class RawPlace:
+    """A `[projects.<name>]` table as it is written, but for what it says about logins."""
 
     upstream: str = dataclasses.field(repr=False, metadata={"help": "URL of the primary"})
     replicas: tuple[str, ...] = dataclasses.field(default=(), repr=False, metadata={"help": "URLs of read replicas"})
@@ -53,6 +55,11 @@ class RawProject:
     databases: Mapping[str, Alias] = dataclasses.field(
         default_factory=dict, metadata={"help": "names that clients may use for databases of the server"}
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class RawProject(Logins, RawPlace):
+    """A `[projects.<name>]` table as it is written."""
 
 
 def layers(config: Path | None, sets: Sequence[str], environ: Mapping[str, str]) -> Merged:
@@ -201,8 +208,6 @@ def _project(name: str, table: Any, where: Where) -> Project:
         raise where.error(table, "must be a table")
     raw = build(RawProject, table, where)
     wrong = Wrong()
-    if raw.auth == "scram":
-        wrong.add((where / "auth").error(raw.auth, "is not available yet; use passthrough or trust"))
     for alias, meaning in raw.databases.items():
         with wrong.noting():
             check_alias(meaning, where / "databases" / alias)
@@ -216,6 +221,7 @@ def _project(name: str, table: Any, where: Where) -> Project:
             if password is not None:
                 passwords[target] = password
     wrong.tell()
+    checked = logins(raw, raw.auth, targets[0], where)
     return Project(
         name=name,
         primary=targets[0],
@@ -232,6 +238,7 @@ def _project(name: str, table: Any, where: Where) -> Project:
         default=raw.default,
         databases=MappingProxyType(dict(raw.databases)),
         passwords=MappingProxyType(passwords),
+        logins=checked,
     )
 
 

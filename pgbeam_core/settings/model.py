@@ -10,7 +10,12 @@ from typing import Any
 
 from pgbeam_core.api.query import Target
 
-AUTH = ("passthrough", "scram", "trust")
+AUTH = ("passthrough", "scram", "trust", "peer", "cert")
+AUTH_QUERY = (
+    "SELECT usename, CASE WHEN valuntil < pg_catalog.now() THEN NULL ELSE passwd END"
+    " FROM pg_catalog.pg_shadow WHERE usename = $1"
+)
+"""As PgBouncer's, without passwords that have expired."""
 POOL_MODES = ("session", "transaction", "statement")
 LAZY_TRANSACTIONS = ("reads", "begin", "off")
 TLS_MODES = ("prefer", "require")
@@ -36,6 +41,37 @@ class Endpoint:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _option(default: Any, help: str, **more: Any) -> Any:  # noqa: A002 -- `help` is the metadata's own word
+    return field(default=default, metadata={"help": help, **more})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logins:
+    """What a project's table says about logins, beside `auth`."""
+
+    users: Mapping[str, str] = field(
+        default_factory=dict,
+        repr=False,
+        metadata={"help": "names and secrets: SCRAM-SHA-256$…, md5…, or passwords"},
+    )
+    users_file: Path | None = _option(None, "the same as a file, in the format of PgBouncer's userlist.txt")
+    auth_user: str | None = _option(None, "who asks auth_query; without it nobody does")
+    auth_password: str | None = field(default=None, repr=False, metadata={"help": "the password of auth_user"})
+    auth_query: str = _option(AUTH_QUERY, "gives name and secret of the user $1")
+    auth_database: str | None = _option(None, "where auth_query is asked; else the database of upstream")
+    auth_cache_s: float = _option(5.0, "seconds that an answer to auth_query holds", min=0, max=3600)
+    user_map: Mapping[str, str | tuple[str, ...]] = field(
+        default_factory=dict,
+        metadata={"help": "names of the system or of certificates, and the roles that they may be"},
+    )
+    password_file: Path | None = field(
+        default=None, repr=False, metadata={"help": "holds the password of the user in upstream"}
+    )
+    password_command: str | tuple[str, ...] | None = field(
+        default=None, repr=False, metadata={"help": "prints the password of the user in upstream"}
+    )
 
 
 @dataclass(frozen=True)
@@ -82,15 +118,13 @@ class Project:
     """Names that clients may use for databases of the server."""
     passwords: Mapping[Target, str] = field(default_factory=dict, repr=False, hash=False)
     """Passwords that URLs carried. They are shown nowhere."""
+    logins: Logins = field(default_factory=Logins, hash=False)
+    """How clients prove who they are, and how PgBeam does that to servers."""
 
     @property
     def targets(self) -> tuple[Target, ...]:
         """The primary, then the replicas."""
         return (self.primary, *self.replicas)
-
-
-def _option(default: Any, help: str, **more: Any) -> Any:  # noqa: A002 -- `help` is the metadata's own word
-    return field(default=default, metadata={"help": help, **more})
 
 
 @dataclass(frozen=True)

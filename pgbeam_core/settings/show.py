@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pgbeam_core.settings.logins import FIELDS
 from pgbeam_core.settings.model import Core, Endpoint, Project, Settings
 from pgbeam_core.settings.urls import format_upstream
 from pgbeam_core.telemetry.masking import MASK, is_secret, mask
@@ -42,6 +43,17 @@ def _project_lines(project: Project) -> Iterator[str]:
         yield _line(name, getattr(project, name))
     for name in ("idle_transaction_timeout_ms", "transaction_timeout_ms", "client_idle_timeout_s"):
         yield _line(name, getattr(project, name))
+    for name in FIELDS:
+        yield _line(name, _shown(name, getattr(project.logins, name)))
+
+
+def _shown(name: str, value: Any) -> Any:
+    """Of users their names; of a password where it comes from."""
+    if name == "users":
+        return dict.fromkeys(value, MASK)
+    if name in ("auth_password", "password_command"):
+        return MASK if value else None
+    return value
 
 
 def _dataclass_lines(values: Any) -> Iterator[str]:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from pgbeam_core.api.query import Target
 from pgbeam_core.settings.load import validate
+from pgbeam_core.settings.logins import FIELDS
 from pgbeam_core.settings.model import Core, Endpoint, Project, Settings
 from pgbeam_core.settings.sources import Merged
 from pgbeam_core.settings.urls import format_upstream
@@ -44,6 +45,7 @@ def _project(project: Project) -> dict[str, Any]:
         "upstream": _url(project, project.primary),
         "replicas": [_url(project, replica) for replica in project.replicas],
         **{name: _plain(getattr(project, name)) for name in _PROJECT},
+        **{name: _plain(value) for name in FIELDS if (value := getattr(project.logins, name)) is not None},
     }
 
 

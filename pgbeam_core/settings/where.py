@@ -10,6 +10,8 @@ from pgbeam_core.errors import SettingsError
 from pgbeam_core.telemetry.masking import MASK, is_secret, mask, masked
 
 Path = tuple[str, ...]
+_USERS = "users"
+"""A table of what users prove themselves with."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Where:
 
     def error(self, value: object, reason: str) -> SettingsError:
         """`settings.toml: workers = 0: must be at least 1`, without the secrets in it."""
-        shown = MASK if any(map(is_secret, self.path)) else repr(masked(value))
+        shown = MASK if any(map(is_secret, self.path)) or _USERS in self.path else repr(masked(value))
         return SettingsError(f"{self.origin.name_of(self.path)}: {self.key} = {shown}: {mask(reason)}")
 
     def unknown(self, key: str, value: object, known: Iterable[str]) -> SettingsError:

@@ -10,6 +10,8 @@ from typing import Any
 MASK = "***"
 _SECRET_NAME = re.compile(r"(?:^|[^a-z])(?:pass(?:code)?|pwd)(?:[^a-z]|s?$)|passw|passphrase|secret|token|credential")
 _SECRET_WORDS = ("password", "secret", "token", "credentials", "passphrase")
+_USERS = "users"
+"""A table of names, and of what these prove themselves with."""
 _ALIKE = 0.75
 _OPTION = re.compile(r"""([\w.-]+)((?:['"]\s*:|\s*=)\s*)('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^&\s,'"}\])]+)""")
 """`name=value`, as in a URL, a connection string and TOML, or `"name": value`."""
@@ -37,10 +39,16 @@ def masked(value: Any) -> Any:
     if isinstance(value, str):
         return mask(value)
     if isinstance(value, Mapping):
-        return {key: MASK if is_secret(str(key)) and held else masked(held) for key, held in value.items()}
+        return {key: _masked(str(key), held) for key, held in value.items()}
     if isinstance(value, list | tuple):
         return [masked(item) for item in value]
     return value
+
+
+def _masked(key: str, held: Any) -> Any:
+    if key == _USERS and isinstance(held, Mapping):
+        return dict.fromkeys(held, MASK)
+    return MASK if is_secret(key) and held else masked(held)
 
 
 def is_secret(key: str) -> bool:

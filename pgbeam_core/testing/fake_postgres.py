@@ -17,8 +17,22 @@ from pgbeam_core.session import settings
 from pgbeam_core.session.beginning import AFTER_READS
 from pgbeam_core.testing.frames import done, error, table
 from pgbeam_core.wire import backend, frontend, names
-from pgbeam_core.wire.authentication import AuthenticationCleartextPassword
+from pgbeam_core.wire.authentication import (
+    AuthenticationCleartextPassword,
+    AuthenticationMD5Password,
+    AuthenticationSASL,
+    AuthenticationSASLContinue,
+    AuthenticationSASLFinal,
+)
 from pgbeam_core.wire.frames import FrameCutter, split
+from pgbeam_core.wire.scram import (
+    SCRAM_SHA_256,
+    SCRAM_SHA_256_PLUS,
+    ScramServer,
+    md5_password,
+    parse_verifier,
+    verifier,
+)
 from pgbeam_core.wire.startup import GSSENCRequest, SSLRequest, StartupMessage, StartupReader
 
 Told = bytes | Callable[[str], bytes]
@@ -36,6 +50,7 @@ _OWN_QUESTIONS = frozenset(
 )
 """What PgBeam asks about a database, the timeouts of the question, and the end of these and of clients' timeouts."""
 _OWN_WORDS = ("SET", "RESET", "DISCARD", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "DEALLOCATE")
+_MD5_SALT = b"salt"
 _STATUS_AFTER = {"BEGIN": b"T", "COMMIT": b"I", "ROLLBACK": b"I"}
 
 
@@ -47,7 +62,8 @@ class FakePostgres(Factory):
     """A scripted server: give it to a `Rehearsal`, or to `reactor.listenTCP` for drivers.
 
     answers: the reply to each SQL text. passwords: by user; those not in it need none. Attributes may be changed at
-    any time: `down` refuses connections, `silent` takes them and says nothing.
+    any time: `down` refuses connections, `silent` takes them and says nothing, `method` is how it asks for passwords:
+    `password`, `md5` or `scram`.
     """
 
     noisy = False
@@ -62,6 +78,9 @@ class FakePostgres(Factory):
         self.recovering = "f"
         self.down = False
         self.silent = False
+        self.method = "password"
+        self.salts: dict[str, bytes] = {}
+        """Of the passwords, for SCRAM: another one, and keys made before are of no use."""
         self.asked: list[str] = []
         """Every SQL text that arrived for execution, PgBeam's own among them, but for what it asks about servers: who
         they are, what is defined in the database, what a client has left there. (It is told: nothing.)"""
@@ -107,6 +126,8 @@ class _Backend(Protocol):
         self._startup: StartupReader | None = StartupReader()
         self._cutter = FrameCutter()
         self._user = ""
+        self._scram: ScramServer | None = None
+        self._scram_asks = False
         self._in = False
         self._status = b"I"
         self._skipping = False
@@ -148,10 +169,14 @@ class _Backend(Protocol):
 
     def _started(self, packet: StartupMessage) -> None:
         self._user = packet.parameters["user"]
-        if self._user in self._fake.passwords:
-            self._write(AuthenticationCleartextPassword().to_bytes())
-        else:
+        if self._user not in self._fake.passwords:
             self._let_in()
+        elif self._fake.method == "md5":
+            self._write(AuthenticationMD5Password(_MD5_SALT).to_bytes())
+        elif self._fake.method == "scram":
+            self._write(AuthenticationSASL((SCRAM_SHA_256_PLUS.encode(), SCRAM_SHA_256.encode())).to_bytes())
+        else:
+            self._write(AuthenticationCleartextPassword().to_bytes())
 
     def _let_in(self) -> None:
         self._in = True
@@ -161,11 +186,34 @@ class _Backend(Protocol):
         self._ready()
 
     def _password(self, frame: bytes) -> None:
-        if frontend.PasswordMessage.from_bytes(frame).password.decode() == self._fake.passwords[self._user]:
+        password, is_right = self._fake.passwords[self._user], False
+        if self._fake.method == "scram":
+            is_right = self._scram_step(frame, password)
+            if self._scram_asks:
+                return
+        else:
+            given = frontend.PasswordMessage.from_bytes(frame).password
+            by_md5 = self._fake.method == "md5"
+            is_right = given == (md5_password(self._user, password, _MD5_SALT) if by_md5 else password.encode())
+        if is_right:
             self._let_in()
             return
         self._write(error("28P01", f'password authentication failed for user "{self._user}"', "FATAL"))
         self._hang_up()
+
+    def _scram_step(self, frame: bytes, password: str) -> bool:
+        """One step of the exchange; whether it was the last one, and right."""
+        self._scram_asks = self._scram is None
+        if self._scram is None:
+            salt = self._fake.salts.get(self._user, self._user.encode())
+            self._scram = ScramServer(parse_verifier(verifier(password, salt)), lambda: b"nonce of the server")
+            first = self._scram.first(frontend.SASLInitialResponse.from_bytes(frame).data or b"")
+            self._write(AuthenticationSASLContinue(first).to_bytes())
+            return False
+        final = self._scram.final(frontend.SASLResponse.from_bytes(frame).data)
+        if final is not None:
+            self._write(AuthenticationSASLFinal(final).to_bytes())
+        return final is not None
 
     # Queries.
 

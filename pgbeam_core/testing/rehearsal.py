@@ -147,11 +147,14 @@ class Rehearsal:
         return validate(merged, self._specs)
 
     def _opener(self, target: Target) -> Opener:
-        return MemoryOpener(target, self.servers[target.address], self._wires, self.clock)
+        return MemoryOpener(self.beam, target, self.servers[target.address], self._wires, self.clock)
 
 
 class _Beam(Beam):
     """One whose servers are in memory."""
+
+    remembers_servers = False
+    """Whether a login of a user that a server has let in before needs none."""
 
     def __init__(self, settings: Any, hooks: Hooks, clock: Clock, opener: Any) -> None:
         super().__init__(settings, hooks, clock, random=Random(0).randbytes)

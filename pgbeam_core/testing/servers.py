@@ -18,9 +18,10 @@ from pgbeam_core.testing.wires import Wires
 
 
 class MemoryOpener:
-    """Opens servers of one target: connections to a FakePostgres."""
+    """Opens servers of one target: connections to a FakePostgres. What PgBeam knows of users it uses."""
 
-    def __init__(self, target: Target, fake: FakePostgres, wires: Wires, clock: Any) -> None:
+    def __init__(self, beam: Any, target: Target, fake: FakePostgres, wires: Wires, clock: Any) -> None:
+        self._beam = beam
         self._target = target
         self._fake = fake
         self._wires = wires
@@ -30,6 +31,8 @@ class MemoryOpener:
         """See `leases.Opener`."""
         if self._fake.down:
             return fail(ServerUnavailable(f"could not connect to {self._target.address}: Connection refused"))
+        if relay is None:
+            relay = self._beam.authority.relay(self._target, identity.user)
         server = ServerProtocol(
             self._target,
             identity,
@@ -43,7 +46,14 @@ class MemoryOpener:
         ready: Any = server.ready
         self._wires.join(server, self._fake.buildProtocol(None))
         opened: Deferred[Server] = ready
-        return opened
+        return opened.addCallback(self._opened, self._beam.authority.identities.epoch())
+
+    def _opened(self, server: Server, epoch: int) -> Server:
+        """What the opener of a real server learns by asking it."""
+        if self._beam.remembers_servers:
+            self._beam.authority.identities.told(self._target, server.identity, epoch)
+            self._beam.authority.greetings.told(self._target, server.identity, server.parameters)
+        return server
 
 
 class SimplePools:

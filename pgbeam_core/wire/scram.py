@@ -126,6 +126,14 @@ class ScramClient:
     def first(self) -> bytes:
         return self._header + self._bare
 
+    def use(self, secret: str | bytes | ScramKeys) -> None:
+        """Log in with another secret; before `final`, or after it has found the keys stale."""
+        self._secret = secret
+
+    def iterations(self, server_first: bytes) -> int:
+        """How often the password has to be hashed, if there are no keys: the server's choice. As `final` otherwise."""
+        return self._read(server_first)[2]
+
     def final(self, server_first: bytes) -> bytes:
         """The client-final-message. Raise ProtocolViolation, or `StaleKeys` when only the password would do."""
         nonce, salt, iterations = self._read(server_first)

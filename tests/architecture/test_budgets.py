@@ -53,6 +53,7 @@ NAMED_TWICE = {
     "Counts",
     "Deadlines",
     "Found",
+    "Logins",  # what settings say of them, and a pool's queue of them
     "Opener",
     "Query",
     "Reading",

@@ -19,14 +19,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": {"pluggy", "sql", "wire"},  # sql and wire inside functions only
     "wire": {"errors"},
     "sql": {"postgast", "sqlparse", "api"},
-    "settings": {"dynaconf", "errors", "telemetry", "api"},
+    "settings": {"dynaconf", "errors", "telemetry", "api", "wire"},
     "plugins": {"pluggy", "api", "errors", "settings"},
     "failures": {"pluggy", "twisted"},
     "firing": {"pluggy", "failures"},
     "session": {"twisted", "errors", "firing", "api", "internal", "wire"},
     "internal": {"twisted", "catalog", "errors", "api", "session", "wire"},
     "catalog": {"twisted", "errors", "api", "internal", "session", "sql"},
-    "net": {"cryptography", "twisted", "zope", "api", "catalog", "errors", "firing", "internal", "session", "wire"},
+    "net": {
+        *("twisted", "zope", "cryptography", "api", "catalog", "errors", "firing", "internal", "session", "settings"),
+        "wire",
+    },
     "control": {"twisted", "errors"},
     "telemetry": {"twisted", "zope", "api"},
     "beam": {

@@ -118,7 +118,9 @@ def test_no_setting_of_today_is_taken_for_a_secret() -> None:
     """What `pgbeam check` prints can be read."""
     specs = (Core, Project, RawProject, CacheSettings, LimitsSettings, PoolSettings, ReplicaSettings)
     names = {field.name for spec in specs for field in dataclasses.fields(spec)}
-    assert {name for name in names if is_secret(name)} == {"passwords", "health_password"}
+    assert {name for name in names if is_secret(name)} == {
+        *("passwords", "health_password", "auth_password", "password_file", "password_command"),
+    }
 
 
 def test_a_url_with_a_password_is_in_no_repr() -> None:

@@ -223,6 +223,11 @@ class TargetPool:
             self.breaker.succeeded()
             if getattr(failure.value, "sqlstate", "") == _NO_ROOM and not self._make_way(waiter):
                 return
+            others = waiter.relay is None and self.upkeep.refused(waiter.identity, failure.value)
+            if others and not waiter.done:  # it waits on, for one of these
+                waiter.opening = None
+                self._budget.pump()
+                return
         elif failure.check(ServerUnavailable) and not (failure.check(ServerProtocolError) or waiter.done):
             self.breaker.failed()
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pgbeam_core import Identity, Server
+from pgbeam_core import Identity, PasswordNeeded, Server, ServerRefused
 from pgbeam_pool.settings import PoolSettings
 from pgbeam_pool.states import Servers
 
@@ -15,6 +15,8 @@ QUIET_S = 1.0
 SPARE = 10
 """Idle servers of one identity that logins may pile up."""
 _TEMPLATE = "PostgreSQL copies a template database only while nobody is connected to it"
+_CREDENTIALS = "28"
+"""Class of the SQLSTATEs that are about who may log in."""
 _TOO_OLD = "older than max_lifetime_s"
 
 
@@ -48,6 +50,15 @@ class Upkeep:
             self.needs_client.discard(server.identity)
         else:
             self.needs_client.add(server.identity)
+
+    def refused(self, identity: Identity, error: BaseException | None) -> bool:
+        """A server did not let PgBeam in. Was that about who it is (a changed password, a locked role), then only a
+        client's login opens further ones. True if there are others of that identity: these serve on."""
+        refused = isinstance(error, ServerRefused) and error.sqlstate.startswith(_CREDENTIALS)
+        if not refused and type(error) is not PasswordNeeded:
+            return False
+        self.needs_client.add(identity)
+        return self._servers.count(identity) > 0
 
     def gone(self, server: Server) -> None:
         self._expires.pop(server, None)

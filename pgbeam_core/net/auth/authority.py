@@ -1,0 +1,54 @@
+"""What all logins of a PgBeam share: what is known of users, and of the servers that have let them in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pgbeam_core.api.query import Target
+from pgbeam_core.catalog.identities import Identities
+from pgbeam_core.catalog.isolation import Isolation
+from pgbeam_core.internal.credentials import StoredSecret
+from pgbeam_core.net.auth.dials import Dials
+from pgbeam_core.net.auth.secrets import Secrets
+from pgbeam_core.net.greeting import Greetings
+from pgbeam_core.net.opening import Opener
+from pgbeam_core.wire.message import raw
+from pgbeam_core.wire.secrets import Password
+
+if TYPE_CHECKING:
+    from pgbeam_core.beam import Beam
+    from pgbeam_core.settings import Project
+
+
+class Authority:
+    """`project_of` gives the project of a target."""
+
+    def __init__(self, beam: Beam, project_of: Callable[[Target], Project]) -> None:
+        reactor: Any = beam.reactor
+        self.identities = Identities(beam.now, lambda: beam.definitions)
+        """Which roles and databases names stand for."""
+        self.greetings = Greetings()
+        self.dials = Dials(beam.later)
+        self.secrets = Secrets(beam.opener, beam.random, reactor, self.identities.doubt)
+        self._beam = beam
+        self._project_of = project_of
+
+    def relay(self, target: Target, user: str, password: str | None = None) -> StoredSecret:
+        """Logs in to a server of that target as that user: with this password, else with what PgBeam has."""
+        if password is None:
+            return self.secrets.relay(self._project_of(target), target, user)
+        given = Password(raw(password))
+        return StoredSecret(user, lambda: given, self._beam.random)
+
+    def opener(self, target: Target, prepared_limit: int, isolation: Isolation) -> Opener:
+        """Opens servers of a target. Where no client answers their questions, PgBeam does."""
+        return Opener(
+            self._beam.reactor,
+            target,
+            prepared_limit=prepared_limit,
+            identities=self.identities,
+            isolation=isolation,
+            greetings=self.greetings,
+            credentials=lambda identity: self.relay(target, identity.user),
+        )

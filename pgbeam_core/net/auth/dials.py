@@ -1,0 +1,63 @@
+"""Servers that are opened to see whether a user may still log in: one at a time for each, for all who wait for that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from pgbeam_core.api.pool import Identity, Lease
+from pgbeam_core.api.query import Target
+from pgbeam_core.catalog.identities import named
+
+Place = tuple[Target, Identity]
+
+
+AT_ONCE = 32
+"""Clients that are let in in one iteration of the loop: some milliseconds."""
+
+
+class Dials:
+    """Those under way. `later` calls in the next iteration of the loop."""
+
+    def __init__(self, later: Callable[[Callable[[], None]], Any]) -> None:
+        self._later = later
+        self._waiting: dict[Place, list[Deferred[None]]] = {}
+
+    def of(self, target: Target, identity: Identity) -> Deferred[None] | None:
+        """Fires when the one under way has come to an end, with its failure if it is one for all; None if none is."""
+        waiting = self._waiting.get((target, named(identity)))
+        if waiting is None:
+            return None
+        mine: Deferred[None] = Deferred(lambda _: None)
+        waiting.append(mine)
+        return mine
+
+    def open(self, target: Target, identity: Identity, login: Callable[[], Deferred[Lease]]) -> Deferred[Lease]:
+        """Begin one, which others may wait for."""
+        place = target, named(identity)
+        mine: list[Deferred[None]] = []
+        self._waiting.setdefault(place, mine)
+        return login().addBoth(self._over, place, mine)
+
+    def _over(self, result: Any, place: Place, mine: list[Deferred[None]]) -> Any:
+        if self._waiting.get(place) is not mine:
+            return result
+        del self._waiting[place]
+        # Whose client has left tells the others nothing: one of them goes on.
+        left = isinstance(result, Failure) and result.check(CancelledError) is not None
+        self._wake(mine, None if left or not isinstance(result, Failure) else result.value)
+        return result
+
+    def _wake(self, waiting: list[Deferred[None]], error: Any) -> None:
+        for one in waiting[:AT_ONCE]:
+            if one.called:
+                continue
+            if error is not None:
+                one.errback(Failure(error))
+            else:
+                one.callback(None)
+        if len(waiting) > AT_ONCE:
+            self._later(lambda: self._wake(waiting[AT_ONCE:], error))
