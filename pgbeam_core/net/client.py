@@ -21,7 +21,7 @@ from pgbeam_core.errors import (
 )
 from pgbeam_core.firing import PluginRaised
 from pgbeam_core.net.asking import Asking
-from pgbeam_core.net.auth.exchange import Exchange
+from pgbeam_core.net.auth.exchange import LoginExchange
 from pgbeam_core.net.auth.login import Admitted, Login
 from pgbeam_core.net.channel import Channel
 from pgbeam_core.net.judging import turned_away
@@ -66,7 +66,7 @@ class ClientProtocol:
         self._take: Callable[[bytes], None] = _ignore
         self._session: Session | None = None
         self._conversation: Conversation | None = None
-        self._exchange: Exchange | None = None
+        self._exchange: LoginExchange | None = None
         self._answers = FrameCutter(max_length=MAX_AUTH_LENGTH)
         self._early: list[bytes] = []
         self._stats = beam.counted.unseen
@@ -255,7 +255,7 @@ class ClientProtocol:
         if refusal is not None:
             self._refuse(refusal)
             return
-        self._exchange = Exchange(self.write, partial(self._beam.answers.begin, self._no_answer))
+        self._exchange = LoginExchange(self.write, partial(self._beam.answers.begin, self._no_answer))
         self._take = self._authenticating
         early, self._early = self._early, []
         self._pending = Login(self._beam, session, self.channel, self._exchange).begin()

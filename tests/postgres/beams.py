@@ -63,6 +63,7 @@ class Beam(Direct):
         name: str = PROJECT,
         settings: Mapping[str, Any] | None = None,
         project: Mapping[str, Any] | None = None,
+        more_projects: Mapping[str, Mapping[str, Any]] | None = None,
         witnessed: bool = False,
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -73,6 +74,8 @@ class Beam(Direct):
         self._read_up_to = 0
         upstream = f"postgresql://127.0.0.1:{cluster.port}"
         mine = {"upstream": upstream, "pool_mode": pool_mode, **(project or {})}
+        if more_projects:
+            mine["default"] = True
         config = folder / f"settings-{self.port}.toml"
         # These tests fail to log in more often in a minute than anybody is allowed to.
         limits = {"auth_attempts": 0}
@@ -80,7 +83,7 @@ class Beam(Direct):
         pool = {"max_active": MAX_ACTIVE, **wanted.get("pool", {})}
         self.shares = pool_mode != "session" and pool.get("share", True)
         plugin_settings = {"limits": limits, **wanted, "pool": pool}
-        tables = {**(settings or {}), "plugins": plugin_settings, "projects": {name: mine}}
+        tables = {**(settings or {}), "plugins": plugin_settings, "projects": {name: mine, **(more_projects or {})}}
         config.write_text("".join(_lines(tables)))
         self.command = [str(PGBEAM), "run", "--listen", f"127.0.0.1:{self.port}", "--config", str(config)]
         if plugins or witnessed:

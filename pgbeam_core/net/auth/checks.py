@@ -12,7 +12,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from pgbeam_core.errors import PgBeamError, ProtocolViolation
-from pgbeam_core.net.auth.exchange import Exchange
+from pgbeam_core.net.auth.exchange import LoginExchange
 from pgbeam_core.wire.authentication import (
     AuthenticationMD5Password,
     AuthenticationSASL,
@@ -39,7 +39,7 @@ class WrongPassword(PgBeamError):
 
 
 def check_scram(
-    exchange: Exchange, user: str, secret: Verifier, random: Random, certificate: bytes | None
+    exchange: LoginExchange, user: str, secret: Verifier, random: Random, certificate: bytes | None
 ) -> Deferred[tuple[ScramKeys, bytes]]:
     """The client's keys, and the message that tells it that they are right. Fails with WrongPassword.
 
@@ -49,7 +49,7 @@ def check_scram(
 
 
 @inlineCallbacks
-def _scram(exchange: Exchange, user: str, secret: Verifier, random: Random, certificate: bytes | None) -> Any:
+def _scram(exchange: LoginExchange, user: str, secret: Verifier, random: Random, certificate: bytes | None) -> Any:
     binding = None if certificate is None else end_point(certificate)
     offered = (_PLAIN,) if binding is None else (_PLUS, _PLAIN)
     answer: bytes = yield exchange.ask(AuthenticationSASL(offered).to_bytes())
@@ -69,7 +69,7 @@ def _scram(exchange: Exchange, user: str, secret: Verifier, random: Random, cert
 
 
 @inlineCallbacks
-def check_md5(exchange: Exchange, user: str, secret: Md5Hash, random: Random) -> Any:
+def check_md5(exchange: LoginExchange, user: str, secret: Md5Hash, random: Random) -> Any:
     """Fires with None. Fails with WrongPassword."""
     salt = random(4)
     answer: bytes = yield exchange.ask(AuthenticationMD5Password(salt).to_bytes())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pgbeam_core.api.pool import Identity, Lease
@@ -36,20 +36,28 @@ class Dials:
         return mine
 
     def open(self, target: Target, identity: Identity, login: Callable[[], Deferred[Lease]]) -> Deferred[Lease]:
-        """Begin one, which others may wait for."""
+        """Begin one, which others may wait for. Cancelling it is leaving: then one of the others goes on."""
         place = target, named(identity)
         mine: list[Deferred[None]] = []
         self._waiting.setdefault(place, mine)
-        return login().addBoth(self._over, place, mine)
+        opening = login()
+        left: list[bool] = []
 
-    def _over(self, result: Any, place: Place, mine: list[Deferred[None]]) -> Any:
-        if self._waiting.get(place) is not mine:
-            return result
-        del self._waiting[place]
-        # Whose client has left tells the others nothing: one of them goes on.
-        left = isinstance(result, Failure) and result.check(CancelledError) is not None
-        self._wake(mine, None if left or not isinstance(result, Failure) else result.value)
-        return result
+        def leave(_: object) -> None:
+            left.append(True)
+            opening.cancel()
+
+        opened: Deferred[Lease] = Deferred(leave)
+
+        def over(result: Any) -> None:
+            if self._waiting.get(place) is mine:
+                del self._waiting[place]
+            error = result.value if isinstance(result, Failure) and not left else None
+            opened.callback(result)  # first, so that the others find its server free
+            self._wake(mine, error)
+
+        opening.addBoth(over)
+        return opened
 
     def _wake(self, waiting: list[Deferred[None]], error: Any) -> None:
         for one in waiting[:AT_ONCE]:

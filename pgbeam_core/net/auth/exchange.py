@@ -12,7 +12,7 @@ from pgbeam_core.wire.authentication import AuthenticationSASL, auth_code
 from pgbeam_core.wire.tags import Auth
 
 
-class Exchange:
+class LoginExchange:
     """One client's login, a question at a time."""
 
     def __init__(self, write: Callable[[bytes], None], waits: Callable[[], None]) -> None:
@@ -63,7 +63,7 @@ class RelayedLogin:
 
     repeatable = False
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: LoginExchange) -> None:
         self._exchange = exchange
         self._server: Server | None = None
 

@@ -18,7 +18,7 @@ from pgbeam_core.errors import IdentityChanged, PasswordNeeded, PgBeamError, Ser
 from pgbeam_core.internal.keyring import Learned
 from pgbeam_core.net.auth.certificates import names_of
 from pgbeam_core.net.auth.checks import WrongPassword, check_md5, check_scram
-from pgbeam_core.net.auth.exchange import Exchange, RelayedLogin
+from pgbeam_core.net.auth.exchange import LoginExchange, RelayedLogin
 from pgbeam_core.net.auth.passwords import AskedPassword
 from pgbeam_core.net.auth.user_map import may_be
 from pgbeam_core.net.channel import Channel
@@ -59,7 +59,7 @@ class Admitted:
 class Login:
     """Of one client. Cancelling what `begin` gives is leaving."""
 
-    def __init__(self, beam: Beam, session: Session, channel: Channel, exchange: Exchange) -> None:
+    def __init__(self, beam: Beam, session: Session, channel: Channel, exchange: LoginExchange) -> None:
         self._beam = beam
         self._session = session
         self._project = session.project

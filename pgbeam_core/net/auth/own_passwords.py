@@ -34,9 +34,13 @@ Fetch = Callable[[], "Password | None"]
 
 
 class OwnPassword:
-    """One password that may change. `fetch` gives it; where that may take long, beside the loop."""
+    """One password that may change. `fetch` gives it; where that may take `slow` long, beside the loop.
 
-    def __init__(self, fetch: Fetch, now: Callable[[], float], *, slow: bool) -> None:
+    is_set: the settings speak of it.
+    """
+
+    def __init__(self, fetch: Fetch, now: Callable[[], float], *, slow: bool = False, is_set: bool = True) -> None:
+        self.is_set = is_set
         self._fetch = fetch
         self._now = now
         self._slow = slow
@@ -95,16 +99,16 @@ def own_password(project: Project, target: Target, now: Callable[[], float]) -> 
         return None
     logins, text = project.logins, project.passwords.get(target)
     if text is not None:
-        return OwnPassword(lambda: Password(raw(text)), now, slow=False)
+        return OwnPassword(lambda: Password(raw(text)), now)
     if logins.password_file is not None:
         path = logins.password_file
-        return OwnPassword(lambda: _from_file(path), now, slow=False)
+        return OwnPassword(lambda: _from_file(path), now)
     if logins.password_command:
         words = logins.password_command
         command = (words,) if isinstance(words, str) else words
         return OwnPassword(lambda: _from_command(command), now, slow=True)
     database = target.database or project.primary.database or user
-    return OwnPassword(lambda: _from_pgpass(target, database, user), now, slow=False)
+    return OwnPassword(lambda: _from_pgpass(target, database, user), now, is_set=False)
 
 
 def _from_file(path: Path) -> Password:

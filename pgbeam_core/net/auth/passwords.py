@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from pgbeam_core.api.pool import Server
 from pgbeam_core.internal.credentials import StoredSecret
 from pgbeam_core.internal.keyring import Learned
-from pgbeam_core.net.auth.exchange import Exchange, RelayedLogin
+from pgbeam_core.net.auth.exchange import LoginExchange, RelayedLogin
 from pgbeam_core.wire.authentication import AuthenticationCleartextPassword, AuthenticationSASL, auth_code
 from pgbeam_core.wire.frontend import PasswordMessage
 from pgbeam_core.wire.scram import SCRAM_SHA_256
@@ -29,7 +29,7 @@ class AskedPassword:
     """
 
     def __init__(
-        self, exchange: Exchange, user: str, random: Callable[[int], bytes], learned: Callable[[Learned], None]
+        self, exchange: LoginExchange, user: str, random: Callable[[int], bytes], learned: Callable[[Learned], None]
     ) -> None:
         self.repeatable = False
         self._exchange = exchange

@@ -165,6 +165,8 @@ class Secrets:
         )
 
     def _proof(self, project: Project, user: str, own: OwnPassword | None) -> Proof | Deferred[Any] | None:
+        if own is not None and own.is_set:
+            return own.get()
         learned = self.keyring.of(project.name, user)
         if learned is not None:
             return learned

@@ -52,13 +52,13 @@ class Upkeep:
             self.needs_client.add(server.identity)
 
     def refused(self, identity: Identity, error: BaseException | None) -> bool:
-        """A server did not let PgBeam in. Was that about who it is (a changed password, a locked role), then only a
-        client's login opens further ones. True if there are others of that identity: these serve on."""
+        """A server did not let PgBeam in. Was that about who it is (a changed password, a locked role), and there are
+        others of that identity, then these serve on, and only a client's login opens further ones. True if so."""
         refused = isinstance(error, ServerRefused) and error.sqlstate.startswith(_CREDENTIALS)
-        if not refused and type(error) is not PasswordNeeded:
+        if not (refused or type(error) is PasswordNeeded) or not self._servers.count(identity):
             return False
         self.needs_client.add(identity)
-        return self._servers.count(identity) > 0
+        return True
 
     def gone(self, server: Server) -> None:
         self._expires.pop(server, None)
