@@ -5,7 +5,18 @@ from pgbeam_core.api.console import Table
 from pgbeam_core.api.hookspecs import hookimpl
 from pgbeam_core.api.metrics import Metric
 from pgbeam_core.api.notes import Note
-from pgbeam_core.api.pool import Identity, Lease, Opener, Pool, Relay, Server
+from pgbeam_core.api.pool import (
+    Identity,
+    Lease,
+    Opener,
+    Pool,
+    PoolConsole,
+    PoolMember,
+    PoolSizes,
+    PoolWaiter,
+    Relay,
+    Server,
+)
 from pgbeam_core.api.query import Parameters, Query, Target
 from pgbeam_core.api.results import Answer, Notice, Refusal, Result
 from pgbeam_core.api.statement import Annotation, Kind, Name, SettingChange, Statement
@@ -55,7 +66,11 @@ __all__ = [
     "PgBeamError",
     "PluginError",
     "Pool",
+    "PoolConsole",
     "PoolExhausted",
+    "PoolMember",
+    "PoolSizes",
+    "PoolWaiter",
     "Project",
     "ProtocolViolation",
     "Query",

@@ -17,6 +17,7 @@ from pgbeam_core.api.statement import Statement
 from pgbeam_core.catalog.catalog import Catalog
 from pgbeam_core.catalog.isolation import Isolation
 from pgbeam_core.catalog.surveys import Survey
+from pgbeam_core.console.room import ConsoleRoom
 from pgbeam_core.control.broadcast import Broadcast
 from pgbeam_core.control.registry import Control
 from pgbeam_core.errors import PluginError, ServerUnavailable
@@ -115,7 +116,7 @@ class Beam:
         """Of the requests that clients have begun and not ended."""
         self.overtime = Overtime(reactor, self._project_named)
         """Ends clients that take too long."""
-        self.counted = StatsByDatabase()
+        self.counted, self.console = StatsByDatabase(), ConsoleRoom(self)
         self._settings_of = by_name_and_class(settings.plugin)
         self._ageing = LoopingCall(self._age)
         self._ageing.clock = reactor
@@ -197,7 +198,6 @@ class Beam:
 
     @property
     def project_stats(self) -> dict[str, ProjectStats]:
-        """What is counted, by project."""
         return self.counted.by_project()
 
     def _pool_of_plugins(self, project: Project, target: Target) -> Pool:
@@ -228,14 +228,14 @@ class Beam:
     def opened(self, session: Session) -> None:
         """A client has sent its startup packet."""
         self.sessions[session.id] = session
-        stats = self.counted.of(session.project.name)
+        stats = self.counted.for_client(session)
         stats.clients += 1
         stats.clients_total += 1
 
     def closed(self, session: Session, reason: str) -> None:
         """It is gone."""
         if self.sessions.pop(session.id, None) is not None:
-            self.counted.of(session.project.name).clients -= 1
+            self.counted.for_client(session).clients -= 1
             self.hooks.disconnect(session, reason)
             if self._leftover:
                 self._put_away()
@@ -246,12 +246,14 @@ class Beam:
     def start(self) -> None:
         """Begin to doubt what was known for long."""
         self._ageing.start(RIGHTS_AGE, now=False)
+        self.console.start()
 
     def stop(self) -> None:
         """The end of that."""
         if self._ageing.running:
             self._ageing.stop()
         self.authority.secrets.close()
+        self.console.stop()
 
     def reload(self, settings: Settings) -> None:
         """Take new settings, and let plugins know. Targets that are gone go with the last client that uses them.
@@ -299,6 +301,7 @@ class Beam:
         if pool is None:
             project = self._project_of(target)
             pool = self._pools[target] = self._pool_of_plugins(project, target)
+            self.console.steering.joins(target, pool)
         return pool
 
     @property

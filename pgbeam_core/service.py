@@ -81,6 +81,10 @@ class PgBeamService:
             return "draining"
         return None if self._serving else "starting"
 
+    def shut(self) -> None:
+        """Listen no more: those who are there stay."""
+        self._stop_listening()
+
     @inlineCallbacks
     def start(self) -> Any:
         """Start the plugins, then listen. Fails with PgBeamError and a message that says what to do."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pgbeam_core.api.query import Target
@@ -196,8 +196,65 @@ class Lease:
             self._pool.give_back(self)
 
 
+class PoolMember(NamedTuple):
+    """One server of a pool, as the console shows it.
+
+    state: active (somebody has it), idle, tested (nobody has it, and it is being cleaned or closed) or new (it is being
+    opened: then there is no server yet).
+    """
+
+    identity: Identity
+    state: str
+    server: Server | None = None
+
+
+class PoolWaiter(NamedTuple):
+    """Somebody who waits for a server of a pool.
+
+    waits_for: what `lease` or `login` gave. since: on the clock of `beam.now`. reason: why, in words.
+    """
+
+    identity: Identity
+    waits_for: Deferred[Lease]
+    since: float
+    reason: str
+
+
+class PoolSizes(NamedTuple):
+    """How many servers a pool may have, how many of a user and database it keeps ready, and how old they may get."""
+
+    size: int
+    min_idle: int = 0
+    lifetime_s: float = 0.0
+
+
+class PoolConsole(Protocol):
+    """What the console shows of a pool, and what an operator tells it. A database of None stands for all."""
+
+    def pause(self, database: str | None) -> None:
+        """Nobody gets a server in that database any more: who asks waits, without a timeout. Servers are closed as soon
+        as nobody has them."""
+
+    def resume(self, database: str | None) -> None:
+        """Take back a `pause` of the same database: who waits is served."""
+
+    def reconnect(self, database: str | None) -> None:
+        """Close the servers that are open now in that database, as soon as nobody has them."""
+
+    def members(self) -> Sequence[PoolMember]:
+        """All servers, those being opened included."""
+
+    def waiters(self) -> Sequence[PoolWaiter]:
+        """Who waits for one, logins included."""
+
+    @property
+    def sizes(self) -> PoolSizes:
+        """As they are set now."""
+
+
 class Pool(Protocol):
-    """The servers of one target, for all identities."""
+    """The servers of one target, for all identities. One that has a `console`, a PoolConsole, can be looked into and
+    steered at the console; to others PAUSE and the like mean nothing."""
 
     def login(self, session: Session, relay: Relay) -> Deferred[Lease]:
         """A fresh server on which the client authenticates itself, leased to it. It tells which oids its names mean.

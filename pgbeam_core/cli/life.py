@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import FrameType
 from typing import Any, Protocol
@@ -17,10 +17,16 @@ from twisted.python.failure import Failure
 
 from pgbeam_core.cli.options import InFront
 from pgbeam_core.cli.reactor import settle_down
+from pgbeam_core.console.places import NAME
+from pgbeam_core.console.room import TABLES
+from pgbeam_core.control.registry import Control
 from pgbeam_core.errors import PgBeamError, SettingsError
 from pgbeam_core.settings import Endpoint, Settings, differences, reloaded
 
 log = Logger(__name__)
+
+_LOOK_EVERY_S = 0.25
+"""Whether the last client has left."""
 
 
 class Service(Protocol):
@@ -32,6 +38,9 @@ class Service(Protocol):
     def drain(self) -> Deferred[None]: ...
     def stop(self) -> Deferred[None]: ...
     def reload(self, settings: Settings) -> Any: ...
+    def shut(self) -> None: ...
+    @property
+    def control(self) -> Control: ...
 
 
 class Embedded(Protocol):
@@ -44,16 +53,16 @@ class Embedded(Protocol):
 class Life:
     """Starts, waits for a signal, drains, stops; `failure` is what kept it from starting.
 
-    `first` and, on SIGHUP, `reread` give settings, and how the embedded server gets into them; `took` is called with
-    those that hold then. `embedded` makes the server that stands behind PgBeam when the settings know no project.
-    `ready` is called once clients are welcome.
+    `first` and, on SIGHUP, `reread` give settings, and how the embedded server gets into them; `reread` is given what
+    operators have set since. `took` is called with those that hold then. `embedded` makes the server that stands behind
+    PgBeam when the settings know no project. `ready` is called once clients are welcome.
     """
 
     def __init__(
         self,
         reactor: Any,
         first: tuple[Settings, InFront],
-        reread: Callable[[], tuple[Settings, InFront]],
+        reread: Callable[[Sequence[str]], tuple[Settings, InFront]],
         took: Callable[[Settings], None],
         make_service: Callable[[Settings], Service],
         embedded: Callable[[Settings], Embedded],
@@ -71,6 +80,8 @@ class Life:
         self._embedded_url: str | None = None
         self._service: Service | None = None
         self._serving = False
+        self._sets: list[str] = []
+        """What operators have set, as `--set` has it."""
         self._leaving: Deferred[None] = Deferred()
         self._at_once: Deferred[None] = Deferred()
 
@@ -99,23 +110,72 @@ class Life:
         if self._service is None or not self._serving or self._leaving.called:
             return
         try:
-            new, in_front = self._reread()
-            fresh, fixed = reloaded(self._settings, self._in_front(new, in_front))
+            done = self._read_again(self._sets)
         except PgBeamError as error:
             _not_reloaded(error)
             return
+        done.addErrback(_log_failure, "settings were not reloaded")
+
+    def _read_again(self, sets: Sequence[str]) -> Deferred[Any]:
+        """Have these settings hold. Raises PgBeamError if they are wrong; the old ones hold then."""
+        assert self._service is not None
+        new, in_front = self._reread(sets)
+        fresh, fixed = reloaded(self._settings, self._in_front(new, in_front))
         for key in fixed:
             log.warn("{key} cannot change while PgBeam runs: its new value holds from the next start on", key=key)
-        try:
-            reloading = self._service.reload(fresh)
-        except PgBeamError as error:
-            _not_reloaded(error)
-            return
+        reloading: Any = self._service.reload(fresh)
         for line in differences(self._settings, fresh):
             log.info("settings changed: {change}", change=line)
         self._settings = fresh
         self._took(fresh)
-        maybeDeferred(lambda: reloading).addErrback(_log_failure, "settings were not reloaded")
+        done: Deferred[Any] = maybeDeferred(lambda: reloading)
+        return done
+
+    # What operators may ask for.
+
+    def _answer(self, control: Control) -> None:
+        control.answer("settings.reload", lambda _: self._read_again(self._sets).addCallback(lambda _: None))
+        control.answer("settings.set", lambda request: self._set(str(request.get("key")), str(request.get("value"))))
+        control.answer("shutdown", lambda request: self._shutdown(str(request.get("how"))))
+
+    def _set(self, key: str, value: str) -> Deferred[None]:
+        """Give a setting another value, until the end. Raises PgBeamError if there is none of that name or value."""
+        sets = [each for each in self._sets if not each.startswith(f"{key}=")]
+        sets.append(f"{key}={value}")
+        new, in_front = self._reread(sets)
+        fixed = reloaded(self._settings, self._in_front(new, in_front))[1]
+        if key in fixed:
+            raise PgBeamError(f'parameter "{key}" cannot be changed without restarting PgBeam', sqlstate="55P02")
+        done = self._read_again(sets)
+        self._sets = sets
+        return done.addCallback(lambda _: None)
+
+    def _shutdown(self, how: str) -> None:
+        """When who asked has been answered."""
+        log.info("an operator ends PgBeam: {how}", how=how)
+        if how == "wait_for_clients":
+            assert self._service is not None
+            self._service.shut()
+            self._leave_when_empty()
+            return
+        self._reactor.callLater(0, self.leave)
+        if how != "wait_for_servers":
+            self._reactor.callLater(0, self.leave)
+
+    def _leave_when_empty(self) -> None:
+        """When the last client has left, those of the console aside."""
+        assert self._service is not None
+
+        def seen(reply: dict[str, Any]) -> None:
+            rows = reply["result"]["CLIENTS"]["rows"] if reply["ok"] else [None]
+            if self._leaving.called:
+                return
+            if any(row is None or row[2] != NAME for row in rows):
+                self._reactor.callLater(_LOOK_EVERY_S, self._leave_when_empty)
+            else:
+                self.leave()
+
+        self._service.control.ask({"ask": TABLES, "names": ["CLIENTS"]}).addCallback(seen)
 
     async def _start(self) -> None:
         if not self._settings.projects:
@@ -123,6 +183,7 @@ class Life:
             self._embedded_url = await self._in_thread(self._embedded.start)
             self._settings = self._in_front(self._settings, self._in_front_of)
         self._service = self._make_service(self._settings)
+        self._answer(self._service.control)
         settle_down()  # it holds the loop, where nobody is listened to yet
         await self._service.start()
         self._serving = True

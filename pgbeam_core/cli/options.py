@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pluggy
@@ -56,13 +56,14 @@ def add_front_options(parser: ArgumentParser) -> None:
     )
 
 
-def read_layers(args: Namespace) -> settings.Merged:
-    """The sources of settings that the arguments name; `--listen` and `--plugins` count as `--set`."""
+def read_layers(args: Namespace, more: Sequence[str] = ()) -> settings.Merged:
+    """The sources of settings that the arguments name; `--listen` and `--plugins` count as `--set`, and so does `more`,
+    which comes last."""
     sets = list(args.sets)
     for option, key in (("listen", "listen"), ("plugins", "plugins.order")):
         if (value := getattr(args, option, None)) is not None:
             sets.append(f"{key}={value}")
-    return settings.layers(args.config, sets, os.environ)
+    return settings.layers(args.config, [*sets, *more], os.environ)
 
 
 def load_plugins(merged: settings.Merged) -> pluggy.PluginManager:

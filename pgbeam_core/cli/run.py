@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from typing import Any
 
 from pgbeam_core import settings
@@ -31,8 +32,8 @@ def run(args: Namespace) -> int:
     order = settings.plugin_order(merged)
     manager = options.load_plugins(merged)
 
-    def reread() -> tuple[Settings, options.InFront]:
-        merged = options.read_layers(args)
+    def reread(sets: Sequence[str] = ()) -> tuple[Settings, options.InFront]:
+        merged = options.read_layers(args, sets)
         if settings.plugin_order(merged) != order:
             logs.log.warn("plugins.order is decided at start: what it is now holds from the next start on")
         merged.tree["plugins"]["order"] = list(order)

@@ -50,6 +50,16 @@ class Control:
 
     def ask(self, request: object) -> Deferred[dict[str, Any]]:
         """The reply to a request, never a failure."""
+        name = request.get("ask") if isinstance(request, dict) else None
+        merge = self._merges.get(name) if isinstance(name, str) else None
+        if merge is None:
+            return self.share(request)
+        return self.share(request).addCallback(
+            lambda reply: self._reply(merge, [reply["result"]]) if reply["ok"] else reply
+        )
+
+    def share(self, request: object) -> Deferred[dict[str, Any]]:
+        """This process's part of the reply, where those of all workers are made one."""
         if not isinstance(request, dict) or not isinstance(request.get("ask"), str):
             return maybeDeferred(no, "a request is an object with a text under ask", "08P01")
         answerer = self._answerers.get(request["ask"])

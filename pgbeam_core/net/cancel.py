@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import typing
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,17 @@ from pgbeam_core.wire.startup import CancelRequest
 if TYPE_CHECKING:
     from collections import deque
 
-    from pgbeam_core.session.conversation import Conversation
     from pgbeam_core.session.turns import Turn
 
 CANCEL_TIMEOUT = 10.0
 """Seconds for a server to take a cancel request."""
+
+
+class Cancellable(typing.Protocol):
+    """Whatever a client may be in the middle of."""
+
+    def cancel(self) -> Deferred[None] | None:
+        """What it waits for is to be cancelled. Gives None, or what fires when that has been seen to."""
 
 
 class CancelKeys:
@@ -28,9 +35,9 @@ class CancelKeys:
 
     def __init__(self, random: Callable[[int], bytes]) -> None:
         self._random = random
-        self._held: dict[int, list[tuple[bytes, Conversation]]] = {}
+        self._held: dict[int, list[tuple[bytes, Cancellable]]] = {}
 
-    def issue(self, conversation: Conversation, *, pid: int | None, long: bool) -> tuple[int, bytes]:
+    def issue(self, conversation: Cancellable, *, pid: int | None, long: bool) -> tuple[int, bytes]:
         """A key for this conversation: (process id, secret). `long` secrets are for protocol 3.2."""
         if pid is None:
             pid = int.from_bytes(self._random(4)) & 0x7FFFFFFF or 1
@@ -45,7 +52,7 @@ class CancelKeys:
         else:
             self._held.pop(pid, None)
 
-    def find(self, request: CancelRequest) -> Conversation | None:
+    def find(self, request: CancelRequest) -> Cancellable | None:
         """The conversation to cancel, if the key is right."""
         for secret, conversation in self._held.get(request.pid, ()):
             if hmac.compare_digest(secret, request.secret):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pgbeam_core.api.results import Refusal
+from pgbeam_core.console.access import is_console
 from pgbeam_core.errors import (
     AncientProtocol,
     NoUser,
@@ -19,12 +21,12 @@ from pgbeam_core.errors import (
     ServerRefused,
     Unanswered,
 )
-from pgbeam_core.firing import PluginRaised
+from pgbeam_core.net import console_login
 from pgbeam_core.net.asking import Asking
 from pgbeam_core.net.auth.exchange import LoginExchange
 from pgbeam_core.net.auth.login import Admitted, Login
 from pgbeam_core.net.channel import Channel
-from pgbeam_core.net.judging import turned_away
+from pgbeam_core.net.judging import Judging, turned_away
 from pgbeam_core.net.negotiation import Negotiation
 from pgbeam_core.net.peer import channel_of
 from pgbeam_core.net.unauthenticated import neighbourhood
@@ -45,6 +47,7 @@ Elsewhere = Callable[[CancelRequest], "Deferred[object]"]
 
 _CREDENTIALS = "28"
 """Class of the SQLSTATEs that are about who may log in."""
+_numbers = itertools.count(1)
 _PASSWORD = ord("p")
 _TERMINATE = ord("X")
 _TOO_MANY = Refusal("53300", "sorry, too many clients already")
@@ -71,10 +74,15 @@ class ClientProtocol:
         self._early: list[bytes] = []
         self._stats = beam.counted.unseen
         self._pending: Deferred[Any] | None = None
+        self._judging: Judging | None = None
         self._key: tuple[int, bytes] | None = None
         self._long_key = False
         self._reason: str | None = None
         self._address = ""
+        self.suspended = False
+        self.console: Any = None
+        self.number = next(_numbers)
+        self.came = beam.now()
         self.channel = Channel("")
         """How it is connected, once it is."""
 
@@ -106,7 +114,10 @@ class ClientProtocol:
             self.hang_up(_TOO_MANY.message, refusal_frame(_TOO_MANY, "FATAL"))
 
     def _too_slow(self) -> None:
-        """The login as a whole takes too long."""
+        """The login as a whole takes too long, unless it is an operator who keeps it waiting."""
+        if self._session is not None and self._beam.console.steering.keeps(self._session):
+            self._beam.logins.begin(self._too_slow)
+            return
         self.hang_up("login timed out", b"" if self._session is None else _TIMED_OUT)
 
     def _no_answer(self) -> None:
@@ -187,65 +198,21 @@ class ClientProtocol:
         if rest:
             self._early.append(rest)
         beam = self._beam
+        at_console = is_console(packet.parameters)
         try:
-            project, parameters = beam.entrance.choose_project(self.channel, packet.parameters)
+            choose = console_login.chooser(beam) if at_console else beam.entrance.choose_project
+            project, parameters = choose(self.channel, packet.parameters)
             asking = Asking(beam.hooks)
             channel = self.channel
             session = Session(project, channel.address, parameters, hostname=channel.hostname, ask=asking.ask)
             self._session = asking.session = session
+            session.at_console = at_console
         except PgBeamError as error:
             self._refuse(Refusal(error.sqlstate, error.message, hint=error.hint))
             return
         beam.opened(session)
-        self._judge(partial(beam.hooks.connect, session))
-
-    def _judge(self, ask: Callable[[], tuple[str, Any] | None]) -> None:
-        """Let the plugins decide whether the client is let in. Whoever cannot be judged is not."""
-        try:
-            found = ask()
-        except PluginRaised as error:
-            self._let_in(Refusal("XX000", str(error)))
-            return
-        if found is None:
-            self._let_in(None)
-        elif isinstance(found[1], Deferred):
-            self._pending = found[1]
-            found[1].addCallbacks(self._judged, self._not_judged, callbackArgs=(found[0],), errbackArgs=(found[0],))
-        else:
-            self._judged(found[1], found[0])
-
-    def _judged(self, answer: Any, plugin: str) -> None:
-        """What a plugin thinks of the client. None is no opinion: those behind it are asked."""
-        self._pending = None
-        if self._reason is not None:
-            return
-        if isinstance(answer, Refusal):
-            self._let_in(answer)
-            return
-        beam, session = self._beam, self._session
-
-        def ask() -> tuple[str, Any] | None:
-            if answer is not None:
-                beam.hooks.unfit("connect", plugin, answer, "a Refusal, a Deferred of one, or None")
-            return beam.hooks.connect.after(plugin, session)
-
-        self._judge(ask)
-
-    def _not_judged(self, failure: Failure, plugin: str) -> None:
-        """A plugin's Deferred failed, as if it had raised."""
-        self._pending = None
-        if self._reason is not None:
-            return
-        beam, session = self._beam, self._session
-
-        def ask() -> tuple[str, Any] | None:
-            try:
-                failure.raiseException()
-            except Exception:
-                beam.hooks.failed("connect", plugin)
-            return beam.hooks.connect.after(plugin, session)
-
-        self._judge(ask)
+        self._judging = Judging(beam.hooks, session, self._let_in)
+        self._judging.begin()
 
     # Logging in.
 
@@ -258,8 +225,15 @@ class ClientProtocol:
         self._exchange = LoginExchange(self.write, partial(self._beam.answers.begin, self._no_answer))
         self._take = self._authenticating
         early, self._early = self._early, []
-        self._pending = Login(self._beam, session, self.channel, self._exchange).begin()
-        self._pending.addCallbacks(self._logged_in, self._not_logged_in)
+        if session.at_console:
+            self._pending = console_login.ConsoleLogin(self._beam, session, self.channel, self._exchange).begin()
+            self._pending.addCallbacks(self._at_console, self._not_logged_in)
+        elif (refusal := self._beam.console.steering.refusal(session)) is not None:
+            self._refuse(refusal)
+            return
+        else:
+            self._pending = Login(self._beam, session, self.channel, self._exchange).begin()
+            self._pending.addCallbacks(self._logged_in, self._not_logged_in)
         if early:
             self.dataReceived(b"".join(early))
 
@@ -308,9 +282,7 @@ class ClientProtocol:
             return
         session = self._session
         assert session is not None
-        self._beam.logins.met(self._too_slow)
-        self._beam.unauthenticated.discard(self, self._address)
-        self._exchange = None
+        self._is_in()
         self._conversation = conversation = Conversation(session, self, self._beam)
         session.identity = admission.identity
         pid: int | None = None
@@ -326,9 +298,31 @@ class ClientProtocol:
             return
         self.write(self._greeting(admission))
         self._stats = conversation.stats
-        self._take = conversation.received
         conversation.begin()
+        self._beam.console.steering.suspends(self)
         self._beam.overtime.join(conversation)
+        self._go_on(conversation.received)
+
+    def _at_console(self, _proven: object) -> None:
+        self._pending, session = None, self._session
+        if session is None:
+            return
+        entered = console_login.enter(self, self._beam, session, long=self._long_key)
+        if isinstance(entered, Refusal):
+            self._refuse(entered)
+            return
+        self._is_in()
+        self.console, self._key = entered
+        self._go_on(self.console.received)
+
+    def _is_in(self) -> None:
+        self._beam.logins.met(self._too_slow)
+        self._beam.unauthenticated.discard(self, self._address)
+        self._exchange = None
+
+    def _go_on(self, take: Callable[[bytes], None]) -> None:
+        """What has come behind the login, and all that is to come, goes there."""
+        self._take = take
         rest = self._answers.rest() + b"".join(self._early)
         self._early.clear()
         if rest:
@@ -359,7 +353,8 @@ class ClientProtocol:
 
     def resume(self) -> None:
         transport = self.transport
-        transport.resumeProducing()
+        if not self.suspended:
+            transport.resumeProducing()
 
     def hang_up(self, reason: str, farewell: bytes = b"") -> None:
         """Send the farewell and close."""
@@ -374,6 +369,19 @@ class ClientProtocol:
         transport.loseConnection()
         self._beam.partings.begin(self._never_read)
         self._over(reason)
+
+    @property
+    def session(self) -> Session | None:
+        return self._session
+
+    @property
+    def conversation(self) -> Conversation | None:
+        return self._conversation
+
+    @property
+    def waits_for(self) -> Deferred[Any] | None:
+        """What has to happen before it goes on."""
+        return self._pending if self._conversation is None else self._conversation.pending
 
     @property
     def served(self) -> tuple[float, Session] | None:
@@ -426,9 +434,13 @@ class ClientProtocol:
         self._beam.unauthenticated.discard(self, self._address)
         if self._key is not None:
             self._beam.cancel_keys.withdraw(*self._key)
+        if self.console is not None:
+            self.console.gone()
         if self._conversation is not None:
             self._beam.overtime.leave(self._conversation.session.id)
             self._conversation.gone(reason)
+        if self._judging is not None:
+            self._judging.give_up()
         if self._pending is not None:
             self._pending.addErrback(lambda _: None)
             self._pending.cancel()
@@ -438,7 +450,7 @@ class ClientProtocol:
         self._take = _ignore
         self._answers = FrameCutter(max_length=MAX_AUTH_LENGTH)
         self._early.clear()
-        self._conversation = self._exchange = self._pending = self._session = None
+        self._conversation = self._exchange = self._pending = self._session = self._judging = None
 
 
 def _ignore(_data: bytes) -> None:

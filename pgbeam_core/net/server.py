@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +36,7 @@ from pgbeam_core.wire.tags import Auth
 
 log = Logger(__name__)
 
+_ids = itertools.count(1)
 _QUERY = ord("Q")
 LOGIN_BYTES = 1 << 20
 """What a server may say until it is ready: some hundred bytes, unless triggers have much to say about logins."""
@@ -73,7 +75,7 @@ class Server:
         self.target = target
         self.address = target.address
         self.identity = identity
-        self.pid = 0
+        self.id, self.pid = next(_ids), 0
         self.secret = b""
         self.alive = False
         self.opened_at = self.used_at = now()

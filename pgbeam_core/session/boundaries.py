@@ -71,6 +71,8 @@ class Boundaries:
 
     def _done(self, query: Query, reply: Reply, then: Callable[[], None] | None) -> None:
         conversation, statement = self._conversation, query.statement
+        if statement.kind is Kind.BEGIN:
+            conversation.transaction.began_at = query.arrived
         if statement.kind is Kind.BEGIN or conversation.transaction.kept_back:
             query.facts["transaction"] = "lazy"
         tag = self._perform(statement)

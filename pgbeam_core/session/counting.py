@@ -40,6 +40,8 @@ def turn_over(conversation: Conversation, turn: Turn, was: bytes, status: bytes,
     stats.query_time += now - turn.sent_at
     if was == b"I" or turn.begins:
         transaction.since = turn.sent_at
+        if not (turn.begins or transaction.kept_back):
+            transaction.began_at, transaction.why = turn.sent_at, ""
     if status == b"I":
         stats.transaction_time += now - transaction.since
         if (turn.queries or turn.reported or was != b"I") and not transaction.kept_back:

@@ -129,7 +129,8 @@ class Sender:
             transaction.has_read = True
             return None
         turn.begins = True
-        conversation.stats.begun(transaction.reason(queries))
+        transaction.why = transaction.reason(queries)
+        conversation.stats.begun(transaction.why)
         for query in queries:
             query.facts["transaction"] = "begun"
         return Beginning(transaction, self._server.statements, queries, plan)

@@ -24,6 +24,9 @@ _NOT_PARAMETERS = frozenset({"user", "database", "application_name", "options", 
 class Session:
     """One client, from its startup packet to its leaving."""
 
+    at_console: bool = False
+    """It has not come for a server, but for PgBeam's console."""
+
     def __init__(self, project: Project, peer: str, startup: dict[str, str], *, hostname: str | None, ask: Ask) -> None:
         """`startup` is the client's startup packet; `ask` asks the plugins about a `pgbeam.*` variable.
 

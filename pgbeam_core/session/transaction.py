@@ -36,7 +36,19 @@ class Transaction:
     """What is known of it. `begun` and `over` are told, everything else is asked."""
 
     __slots__ = (
-        *("_session", "begin", "failed_outside", "has_read", "isolation", "only_read", "reads", "savepoints", "since"),
+        *(
+            "_session",
+            "begin",
+            "failed_outside",
+            "has_read",
+            "isolation",
+            "only_read",
+            "reads",
+            "savepoints",
+            "since",
+            "why",
+            "began_at",
+        ),
     )
 
     def __init__(self, session: Session) -> None:
@@ -57,6 +69,10 @@ class Transaction:
         """None if it is not known."""
         self.since = 0.0
         """When a server was first in it."""
+        self.began_at = 0.0
+        """When its BEGIN came, kept back or not."""
+        self.why = ""
+        """What made it real, in a word; empty if it was never kept back."""
 
     @property
     def kept_back(self) -> bool:
@@ -68,7 +84,7 @@ class Transaction:
         self.begin, self.isolation = statement, isolation
         self.reads = reads and self.isolation in _EACH_STATEMENT_ANEW
         self.has_read = self.failed_outside = False
-        self.only_read = True
+        self.only_read, self.why = True, ""
         self._session.status = b"T"
 
     def may_read(self, statement: Statement) -> bool:

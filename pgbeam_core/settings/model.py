@@ -142,6 +142,8 @@ class Core:
     metrics_listen: Endpoint | None = _option(
         None, "HOST:PORT that serves Prometheus metrics and health checks", restart=True
     )
+    admin_users: tuple[str, ...] = _option((), "users who may look into PgBeam and steer it, at the console")
+    stats_users: tuple[str, ...] = _option((), "users who may look into PgBeam at the console")
     log_level: str = _option("info", "least level that is logged", choices=LOG_LEVELS)
     log_format: str = _option(
         "auto", "human on a terminal and JSON elsewhere, or one of them", choices=LOG_FORMATS, restart=True

@@ -6,8 +6,12 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
 
 from pgbeam_core.api.results import Result
+
+if TYPE_CHECKING:
+    from pgbeam_core.session.session import Session
 
 BOUNDS = tuple(0.0001 * 1.25**step for step in range(60))
 """Upper bounds of the histogram's buckets in seconds: 0.1 ms to about 53 s, each a quarter more than the last."""
@@ -189,6 +193,10 @@ class StatsByDatabase:
                 return self.of(project)
             stats = self.by_database[place] = ProjectStats()
         return stats
+
+    def for_client(self, session: Session) -> ProjectStats:
+        """Where to count a client itself: those of the console are not seen."""
+        return self.unseen if session.at_console else self.of(session.project.name)
 
     def by_project(self) -> dict[str, ProjectStats]:
         """The sums over the databases of each project."""

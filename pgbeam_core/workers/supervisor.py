@@ -8,7 +8,6 @@ from rich.text import Text
 from twisted.internet.defer import Deferred, DeferredList, FirstError, inlineCallbacks
 from twisted.logger import Logger
 
-from pgbeam_core.control.registry import Control
 from pgbeam_core.control.server import ControlSocket
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.net import certificates
@@ -52,11 +51,12 @@ class Supervisor:
         self._serving = False
         self._leaving = False
         self._empty: list[Deferred[None]] = []
-        self._control = RelayedControl(self._crew, reactor)
+        self.control = RelayedControl(self._crew, reactor)
+        """What is answered on the control socket."""
         self._pulses = Pulses(self._crew, reactor)
-        self._control.answer("stats", lambda _: self._look().addCallback(lambda _: self._summed()))
-        self._control.answer("workers", lambda _: [self._account(worker) for worker in self._crew.ready])
-        self._socket = ControlSocket(reactor, self._control, settings.state_dir)
+        self.control.answer("stats", lambda _: self._look().addCallback(lambda _: self._summed()))
+        self.control.answer("workers", lambda _: [self._account(worker) for worker in self._crew.ready])
+        self._socket = ControlSocket(reactor, self.control, settings.state_dir)
         self._seen: list[Message] = []
         """What the workers counted when they were last asked."""
         self._looking = False
@@ -88,6 +88,12 @@ class Supervisor:
         self._watchdog.start()
         self._pulses.start()
         log.info("{count} workers are ready", count=len(starting))
+
+    def shut(self) -> None:
+        """Listen no more: those who are there stay."""
+        if self._reception is not None:
+            self._reception.shut()
+            self._serving = False
 
     @inlineCallbacks
     def drain(self) -> Any:
@@ -121,11 +127,6 @@ class Supervisor:
             self._looking = True
             self._look()
         return self._summed()
-
-    @property
-    def control(self) -> Control:
-        """Who answers what about this PgBeam."""
-        return self._control
 
     def why_not_ready(self) -> str | None:
         """Why clients are not let in; None if they are."""
@@ -264,6 +265,8 @@ class Supervisor:
             logs.received(message["event"], worker.number)
         elif what == "cancel":
             return self._cancel(worker, message)
+        elif what == "control":
+            return self.control.ask(message["request"])
         elif what == "ready":
             if worker.settings is not self.settings:  # they have changed since it was started
                 self._tell_settings(worker)

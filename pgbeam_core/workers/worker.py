@@ -53,7 +53,7 @@ class Worker:
             "stop": lambda _: self._stop(),
             "stats": self._stats,
             "metrics": lambda _: self._service.metrics(),
-            "control": lambda message: self._service.beam.control.ask(message["request"]),
+            "control": lambda message: self._service.beam.control.share(message["request"]),
             "merge": lambda message: self._service.beam.control.merge(message["name"], message["results"]),
             "cancel": self._cancel,
             "news": lambda message: self._service.beam.broadcast.received(message["name"], message["value"]),
@@ -61,13 +61,17 @@ class Worker:
 
     def read(self, tree: Message) -> Settings:
         """The settings of this worker: its share of what is one number for all."""
-        return shared_out(from_tree(tree, self._specs, self._installed), self.number, self.workers)
+        self._whole: Settings = from_tree(tree, self._specs, self._installed)
+        return shared_out(self._whole, self.number, self.workers)
 
     @inlineCallbacks
     def begin(self, service: PgBeamService, log_: Log) -> Any:
         """Get ready, and say so; or say why not."""
         self._service, self._log = service, log_
         service.beam.broadcast.send = lambda name, value: self.link.tell("news", name=name, value=value)
+        console = service.beam.console
+        console.worker, console.workers, console.whole = self.number, self.workers, self._whole
+        console.ask_all = lambda request: self.link.ask("control", request=request)
         self._clients = ClientFactory(service.beam, self._cancel_elsewhere, lambda: self.link.tell("gone"))
         settle_down()  # before the watchdog begins, and clients come
         try:
@@ -124,6 +128,7 @@ class Worker:
     def _reload(self, message: Message) -> None:
         self.settings, _ = reloaded(self.settings, self.read(message["settings"]))
         self._log.level = self.settings.log_level
+        self._service.beam.console.whole = self._whole
         self._service.reload(self.settings)
 
     def _stats(self, message: Message) -> Message:

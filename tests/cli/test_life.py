@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 from pgbeam_core.cli import life as life_module
 from pgbeam_core.cli.life import Life
 from pgbeam_core.cli.options import InFront
+from pgbeam_core.control.registry import Control
 from pgbeam_core.errors import SettingsError
 from pgbeam_core.settings import Endpoint, Settings, apply_project
 
@@ -30,10 +31,14 @@ class FakeService:
         self.said = said
         self.drained: Deferred[None] = Deferred()
         self.start_result: Deferred[None] = succeed(None)
+        self.control = Control()
 
     def start(self) -> Deferred[None]:
         self.said.append("start")
         return self.start_result
+
+    def shut(self) -> None:
+        self.said.append("shut")
 
     def drain(self) -> Deferred[None]:
         self.said.append("drain")
@@ -82,7 +87,7 @@ class Run:
         self.life = Life(self.clock, first, self.read, self.took.append, self.make, embedded, self.ready)
         self.done = Deferred.fromCoroutine(self.life.live())
 
-    def read(self) -> tuple[Settings, InFront]:
+    def read(self, sets: Sequence[str]) -> tuple[Settings, InFront]:
         if isinstance(self.settings, Exception):
             raise self.settings
         return self.settings, in_front

@@ -264,7 +264,7 @@ async def test_news_are_for_the_others(stage: Stage) -> None:
 async def test_requests_go_to_one_worker_or_to_all(stage: Stage) -> None:
     """As whoever answers them has it; a refusal by one is the reply."""
     await stage.supervisor.start()
-    ask = stage.supervisor._control.ask
+    ask = stage.supervisor.control.ask
     stage.workers[0].answers["control"] = {"ok": True, "result": 3}
     stage.workers[1].answers["control"] = {"ok": True, "result": 4}
     assert await ask({"ask": "add"}) == {"ok": True, "result": 7}
@@ -286,6 +286,6 @@ async def test_stats_do_not_wait_for_a_worker_that_hangs(stage: Stage, monkeypat
     hangs.lineReceived = lambda line: None  # type: ignore[method-assign]
     tree = {"projects": {}, "pins": {"listen": 2}, "plugin_errors": {}}
     stage.workers[1].answers["stats"] = {"stats": tree, "latencies": {}, "panels": [("cache", "\x1b[1mhits\x1b[0m 3")]}
-    assert (await stage.supervisor._control.ask({"ask": "stats"}))["result"]["pins"] == {"listen": 2}
+    assert (await stage.supervisor.control.ask({"ask": "stats"}))["result"]["pins"] == {"listen": 2}
     assert stage.supervisor.stats()["pins"] == {"listen": 2}
     assert [(name, str(text)) for name, text in stage.supervisor.panels()] == [("cache, one of 1 workers", "hits 3")]

@@ -11,7 +11,7 @@ from pgbeam_cache.policy.cacheability import noted
 from pgbeam_cache.policy.rule_files import Rule
 from pgbeam_cache.serving.cache import Cache
 from pgbeam_cache.settings import CacheSettings
-from pgbeam_cache.surface import metrics, variables, views
+from pgbeam_cache.surface import console_commands, metrics, variables, views
 from pgbeam_cache.surface.commands import COMMAND
 from pgbeam_core import (
     Answer,
@@ -57,6 +57,8 @@ class Caching:
         beam.control.answer("cache-rules.list", listing, merge=views.merged)
         beam.control.answer("cache-rules.set", self._set_rule)
         beam.control.answer("cache-rules.unset", self._unset_rule)
+        rule = lambda words: console_commands.run(self.cache.rules, words)  # noqa: E731
+        beam.console.command(console_commands.WORDS, rule, console_commands.USAGE)
 
     @hookimpl
     def shutdown(self, beam: Beam) -> None:

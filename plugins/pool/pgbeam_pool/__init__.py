@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.task import LoopingCall
 
-from pgbeam_core import Beam, Metric, Project, Server, Session, Target, hookimpl
+from pgbeam_core import Beam, Metric, Project, Server, Session, Table, Target, hookimpl
 from pgbeam_pool.budget import Budget
 from pgbeam_pool.metrics import metrics
 from pgbeam_pool.pool import TargetPool
@@ -17,6 +17,9 @@ from pgbeam_pool.waiting import Host
 TIDY_EVERY_S = 5.0
 WATCH_EVERY_S = 0.05
 """Whoever stands behind a shared turn that takes longer than this, twice this at most, is sent elsewhere."""
+
+_BREAKER_KEY = ("project", "address", "state")
+"""Workers do not ask each other whether a target answers: each state that one of them has is shown."""
 
 
 class Pools:
@@ -94,6 +97,19 @@ class Pools:
     def metrics(self) -> Sequence[Metric]:
         return metrics(self._budgets)
 
+    @hookimpl
+    def console(self) -> Mapping[str, Table]:
+        """SHOW BREAKERS: which targets count as reachable."""
+        rows = []
+        for target, pool in [] if self._beam is None else list(self._beam.pools.items()):
+            if isinstance(pool, TargetPool):
+                breaker, retry = pool.breaker, pool.breaker.retry_s
+                retry_s = None if retry is None else round(retry, 1)
+                rows.append((target.project, target.address, breaker.state, breaker.failures, retry_s))
+        columns = ("project", "address", "state", "failures", "retry_s")
+        types = ("text", "text", "text", "int4", "float8")
+        return {"BREAKERS": Table(columns, rows, types, _BREAKER_KEY, {"failures": "max", "retry_s": "min"})}
+
     def _pools_of(self, session: Session) -> list[Host]:
         budget = self._budgets.get(session.project.name)
         return [] if budget is None else list(budget.pools)
@@ -128,7 +144,7 @@ def _counts(budget: Budget) -> dict[str, int]:
         "servers_idle": idle,
         "servers_active": sum(_is_active(server) for server in servers),
         "servers_in_transaction": sum(server.status != b"I" for server in servers),
-        "clients_waiting": len(budget.waiting),
+        "clients_waiting": len(budget.waiting) + sum(len(pool.upkeep.orders.held) for pool in budget.pools),
         "logins": budget.logins.places,
         "logins_waiting": budget.logins.waiting,
         "servers_lost": sum(pool.lost for pool in budget.pools),

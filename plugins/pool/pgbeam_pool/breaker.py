@@ -27,6 +27,21 @@ class Breaker:
         """Whether the target counts as unreachable."""
         return self._failures >= OPENS_AFTER
 
+    @property
+    def failures(self) -> int:
+        """Connection failures in a row."""
+        return self._failures
+
+    @property
+    def retry_s(self) -> float | None:
+        """Seconds until the next attempt may be made; None while it is closed."""
+        return max(self._probe_at - self._now(), 0.0) if self.open else None
+
+    @property
+    def state(self) -> str:
+        """In a word: closed, open, or probing."""
+        return "closed" if not self.open else "probing" if self._probing else "open"
+
     def allows(self) -> bool:
         """Whether a connection may be tried now; in an open breaker that is the probe."""
         if not self.open:

@@ -40,6 +40,7 @@ class Budget:
     def leave(self, pool: Host, reason: str) -> None:
         """It is closed: who waits there waits in vain."""
         self._closed.add(pool)
+        pool.upkeep.orders.close(reason)
         for waiter in [*(waiter for waiter in self.waiting if waiter.pool is pool), *self.logins.of_pool(pool)]:
             self.forget(waiter)
             waiter.fail(ServerUnavailable(reason))
@@ -130,6 +131,7 @@ class Budget:
 
     def forget(self, waiter: Waiter) -> None:
         """It does not wait any more."""
+        waiter.pool.upkeep.orders.held.pop(waiter, None)
         if waiter.relay is not None:
             self.logins.forget(waiter)
         else:

@@ -104,6 +104,10 @@ class Logins:
         waiter.pool.cancelled(waiter)
         return True
 
+    def opening_of(self, pool: object) -> list[Waiter]:
+        """Whose server of that pool is being opened."""
+        return [waiter for waiter in self._places if waiter.pool is pool]
+
     def of_pool(self, pool: object) -> list[Waiter]:
         """Who waits for a server of that pool."""
         return [waiter for queue in self._queues.values() for waiter in queue if waiter.pool is pool]

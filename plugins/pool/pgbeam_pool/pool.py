@@ -25,6 +25,7 @@ from pgbeam_core import (
 )
 from pgbeam_pool.breaker import Breaker
 from pgbeam_pool.budget import Budget
+from pgbeam_pool.console import TargetPoolConsole
 from pgbeam_pool.settings import PoolSettings
 from pgbeam_pool.sharing import DEPTH, Sharing
 from pgbeam_pool.states import Servers
@@ -40,12 +41,7 @@ class TargetPool:
     """See `pgbeam_core.Pool`. `random` gives a number in 0..1."""
 
     def __init__(
-        self,
-        project: Project,
-        opener: Opener,
-        budget: Budget,
-        clock: Any,
-        random: Callable[[], float],
+        self, project: Project, opener: Opener, budget: Budget, clock: Any, random: Callable[[], float]
     ) -> None:
         self.project = project
         self.address = ""
@@ -54,10 +50,9 @@ class TargetPool:
         self.lost = 0
         """Servers that went away by themselves."""
         self.upkeep = Upkeep(self.servers, lambda: budget.settings, clock.seconds, random)
-        self._opener = opener
-        self._budget = budget
-        self._clock = clock
-        self._sharing = Sharing(self.servers)
+        self._opener, self._budget, self._clock = opener, budget, clock
+        self.console = TargetPoolConsole(self, budget)
+        self._sharing = Sharing(self.servers, self.upkeep.orders.leaving)
         self._of_logins: set[Server] = set()
         """Servers that a client's login has opened, and that have not come back since."""
         self._closed: str | None = None
@@ -79,13 +74,15 @@ class TargetPool:
         name = session.application_name if session.keeps_server else None
         now = self._clock.seconds()
         address = neighbourhood(session.peer)
-        return self._wait(Waiter(self, session.identity, {}, now, relay=relay, application_name=name, address=address))
+        return self.wait(Waiter(self, session.identity, {}, now, relay=relay, application_name=name, address=address))
 
     def lease(
         self, identity: Identity, settings: Mapping[str, str], *, shared: bool = False
     ) -> Lease | Deferred[Lease]:
         """A server for the next turns."""
         budget = self._budget
+        if self.upkeep.orders.paused and self.upkeep.orders.holds(identity):
+            return self.wait(Waiter(self, identity, settings, self._clock.seconds(), shared=shared))
         shared = shared and budget.settings.share
         if shared and not (budget.waiting and budget.waits_to_share):
             lease = self._share(identity, settings, 0.0, alone_before=bool(budget.waiting) and budget.waits_alone)
@@ -95,7 +92,7 @@ class TargetPool:
             server = self.servers.take(identity, settings)
             if server is not None:
                 return self._leased(server, 0.0)
-        return self._wait(Waiter(self, identity, settings, self._clock.seconds(), shared=shared))
+        return self.wait(Waiter(self, identity, settings, self._clock.seconds(), shared=shared))
 
     def _share(
         self, identity: Identity, settings: Mapping[str, str], waited: float, *, alone_before: bool
@@ -106,9 +103,11 @@ class TargetPool:
         server.sharers += 1
         return Lease(self, server, shared=True, waited=waited, since=self._clock.seconds())
 
-    def _wait(self, waiter: Waiter) -> Deferred[Lease]:
+    def wait(self, waiter: Waiter) -> Deferred[Lease]:
         if self._closed is not None:
             waiter.fail(ServerUnavailable(self._closed))
+            return waiter.deferred
+        if self.upkeep.orders.takes(waiter):
             return waiter.deferred
         if waiter.relay is None:
             self._budget.waiting.append(waiter)
@@ -207,10 +206,10 @@ class TargetPool:
             self._of_logins.add(server)
             self._budget.logins.forget(waiter)
         waiter.opening = None
-        if waiter.done:
+        self._budget.forget(waiter)
+        if waiter.done or (waiter.relay is None and self.upkeep.orders.takes(waiter)):
             self._rest(server)
             return
-        self._budget.forget(waiter)
         self.servers.to_leased(server)
         waiter.succeed(self._leased(server, 0.0 if waiter.relay else self._clock.seconds() - waiter.since))
         if self._budget.logins.waiting:
@@ -297,7 +296,7 @@ class TargetPool:
     def _rest(self, server: Server) -> None:
         if not server.alive:
             return
-        if self._closed is not None or server.in_template or self.upkeep.left:
+        if self._closed is not None or server.in_template or self.upkeep.left or self.upkeep.orders.given:
             reason = self._closed or self.upkeep.why_not_idle(server)
             if reason is not None:
                 self._drop(server, reason)

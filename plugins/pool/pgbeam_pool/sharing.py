@@ -20,8 +20,10 @@ DEPTH = 32
 class Sharing:
     """The shared servers of one pool."""
 
-    def __init__(self, servers: Servers) -> None:
+    def __init__(self, servers: Servers, leaving: set[Server]) -> None:
+        """`leaving` are those that nobody is put on any more."""
         self._servers = servers
+        self._leaving = leaving
 
     def choose(self, identity: Identity, settings: Mapping[str, str], *, exclusive_wait: bool) -> Server | None:
         """The server for one more turn; None if there is none, and it has to wait.
@@ -33,7 +35,7 @@ class Sharing:
         best, depth = None, DEPTH
         usable = len(servers)
         for server in servers:
-            if server.held:
+            if server.held or (self._leaving and server in self._leaving):
                 usable -= 1
             elif server is not left:
                 owed = server.owed

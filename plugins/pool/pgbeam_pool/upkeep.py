@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pgbeam_core import Identity, PasswordNeeded, Server, ServerRefused
+from pgbeam_pool.orders import Orders
 from pgbeam_pool.settings import PoolSettings
 from pgbeam_pool.states import Servers
 
@@ -41,6 +42,7 @@ class Upkeep:
         self._expires: dict[Server, float] = {}
         self.left: dict[str, float] = {}
         """Databases that a statement wants nobody in → until when."""
+        self.orders = Orders(servers)
 
     def opened(self, server: Server) -> None:
         lifetime = self._settings().max_lifetime_s
@@ -62,17 +64,22 @@ class Upkeep:
 
     def gone(self, server: Server) -> None:
         self._expires.pop(server, None)
+        self.orders.gone(server)
 
     def why_close(self, server: Server) -> str | None:
         """Why a server that has just come back is not kept; None if it is."""
         if self.left and self._is_left(server):
             return f'nobody may be in database "{server.identity.database}"'
+        if self.orders.given and (reason := self.orders.why_close(server)) is not None:
+            return reason
         return _TOO_OLD if self._expires.get(server, server.used_at) < server.used_at else None
 
     def why_not_idle(self, server: Server) -> str | None:
         """Why a server that is clean does not become idle; None if it does."""
         if self.left and self._is_left(server):
             return f'nobody may be in database "{server.identity.database}"'
+        if self.orders.given and (reason := self.orders.why_close(server)) is not None:
+            return reason
         return _TEMPLATE if server.in_template and not self._has_clients(server.identity.database) else None
 
     def close_old(self) -> None:
@@ -99,7 +106,7 @@ class Upkeep:
         wanted = self._settings().min_idle
         found: list[Identity] = []
         for identity, clients in self.clients.items():
-            if clients and identity not in self.needs_client:
+            if clients and identity not in self.needs_client and not self.orders.holds(identity):
                 there = self._servers.idle_of(identity) + self._servers.opening_of(identity)
                 found += [identity] * (wanted - there)
         return found

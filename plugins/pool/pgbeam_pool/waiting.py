@@ -34,6 +34,9 @@ class Host(Protocol):
     def open_for_login(self, waiter: Waiter) -> None:
         """It is this login's turn."""
 
+    def wait(self, waiter: Waiter) -> Deferred[Lease]:
+        """Put it in the queue."""
+
     def cancelled(self, waiter: Waiter) -> None:
         """It waits no more."""
 

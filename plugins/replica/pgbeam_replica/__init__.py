@@ -135,7 +135,9 @@ class Replicas:
     @hookimpl
     def console(self) -> Mapping[str, Table]:
         rows = [_row(name, health) for name, watch in self._watches.items() for health in watch.replicas]
-        return {"REPLICAS": Table(("project", "address", "state", "lag_s", "failures", "reason"), rows)}
+        columns = ("project", "address", "state", "lag_s", "failures", "reason")
+        types, merge = ("text", "text", "text", "float8", "int4", "text"), {"lag_s": "max", "failures": "max"}
+        return {"REPLICAS": Table(columns, rows, types, ("project", "address", "state"), merge)}
 
     def _watch(self, project: Project) -> Watch:
         """The watch over a project as it is set now: a reload gives projects anew."""

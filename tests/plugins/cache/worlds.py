@@ -79,6 +79,7 @@ class FakeBeam:
         self.settings = SimpleNamespace(state_dir=Path("/nonexistent"))
         self.cache_settings = settings
         self.control = Control()
+        self.console = SimpleNamespace(command=lambda *_: None)
         self.surveys = FakeSurvey()
         self.reads_may_write = False
         self.available = True

@@ -20,6 +20,12 @@ SHAPE_COLUMNS = (
     *("query_hash", "query", "kind", "calls", "hits", "avg_ms", "p95_ms", "avg_bytes", "stability"),
     *("recommendation", "rule", "first_seen", "last_seen"),
 )
+_NUMBERS = {"calls": "int8", "hits": "int8", "avg_ms": "float8", "p95_ms": "float8", "avg_bytes": "int8"}
+_TYPES = tuple({**_NUMBERS, "stability": "float8"}.get(column, "text") for column in SHAPE_COLUMNS)
+_HASH = ("query_hash",)
+_MEANS = dict.fromkeys(("avg_ms", "avg_bytes", "stability"), "mean calls")
+_MERGE = {**_MEANS, "p95_ms": "max", "first_seen": "min", "last_seen": "max"}
+"""As `merged` has it."""
 _PANEL_ROWS = 5
 
 
@@ -102,7 +108,7 @@ def _average(rows: list[dict[str, Any]], name: str) -> float | None:
 
 def shapes_table(shapes: Shapes, rules: Rules) -> Table:
     rows = [shape_row(shape, rules.current.get(shape.hash)) for shape in shapes]
-    return Table(SHAPE_COLUMNS, [[row[column] for column in SHAPE_COLUMNS] for row in rows])
+    return Table(SHAPE_COLUMNS, [[row[column] for column in SHAPE_COLUMNS] for row in rows], _TYPES, _HASH, _MERGE)
 
 
 def rules_table(shapes: Shapes, rules: Rules) -> Table:
@@ -110,12 +116,13 @@ def rules_table(shapes: Shapes, rules: Rules) -> Table:
     for query_hash, rule in sorted(rules.current.items()):
         shape = shapes.get(query_hash)
         rows.append([query_hash, rule.enabled, rule.ttl, rule.swr, shape.text if shape is not None else None])
-    return Table(("query_hash", "enabled", "ttl", "swr", "query"), rows)
+    types, merge = ("text", "bool", "int4", "int4", "text"), dict.fromkeys(("ttl", "swr"), "first")
+    return Table(("query_hash", "enabled", "ttl", "swr", "query"), rows, types, _HASH, merge)
 
 
 def cache_table(stats: Mapping[str, Any]) -> Table:
     """SHOW CACHE: counters by name, those in groups as group.name."""
-    return Table(("name", "value"), list(_flat("", stats)))
+    return Table(("name", "value"), list(_flat("", stats)), key=("name",))
 
 
 def panel(counts: Counts, entries: int, size: int, shapes: Shapes, rules: Rules) -> RichTable:

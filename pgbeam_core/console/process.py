@@ -1,0 +1,171 @@
+"""SHOW CONFIG, VERSION, STATE, MEM, LISTS, PLUGINS and the tables that are empty here: what one process is."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pgbeam_core.api.console import Table
+from pgbeam_core.console.places import consoles
+from pgbeam_core.console.sockets import LOGIN, state_of
+from pgbeam_core.settings import Core, Project, to_toml
+
+if TYPE_CHECKING:
+    from pgbeam_core.beam import Beam
+    from pgbeam_core.settings import Settings
+
+_YES_NO = {True: "yes", False: "no"}
+_TEXTS = ("text", "text", "text", "text")
+
+
+def program() -> str:
+    """The name and version of this program."""
+    try:
+        return f"PgBeam {version('pgbeam')}"
+    except PackageNotFoundError:
+        return "PgBeam"
+
+
+def version_table(_beam: Beam) -> Table:
+    return Table(("version",), [(program(),)], ("text",))
+
+
+def state(beam: Beam) -> Table:
+    """SHOW STATE: of all databases; one that is paused by its name is seen in SHOW DATABASES."""
+    steering = beam.console.steering
+    paused, suspended = steering.is_paused, steering.is_suspended
+    values = {"active": not (paused or suspended), "paused": paused, "suspended": suspended}
+    return Table(("key", "value"), [(key, _YES_NO[value]) for key, value in values.items()], ("text", "text"), ("key",))
+
+
+def memory(_beam: Beam) -> Table:
+    """SHOW MEM: the pages that the process has resident."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        pages = 0
+    columns = ("name", "size", "used", "free", "memtotal")
+    row = ("resident", page, pages, 0, pages * page)
+    return Table(columns, [row], ("text", "int8", "int8", "int8", "int8"), ("name", "size"))
+
+
+def lists(beam: Beam) -> Table:
+    """SHOW LISTS, but for what follows from other tables."""
+    servers = sum(len(pool.members()) for _, pool in consoles(beam))
+    values = {
+        "free_clients": 0,
+        "used_clients": len(beam.clients),
+        "login_clients": sum(state_of(client) == LOGIN for client in beam.clients),
+        "free_servers": 0,
+        "used_servers": servers,
+    }
+    return Table(("list", "items"), list(values.items()), ("text", "int4"), ("list",))
+
+
+def plugins(beam: Beam) -> Table:
+    """SHOW PLUGINS: in the order in which they are asked, with the hooks they have and how often one has failed."""
+    manager, raised = beam.hooks.manager, beam.hooks.raised
+    rows = []
+    for place, name in enumerate(beam.settings.plugins, 1):
+        plugin = manager.get_plugin(name)
+        hooks = sorted(each.name for each in manager.get_hookcallers(plugin) or ()) if plugin is not None else []
+        errors = sum(count for (_, failed), count in raised.items() if failed == name)
+        rows.append((place, name, ", ".join(hooks), errors))
+    types = ("int4", "text", "text", "int8")
+    return Table(("order", "plugin", "hooks", "errors"), rows, types, ("order", "plugin"))
+
+
+def config(beam: Beam) -> Table:
+    """SHOW CONFIG: PgBeam's settings by their keys, then those of PgBouncer's that mean the same."""
+    settings = beam.console.whole_settings
+    rows = [*_entries(settings), *_as_pgbouncer(beam, settings)]
+    return Table(("key", "value", "default", "changeable"), rows, _TEXTS, ("key",))
+
+
+def dns_hosts(_beam: Beam) -> Table:
+    """SHOW DNS_HOSTS: the system's resolver is asked for each connection, nothing is remembered."""
+    return Table(("hostname", "ttl", "addrs"), [], ("text", "int8", "text"))
+
+
+def dns_zones(_beam: Beam) -> Table:
+    return Table(("zonename", "serial", "count"), [], ("text", "int8", "int4"))
+
+
+def peers(_beam: Beam) -> Table:
+    """SHOW PEERS: workers find each other by themselves."""
+    return Table(("peer_id", "host", "port", "pool_size"), [], ("int4", "text", "int4", "int4"))
+
+
+def peer_pools(_beam: Beam) -> Table:
+    columns = ("peer_id", "cl_active_cancel_req", "cl_waiting_cancel_req", "sv_active_cancel", "sv_login")
+    return Table(columns, [], ("int4",) * 5)
+
+
+def _entries(settings: Settings) -> Iterator[tuple[str, str | None, str | None, str]]:
+    """Each setting by its full key, from what `pgbeam check` prints: there secrets are masked."""
+    section, fields = "", _fields(Core)
+    for line in to_toml(settings).splitlines():
+        if line.startswith("["):
+            section = line.strip("[]") + "."
+            fields = _fields(Project) if section.startswith("projects.") else _plugin_fields(settings, section)
+        elif line:
+            unset = line.startswith("# ")
+            key, _, value = line.removeprefix("# ").partition(" is not set" if unset else " = ")
+            field = fields.get(key)
+            yield section + key, None if unset else _bare(value), _default(field), _changeable(field)
+
+
+def _plugin_fields(settings: Settings, section: str) -> dict[str, Any]:
+    of_plugin = settings.plugin.get(section.removeprefix("plugins.").rstrip("."))
+    return _fields(type(of_plugin)) if of_plugin is not None else {}
+
+
+def _fields(kind: type) -> dict[str, Any]:
+    return {field.name: field for field in dataclasses.fields(kind)}
+
+
+def _default(field: Any) -> str | None:
+    if field is None or field.default is dataclasses.MISSING or field.default is None:
+        return None
+    return _text(field.default)
+
+
+def _changeable(field: Any) -> str:
+    return _YES_NO[field is None or not field.metadata.get("restart", False)]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _bare(value: str) -> str:
+    return value[1:-1] if value.startswith('"') and value.endswith('"') else value
+
+
+def _as_pgbouncer(beam: Beam, settings: Settings) -> Iterator[tuple[str, str | None, str | None, str]]:
+    project = settings.default_project
+    sizes = next((pool.sizes for _, pool in consoles(beam)), None)
+    listen = next((each for each in settings.listen if hasattr(each, "port")), None)
+    found = {
+        "max_client_conn": beam.most_clients,
+        "max_user_connections": 0,
+        "pool_mode": None if project is None else project.pool_mode,
+        "default_pool_size": None if sizes is None else sizes.size,
+        "min_pool_size": None if sizes is None else sizes.min_idle,
+        "server_lifetime": None if sizes is None else sizes.lifetime_s,
+        "listen_addr": None if listen is None else listen.host,
+        "listen_port": None if listen is None else listen.port,
+        "admin_users": ",".join(settings.admin_users),
+        "stats_users": ",".join(settings.stats_users),
+    }
+    known = {field.name for field in dataclasses.fields(Core)}
+    for key, value in found.items():
+        if key not in known:
+            yield key, None if value is None else f"{value:g}" if isinstance(value, float) else str(value), None, "no"
