@@ -13,9 +13,10 @@ from pgbeam_core.api.results import Result
 from pgbeam_core.errors import PgBeamError, ServerUnavailable
 from pgbeam_core.internal.fitting import Fitting
 from pgbeam_core.internal.owner import InternalOwner
-from pgbeam_core.session import settings, turns
+from pgbeam_core.session import settings, steps
 from pgbeam_core.session.outcome import error_of, server_results
-from pgbeam_core.session.turns import Owed, Turn
+from pgbeam_core.session.steps import Owed
+from pgbeam_core.session.turns import Turn
 from pgbeam_core.wire import frontend, names
 
 
@@ -72,7 +73,7 @@ class Rerun(InternalOwner):
         query = self._query
         if query.simple:
             return frontend.Query(query.statement.text).to_bytes()
-        turn.script = deque([Owed(b"1"), turns.BIND, turns.DESCRIBE, turns.EXECUTE])
+        turn.script = deque([Owed(b"1"), steps.BIND, steps.DESCRIBE, steps.EXECUTE])
         parse = b"\x00" + query.statement.text + b"\x00" + query.types
         return b"".join(
             [

@@ -27,7 +27,8 @@ from pgbeam_core.session.prepared import ServerStatements
 from pgbeam_core.session.remains import KEPT_BY_DISCARD
 from pgbeam_core.session.replies import ReplyQueue
 from pgbeam_core.session.settings import HIDDEN
-from pgbeam_core.session.turns import FREE, NOTHING, Turn
+from pgbeam_core.session.steps import FREE, NOTHING
+from pgbeam_core.session.turns import Turn
 from pgbeam_core.wire import backend, frontend
 from pgbeam_core.wire.authentication import auth_code
 from pgbeam_core.wire.frames import FrameCutter

@@ -12,8 +12,8 @@ from pgbeam_core.api.query import Query
 from pgbeam_core.session.extended import Plan
 from pgbeam_core.session.portals import takes_unnamed
 from pgbeam_core.session.prepared import NO_TYPES, Key, ServerStatements
+from pgbeam_core.session.steps import Owed
 from pgbeam_core.session.transaction import Transaction
-from pgbeam_core.session.turns import Owed
 from pgbeam_core.wire import frontend
 from pgbeam_core.wire.frames import frame
 

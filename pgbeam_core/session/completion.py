@@ -12,7 +12,7 @@ from pgbeam_core.session import counting, outcome
 from pgbeam_core.session.dispatch import CANCELLED, SendRequest
 from pgbeam_core.session.settings import is_role_set
 from pgbeam_core.session.state import Phase
-from pgbeam_core.session.turns import Owner, Turn
+from pgbeam_core.session.turns import Fate, Owner, Turn
 from pgbeam_core.wire import backend
 
 if TYPE_CHECKING:
@@ -45,18 +45,18 @@ class TurnCompletion:
         """What another server of the session has said in the middle of a reply."""
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
-        conversation = self._conversation
-        session = conversation.session
+        conversation, session = self._conversation, self._conversation.session
         now = conversation.runtime.now()
         begun, was, status = self._begun(turn, now), session.server_status, ready[5:6]
-        if conversation.phase is Phase.GONE:
-            self._after_leaving()
+        if self._has_left():
             return
-        if turn.stale and turn.again is not None:
+        if turn.fate is Fate.STALE and turn.again is not None:
             turn.again(turn)
             return
-        if turn.taken_back:
+        if turn.fate is Fate.TAKEN_BACK:
             self._once_more()
+            return
+        if turn.syncs and conversation.copying.asks_for_syncs(turn, ready):
             return
         counting.turn_over(conversation, turn, was, status, now)
         if turn.error is not None:
@@ -108,8 +108,7 @@ class TurnCompletion:
         conversation = self._conversation
         now = conversation.runtime.now()
         begun = self._begun(turn, now)
-        if conversation.phase is Phase.GONE:
-            self._after_leaving()
+        if self._has_left():
             return
         conversation.sender.forget()
         conversation.turn = None
@@ -151,10 +150,9 @@ class TurnCompletion:
 
     def _results(self, turn: Turn, status: bytes, begun: float, now: float) -> bytes:
         """Report what came of each execution; give the notices. begun: when the server could begin with it."""
-        conversation = self._conversation
         if not turn.queries:
             return b"".join(turn.said)
-        lease = conversation.session.lease
+        lease = self._conversation.session.lease
         assert lease is not None
         results = outcome.server_results(turn, now, status)
         if len(turn.queries) == 1 and turn.queries[0].statement.shareable:
@@ -175,8 +173,7 @@ class TurnCompletion:
     def turn_lost(self, turn: Turn, reason: str) -> None:
         """The server went away with the rest of the reply; if it was this client's alone, `server_gone` follows."""
         conversation = self._conversation
-        if conversation.phase is Phase.GONE:
-            self._after_leaving()
+        if self._has_left():
             return
         if (turn.shared or turn.outside) and not turn.began and self._retry is not None:
             self._once_more()
@@ -265,13 +262,16 @@ class TurnCompletion:
         self._retry = queries, send_request
         return True
 
-    def _after_leaving(self) -> None:
-        """The client of a shared turn has left before its reply came."""
+    def _has_left(self) -> bool:
+        """Whether the client of a shared turn has left before its reply came; then nothing more is to be done."""
         conversation = self._conversation
+        if conversation.phase is not Phase.GONE:
+            return False
         lease = conversation.leasing.hold(None)
         if lease is not None:
             lease.release()
         conversation.forget()
+        return True
 
     def forget(self) -> None:
         """The client has left, and nothing of it is under way."""

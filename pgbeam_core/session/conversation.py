@@ -17,7 +17,7 @@ from pgbeam_core.api.query import Query
 from pgbeam_core.api.results import Answer, Refusal, Result
 from pgbeam_core.api.statement import READ_BYTES, Kind, Statement
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.session import counting, ending, local, outcome, query_size
+from pgbeam_core.session import counting, ending, forms, local, outcome, query_size
 from pgbeam_core.session.boundaries import Boundaries
 from pgbeam_core.session.completion import TurnCompletion
 from pgbeam_core.session.copying import Copying
@@ -332,7 +332,7 @@ class Conversation:
 
             def reply(answer: Answer) -> bytes:
                 self._remember(plan)
-                return plan.reply(answer)
+                return forms.reply_around(plan, answer)
 
             self.dispatch.ask(queries[0], lambda: self.sender.extended(plan, queries), reply)
         else:
@@ -353,7 +353,7 @@ class Conversation:
 
     def _is_answered(self, plan: Plan, frames: list[bytes]) -> bool:
         """Whether it is, or starts with, a BEGIN, COMMIT or the like that PgBeam answers; then it does."""
-        found = plan.leading_boundary()
+        found = forms.leading_boundary(plan)
         if found is None or plan.steps[-1].tag != _SYNC or not self.boundaries.answers(found[0]):
             return False
         statement, behind = found
@@ -361,7 +361,7 @@ class Conversation:
 
         def reply(answer: Answer) -> bytes:
             self._remember(head)
-            return head.reply(answer)
+            return forms.reply_around(head, answer)
 
         if len(rest) == 1:
             self.boundaries.answer(statement, reply, simple=False)
@@ -375,7 +375,7 @@ class Conversation:
         self.client_statements.statements.update({name: made for name, made in plan.new_statements.items() if made})
 
     def _queries(self, plan: Plan) -> list[Query]:
-        alone = plan.answerable and (self.phase is _IDLE or self.sender.is_outside)
+        alone = forms.is_answerable(plan) and (self.phase is _IDLE or self.sender.is_outside)
         session = self.session
         now = session.active_at = self.runtime.now()
         several = len(plan.executions) > 1 or not self.ended or self.phase is Phase.OPEN
@@ -386,7 +386,7 @@ class Conversation:
             assert prepared is not None
             bind = plan.binding_of(step)
             # A portal with a name stays to the end of its transaction, which has to be a real one.
-            if alone and bind is not None and not (plan.leaves_portal(step) and self.transaction.kept_back):
+            if alone and bind is not None and not (forms.leaves_portal(plan, step) and self.transaction.kept_back):
                 query = self.query(prepared.statement, simple=False, answerable=True)
             else:
                 query = Query(session, prepared.statement, False, in_transaction, False, now)

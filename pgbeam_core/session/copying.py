@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgbeam_core.errors import ProtocolViolation
+from pgbeam_core.internal.stray_syncs import StraySyncs
 from pgbeam_core.session.state import Phase
 
 if TYPE_CHECKING:
     from pgbeam_core.session.conversation import Conversation
+    from pgbeam_core.session.turns import Turn
 
 _COPY_DATA = ord("d")
 _COPY_OR_SYNC = frozenset(b"dHS")
+_SYNC = ord("S")
 
 
 class Copying:
@@ -59,7 +62,26 @@ class Copying:
         if frame is None:
             return False
         conversation.sender.copy(frame)
+        if frame[0] == _SYNC:
+            turn.syncs += 1
         if frame[0] not in _COPY_OR_SYNC:
             # CopyDone, CopyFail, or something that makes the server end the COPY with an error.
             conversation.state.enter(Phase.BUSY if turn.ended else Phase.OPEN)
+        return True
+
+    def asks_for_syncs(self, turn: Turn, ready: bytes) -> bool:
+        """Whether a COPY has failed with Syncs of the client's among its data: the turn is over when they are."""
+        conversation, completion = self._conversation, self._conversation.completion
+        lease = conversation.session.lease
+        turn.syncs = 0
+        if turn.error is None or lease is None:
+            return False
+        if conversation.phase is not Phase.BUSY:
+            conversation.state.enter(Phase.BUSY)
+        StraySyncs(
+            lease.server,
+            lambda: conversation.client.write(ready),
+            lambda: completion.turn_over(turn, ready),
+            lambda reason: completion.turn_lost(turn, reason),
+        ).ask()
         return True

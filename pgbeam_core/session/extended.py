@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pgbeam_core.api.results import Answer
 from pgbeam_core.api.statement import Kind, Statement
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.session import local
 from pgbeam_core.session.large_texts import large_parse
-from pgbeam_core.session.prepared import Prepared
-from pgbeam_core.wire import backend, names
+from pgbeam_core.session.prepared import NO_TYPES, Prepared
+from pgbeam_core.wire import names
 from pgbeam_core.wire.large import Head
 
 Lookup = Callable[[bytes, bool], Statement]
@@ -196,7 +195,7 @@ class Plan:
                 if each:
                     self.new_statements[each], self.new_of_sql[each] = None, False
 
-    def _bind(self, step: Step, client_statements: ClientStatements, _lookup: Lookup) -> None:
+    def _bind(self, step: Step, client_statements: ClientStatements, lookup: Lookup) -> None:
         portal, name, _ = names.bind_names(step.frame)
         step.name, step.portal_name = name, portal
         step.prepared = self._statement(name, client_statements)
@@ -204,6 +203,11 @@ class Plan:
             step.portal = self.new_portals[portal] = Portal(step.prepared, step.frame, self.request)
             self.unsure = self.unsure or not step.prepared.statement.shareable
             step.local = local.is_local(step.prepared.statement)
+        elif name:
+            # One that SQL has prepared, or code of users; if there is none the server will say so. It comes to the same
+            # as EXECUTE of that name.
+            same = Prepared(name, lookup(_execute_of(name), False), NO_TYPES)
+            step.portal = self.new_portals[portal] = Portal(same, step.frame, self.request)
         else:
             self.new_portals[portal] = None
         self._speaks(step, step.prepared, client_statements)
@@ -251,78 +255,11 @@ class Plan:
         portal = execution.portal
         return portal.bind if portal is not None and portal.request is self.request else None
 
-    def leaves_portal(self, execution: Step) -> bool:
-        """Whether there is a portal with a name behind the request, that of an execution."""
-        return bool(execution.name) and self.new_portals.get(execution.name) is not None
 
-    @property
-    def answerable(self) -> bool:
-        """Whether an Answer can stand for the whole reply: one execution, in one go, nothing unusual."""
-        if len(self.executions) != 1 or self.steps[-1].tag != SYNC:
-            return False
-        portal = self.executions[0].portal
-        if sum(step.tag == EXECUTE for step in self.steps) != 1:
-            return False  # it is read in parts
-        return all(not (step.local or step.twice or step.malformed) and _plain(step, portal) for step in self.steps)
-
-    @property
-    def only_prepares(self) -> bool:
-        """Whether it makes, describes or closes statements, and nothing else."""
-        return not self.executions and all(
-            step.tag in (PARSE, FLUSH, SYNC) or (step.tag in (DESCRIBE, CLOSE) and step.kind == STATEMENT)
-            for step in self.steps
-        )
-
-    def leading_boundary(self) -> tuple[Statement, int] | None:
-        """The BEGIN, COMMIT or the like that the request starts with, and where the rest of it begins; None if it
-        does not start with one, or with something unusual about it."""
-        if not self.executions:
-            return None
-        first = self.executions[0]
-        assert first.prepared is not None
-        if first.prepared.statement.boundary is None:
-            return None
-        for place, step in enumerate(self.steps):
-            if step is first:
-                return first.prepared.statement, place + 1
-            about = step.prepared is first.prepared if step.tag == PARSE else step.portal is first.portal
-            if step.tag not in (PARSE, BIND, DESCRIBE) or step.twice or step.malformed or not about:
-                return None
-        return None
-
-    @property
-    def learns_columns(self) -> bool:
-        """Whether it is one execution of which the client is about to learn the columns."""
-        asked = any(step.tag == PARSE or (step.tag == DESCRIBE and step.kind == PORTAL) for step in self.steps)
-        return asked and len(self.executions) == 1
-
-    def reply(self, answer: Answer) -> bytes:
-        """The whole reply but for ReadyForQuery, around a kept answer."""
-        parts = []
-        for step in self.steps:
-            if step.tag == EXECUTE:
-                parts += [answer.rows, answer.complete]
-            elif step.tag == DESCRIBE:
-                parts.append(answer.description or backend.NO_DATA)
-            elif step.tag in _FIXED:
-                parts.append(_FIXED[step.tag])
-        return b"".join(parts)
+def _execute_of(name: bytes) -> bytes:
+    return b'EXECUTE "' + name.replace(b'"', b'""') + b'"'
 
 
-def _plain(step: Step, portal: Portal | None) -> bool:
-    """Whether a step is one that an answer's reply has a place for."""
-    if step.tag in _PASSED:
-        return True
-    if step.tag == PARSE:
-        return portal is not None and step.prepared is portal.prepared
-    if step.tag == DESCRIBE and step.kind == STATEMENT:
-        return False
-    if step.tag == CLOSE and step.kind == STATEMENT:
-        return False
-    return step.tag in (BIND, DESCRIBE, EXECUTE, CLOSE) and step.portal is portal
-
-
-_FIXED = {PARSE: backend.PARSE_COMPLETE, BIND: backend.BIND_COMPLETE, CLOSE: backend.CLOSE_COMPLETE}
 _READERS: dict[int, Callable[[Plan, Step, ClientStatements, Lookup], None]] = {
     PARSE: Plan._parse,
     DESCRIBE: Plan._describe,

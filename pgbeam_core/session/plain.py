@@ -19,7 +19,8 @@ from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.session import outcome
 from pgbeam_core.session.extended import Plan
 from pgbeam_core.session.prepared import Prepared
-from pgbeam_core.session.turns import BIND, BOUND, DESCRIBE, DESCRIBED, EXECUTE, Owed, Turn, say
+from pgbeam_core.session.steps import BIND, BOUND, DESCRIBE, DESCRIBED, EXECUTE, Owed, say
+from pgbeam_core.session.turns import Turn
 from pgbeam_core.wire import backend, frontend, names
 from pgbeam_core.wire.frames import split
 

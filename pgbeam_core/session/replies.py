@@ -24,7 +24,8 @@ from typing import Protocol
 from pgbeam_core.api._bookkeeping import SMALL_BYTES
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.session import outdated
-from pgbeam_core.session.turns import BIND, COMPLETE, FOLLOWS, FREE, TO_THE_END, Form, Turn, in_clients_words
+from pgbeam_core.session.steps import BIND, COMPLETE, FOLLOWS, FREE, TO_THE_END, Form, in_clients_words
+from pgbeam_core.session.turns import Fate, Turn
 
 _HEADER = Struct("!BI")
 _MAX_LENGTH = 0x3FFFFFFF
@@ -382,7 +383,7 @@ class ReplyQueue:
             self._finish(turn, data, start, position, end)
             return end
         if tag == _ERROR and not turn.began and self._is_taken_back(turn, _cut(data, position, end)):
-            turn.taken_back = turn.muted = True
+            turn.fate = Fate.TAKEN_BACK
             turn.plain = None
             if turn.script is None:
                 self._follow(turn, tag)
@@ -435,7 +436,7 @@ class ReplyQueue:
             start = self._say(turn, data, start, position)
         if (turn.script or turn.script is None) and not self._complete(turn):
             raise OutOfTurn("server was ready before its reply was complete")
-        if not turn.ended:
+        if not turn.ended and not turn.syncs:
             raise OutOfTurn("server was ready before it was asked")
         if start < position:
             turn.deliver(data[start:position])
@@ -515,7 +516,7 @@ class ReplyQueue:
                 if start < position:
                     turn.deliver(data[start:position])
                 turn.script.clear()
-                turn.stale, turn.plain = True, None
+                turn.fate, turn.plain = Fate.STALE, None
                 return end
             turn.again = None
         turn.error = _cut(data, position, end)

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from pgbeam_core.api.statement import Kind, Statement
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.session import extended, local, turns
+from pgbeam_core.session import extended, local, steps
 from pgbeam_core.session.extended import ClientStatements, Plan, Portal, Step
 from pgbeam_core.session.prepared import Key, Prepared, ServerStatements
-from pgbeam_core.session.turns import Owed, say
+from pgbeam_core.session.steps import Owed, say
 from pgbeam_core.session.variables import VariableError
 from pgbeam_core.wire import backend, frontend, names
 from pgbeam_core.wire.frames import HEADER
@@ -68,7 +68,7 @@ class Rewriter:
         """The server will have dropped all that have a name before it gets here."""
         self._binding: _Binding | None = None
         """The last Bind, for the next: batches bind one statement again and again."""
-        self._bind_owed: Owed = turns.BIND
+        self._bind_owed: Owed = steps.BIND
         """What is owed for that. It knows the binding, which must not know it: a cycle would keep large values."""
         self.parses = 0
         """Statements that the server is made to parse, of the part that was written last."""
@@ -120,11 +120,11 @@ class Rewriter:
     def _evict(self, plan: Plan) -> None:
         held = self._held
         while held.stale:
-            self._send(frontend.Close(extended.STATEMENT, held.stale.pop()).to_bytes(), turns.CLOSE_UNSEEN)
+            self._send(frontend.Close(extended.STATEMENT, held.stale.pop()).to_bytes(), steps.CLOSE_UNSEEN)
         if len(held.named) > held.limit:
             needed = {step.prepared.key for step in plan.steps if step.prepared is not None}
             for name in held.surplus(needed):
-                self._send(frontend.Close(extended.STATEMENT, name).to_bytes(), turns.CLOSE_UNSEEN)
+                self._send(frontend.Close(extended.STATEMENT, name).to_bytes(), steps.CLOSE_UNSEEN)
 
     def _lend(self, name: bytes, prepared: Prepared) -> None:
         """SQL that comes next speaks of a statement by its client's name."""
@@ -137,7 +137,7 @@ class Rewriter:
             if ok:
                 held.lent[name] = key
 
-        self._send(frontend.Close(extended.STATEMENT, name).to_bytes(), turns.CLOSE_UNSEEN)
+        self._send(frontend.Close(extended.STATEMENT, name).to_bytes(), steps.CLOSE_UNSEEN)
         self._send(prepared.parse_frame(name), Owed(b"1", forward=False, effect=lent))
         self.out += prepared.rest
 
@@ -263,7 +263,7 @@ class Rewriter:
         if prepared is None:
             if not step.name:
                 # The unnamed statement, if any, is another client's: this one has none, and is to be told so.
-                self._send(frontend.Close(extended.STATEMENT, b"").to_bytes(), turns.CLOSE_UNSEEN)
+                self._send(frontend.Close(extended.STATEMENT, b"").to_bytes(), steps.CLOSE_UNSEEN)
                 self._held.unnamed, self._has_coming_unnamed = None, False
             return step.name
         name = self._name_of(prepared)
@@ -283,7 +283,7 @@ class Rewriter:
             return None if frame == known else backend.error_response("ERROR", "0A000", _CHANGED)
 
         frame = frontend.Describe(extended.STATEMENT, name).to_bytes()
-        self._send(frame, Owed(turns.DESCRIBE.ends, turns.DESCRIBE.within, forward=False, sees=sees))
+        self._send(frame, Owed(steps.DESCRIBE.ends, steps.DESCRIBE.within, forward=False, sees=sees))
 
     def _bind(self, step: Step) -> None:
         name = self._server_name(step)
@@ -300,22 +300,22 @@ class Rewriter:
 
     def _describe(self, step: Step) -> None:
         if step.kind == extended.PORTAL:
-            self._send(step.frame, turns.DESCRIBE)
+            self._send(step.frame, steps.DESCRIBE)
             return
         name = self._server_name(step)
         frame = step.frame if name == step.name else frontend.Describe(extended.STATEMENT, name).to_bytes()
         prepared = step.prepared
         if prepared is None:
-            self._send(frame, turns.DESCRIBE)
+            self._send(frame, steps.DESCRIBE)
             return
 
         def sees(description: bytes) -> None:
             prepared.description = description
 
-        self._send(frame, Owed(turns.DESCRIBE.ends, turns.DESCRIBE.within, sees=sees))
+        self._send(frame, Owed(steps.DESCRIBE.ends, steps.DESCRIBE.within, sees=sees))
 
     def _execute(self, step: Step) -> None:
-        owed = turns.EXECUTE if step.starts else turns.GO_ON
+        owed = steps.EXECUTE if step.starts else steps.GO_ON
         if step.prepared is None or not step.prepared.statement.has_effects:
             self._send(step.frame, owed)
             return

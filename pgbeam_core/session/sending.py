@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 from pgbeam_core.api.query import Query
 from pgbeam_core.api.statement import Statement
 from pgbeam_core.internal.lending import Lending
-from pgbeam_core.session import local, outdated, settings
+from pgbeam_core.session import forms, local, outdated, settings
 from pgbeam_core.session.beginning import Beginning
 from pgbeam_core.session.extended import BIND, FLUSH, SYNC, Plan
 from pgbeam_core.session.failing import Failing
 from pgbeam_core.session.prepared import Key, ServerStatements
 from pgbeam_core.session.rewrite import PROVOKE, Rewriter
 from pgbeam_core.session.state import Phase
+from pgbeam_core.session.steps import FREE, SIMPLE, TO_THE_END, Owed, say
 from pgbeam_core.session.tracker import resets_name
-from pgbeam_core.session.turns import FREE, SIMPLE, TO_THE_END, Owed, Turn, say
+from pgbeam_core.session.turns import Fate, Turn
 from pgbeam_core.wire import backend, frontend
 from pgbeam_core.wire.large import HEAD_BYTES, rest_of
 
@@ -164,12 +165,12 @@ class Sender:
         turn = self._new_turn(queries, simple=False, ended=ended)
         turn.in_parts = not ended
         turn.resets_name = _may_reset_name(queries)
-        turn.outside = self._conversation.transaction.reads and _runs_outside(plan, queries)
+        turn.outside = self._conversation.transaction.reads and forms.runs_outside(plan, queries)
         beginning = self._beginning(queries, outside=turn.outside, plan=plan)
         frames, script = self._write(plan)
         if beginning is None:
             turn.script = deque(script)
-            if ended and plan.learns_columns and (turn.outside or not self._conversation.session.in_transaction):
+            if ended and forms.learns_columns(plan) and (turn.outside or not self._conversation.session.in_transaction):
                 turn.again = partial(self.again, plan)
         else:
             turn.script = deque(beginning.script + script)
@@ -190,7 +191,7 @@ class Sender:
         writer.parses_said = True
         writer.write(plan)
         self._conversation.stats.server_parses += writer.parses
-        turn.again, turn.stale, turn.error = None, False, None
+        turn.again, turn.fate, turn.error = None, Fate.TOLD, None
         turn.script = deque(writer.script)
         self.send(turn, b"".join(writer.out))
 
@@ -207,7 +208,7 @@ class Sender:
         """A further part of a request that is under way."""
         turn = self._turn
         assert turn is not None
-        turn.outside = turn.outside and _runs_outside(plan, queries)
+        turn.outside = turn.outside and forms.runs_outside(plan, queries)
         beginning = self._beginning(queries, outside=turn.outside, plan=plan)
         self._conversation.transaction.sent(queries)
         frames, script = self._write(plan)
@@ -432,11 +433,6 @@ def _may_reset_name(queries: list[Query]) -> bool:
         if statement.has_effects and any(resets_name(part) for part in statement.parts or (statement,)):
             return True
     return False
-
-
-def _runs_outside(plan: Plan, queries: list[Query]) -> bool:
-    """Whether a part of a request may run outside of a transaction that is kept back at READ COMMITTED."""
-    return queries[0].lazily if len(queries) == 1 else plan.only_prepares
 
 
 def _unannotated(frame: bytes, statement: Statement) -> bytes:

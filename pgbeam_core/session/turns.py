@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pgbeam_core.api._bookkeeping import SMALL_BYTES
+from pgbeam_core.session.steps import NOTHING, Form, Owed
 
 if TYPE_CHECKING:
     from pgbeam_core.api.query import Query
@@ -46,113 +48,21 @@ class Owner(Protocol):
         """A plain statement went well: the reply, all of it. In place of `deliver` and `turn_over`."""
 
 
-class Owed:
-    """One step of a scripted reply.
+class Fate(enum.Enum):
+    """What an error has made of a turn."""
 
-    ends: the tags that complete it. within: the tags that may come before that. forward: whether the client sees it.
-    inject: bytes that PgBeam says itself in this place; then nothing is owed by the server. effect: called with
-    True when it completes, with False when it ends in an error, not at all when it is skipped. sees: called with the
-    frame that completes it; an ErrorResponse that it gives is all that the client gets of the rest.
-    instead_of_error: what the client sees in place of the server's error. starts: it is an execution of its own.
-    named: what a statement is called on the server, and by the client, where these differ: for error messages.
-    """
-
-    __slots__ = ("effect", "ends", "forward", "inject", "instead_of_error", "named", "sees", "starts", "within")
-
-    def __init__(
-        self,
-        ends: bytes,
-        within: bytes = b"",
-        *,
-        forward: bool = True,
-        inject: bytes | None = None,
-        effect: Callable[[bool], None] | None = None,
-        sees: Callable[[bytes], bytes | None] | None = None,
-        instead_of_error: bytes | None = None,
-        starts: bool = False,
-        named: tuple[bytes, bytes] | None = None,
-    ) -> None:
-        self.ends = ends
-        self.within = within
-        self.forward = forward
-        self.inject = inject
-        self.effect = effect
-        self.sees = sees
-        self.instead_of_error = instead_of_error
-        self.starts = starts
-        self.named = named
+    TOLD = "told"
+    """Nothing: the client gets the reply, an error in it too."""
+    STALE = "stale"
+    """It said that what the server has prepared is out of date: `again` is to be called at ReadyForQuery."""
+    TAKEN_BACK = "taken back"
+    """It was not the client's own: nobody has been told, and it is to be sent once more."""
+    MUTED = "muted"
+    """The client has been told of it, by PgBeam, or gets the reply elsewhere; the rest is not for it."""
 
 
-def say(data: bytes, effect: Callable[[bool], None] | None = None) -> Owed:
-    """A step that PgBeam answers itself, once all before it went well."""
-    return Owed(b"", inject=data, effect=effect)
-
-
-class Form(NamedTuple):
-    """How the reply to one plain statement begins if all goes well. Rows follow, CommandComplete and ReadyForQuery."""
-
-    bound: bool
-    """With BindComplete."""
-    described: bool
-    """Then with RowDescription, or NoData."""
-    silent: bool
-    """Without a description where there are no rows: the simple protocol has no NoData."""
-
-
-SIMPLE = Form(bound=False, described=True, silent=True)
-DESCRIBED = Form(bound=True, described=True, silent=False)
-BOUND = Form(bound=True, described=False, silent=False)
-
-BIND = Owed(b"2")
-DESCRIBE = Owed(b"Tn", b"t")
-EXECUTE = Owed(b"CIs", b"DdHGWc", starts=True)
-GO_ON = Owed(b"CIs", b"DdHGWc")
-"""An Execute of a portal that was executed before, or of one that only the server knows."""
-CLOSE_UNSEEN = Owed(b"3", forward=False)
-TO_THE_END = Owed(b"", b"TIVHcCDdGW")
-"""A Query or FunctionCall behind messages of the extended protocol: everything up to ReadyForQuery."""
-
-NOTHING, BETWEEN, ROWS, OUT, OUT_ENDED, IN, FAILED, FREE = range(8)
-"""How far the reply to a Query or FunctionCall is: nothing has come, statements are complete, rows come or COPY data,
-COPY data have ended, are wanted, there was an error. FREE: its form is not known, as in replication."""
-_BEGINS = {
-    b"T": ROWS,
-    b"D": ROWS,
-    b"C": BETWEEN,
-    b"I": BETWEEN,
-    b"V": BETWEEN,
-    b"H": OUT,
-    b"G": IN,
-    b"W": FREE,
-    b"E": FAILED,
-}
-_COMES = {
-    NOTHING: _BEGINS,
-    BETWEEN: _BEGINS,
-    ROWS: {b"D": ROWS, b"C": BETWEEN, b"E": FAILED},
-    OUT: {b"d": OUT, b"c": OUT_ENDED, b"E": FAILED},
-    OUT_ENDED: {b"C": BETWEEN, b"E": FAILED},
-    IN: {b"C": BETWEEN, b"E": FAILED},
-    FAILED: {b"E": FAILED},
-    FREE: dict.fromkeys((bytes((tag,)) for tag in b"TtnI123sVHcCDdGWE"), FREE),
-}
-FOLLOWS: dict[int, int] = {place << 8 | tag[0]: then for place, tags in _COMES.items() for tag, then in tags.items()}
-"""place << 8 | tag → where the reply is then; what is not in it cannot come there."""
-COMPLETE = frozenset((BETWEEN, FAILED, FREE))
-"""Where ReadyForQuery may come."""
-
-
-_LONGEST_TO_CHANGE = 1024 * 1024
-"""An error of more bytes is not about the name of a statement."""
-
-
-def in_clients_words(error: bytes, named: tuple[bytes, bytes]) -> bytes:
-    """An ErrorResponse with the name of a statement that the client knows in place of that on the server."""
-    ours, theirs = named
-    if len(error) > _LONGEST_TO_CHANGE:
-        return error
-    error = error.replace(b'"' + ours + b'"', b'"' + theirs + b'"')
-    return error[:1] + (len(error) - 1).to_bytes(4) + error[5:]
+_MUTED: Final = Fate.MUTED  # a look at a member of an enum takes longer than most lines here
+_TAKEN_BACK: Final = Fate.TAKEN_BACK
 
 
 class Turn:
@@ -171,11 +81,11 @@ class Turn:
         "copying",
         "ended",
         "error",
+        "fate",
         "finished",
         "in_parts",
         "keep",
         "kept",
-        "muted",
         "named",
         "outside",
         "owner",
@@ -194,9 +104,8 @@ class Turn:
         "size",
         "skipping",
         "spoilt",
-        "stale",
+        "syncs",
         "tags",
-        "taken_back",
         "torn",
         "withheld",
     )
@@ -231,6 +140,8 @@ class Turn:
         """The server went away in the middle of a message of which the owner has a part."""
         self.copying = False
         """The server is in copy-in mode, or was and is now owed the end of it."""
+        self.syncs = 0
+        """Syncs that the client has sent among its CopyData: see `internal.stray_syncs`."""
         self.tags: list[bytes] = []
         """The command tags of the statements completed so far."""
         self.error: bytes | None = None
@@ -247,12 +158,7 @@ class Turn:
         """It runs as if outside of its client's transaction, which is kept back: an error may send it into that."""
         self.withheld: list[bytes] = []
         """The beginning of such a reply, as long as it may still end in an error that the client is not told of."""
-        self.taken_back = False
-        """Its error was not its own: the client has not been told, and it is to be sent once more."""
-        self.muted = False
-        """The client has been told of an error; the rest of the reply is not for it."""
-        self.stale = False
-        """That has happened; the client has not been told, and `again` is to be called at ReadyForQuery."""
+        self.fate = Fate.TOLD
         self.named: tuple[bytes, bytes] | None = None
         """What PgBeam calls the only statement on the server and what the client calls it, for error messages."""
         self.plain: Form | None = None
@@ -264,17 +170,22 @@ class Turn:
         self.keep = 0
         self.kept: list[bytes] | None = None
 
+    @property
+    def is_muted(self) -> bool:
+        """Whether the rest of the reply is not for the client."""
+        return self.fate is _MUTED or self.fate is _TAKEN_BACK
+
     def pass_to(self, owner: Owner) -> None:
         """Its client gets the reply elsewhere: whatever comes here, an error included, has no effect."""
         self.owner = owner
         self.script = self.again = self.plain = None
         self.named = None
         self.shared = False
-        self.muted = True
+        self.fate = Fate.MUTED
 
     def deliver(self, data: bytes) -> None:
         """Hand bytes on to the owner, keeping a copy if that was asked for and it stays below the cap."""
-        if self.muted:
+        if self.is_muted:
             return
         self.size += len(data)
         if self.kept is not None:
@@ -293,7 +204,7 @@ class Turn:
 
     def let_out(self) -> None:
         """The reply is complete, or will not be: its owner gets what was withheld of it."""
-        if self.withheld and not self.muted:
+        if self.withheld and not self.is_muted:
             self.began = True
             self.owner.deliver(b"".join(self.withheld))
         self.withheld.clear()
@@ -308,7 +219,7 @@ class Turn:
         self.error = error
         self.kept = None
         self.deliver(error)
-        self.muted = True
+        self.fate = Fate.MUTED
 
     def add(self, steps: Any) -> None:
         """More of the request went out: these steps are owed too. Nothing is owed for what the server skips."""

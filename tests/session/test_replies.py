@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.session import turns
+from pgbeam_core.session import steps
 from pgbeam_core.session.replies import OutOfTurn, ReplyQueue
-from pgbeam_core.session.turns import FREE, TO_THE_END, Owed, Turn, say
+from pgbeam_core.session.steps import FREE, TO_THE_END, Owed, say
+from pgbeam_core.session.turns import Turn
 from pgbeam_core.wire import backend
 from pgbeam_core.wire.frames import split
 from tests.session.stage import ONE, READY, THREE, TWO, Stage, copy_data, done, error, query
@@ -156,11 +157,11 @@ def test_an_idle_server_may_say_nothing_but_asynchronous_messages(tag: str) -> N
 ALLOWED = {
     "raw": (None, "CDEGHINSATVW"),
     "parse": ([Owed(b"1")], "1ENSA"),
-    "bind": ([turns.BIND], "2ENSA"),
-    "describe": ([turns.DESCRIBE], "TntENSA"),
-    "execute": ([turns.EXECUTE], "CIsDdHGWcENSA"),
+    "bind": ([steps.BIND], "2ENSA"),
+    "describe": ([steps.DESCRIBE], "TntENSA"),
+    "execute": ([steps.EXECUTE], "CIsDdHGWcENSA"),
     "close": ([Owed(b"3")], "3ENSA"),
-    "close unseen": ([turns.CLOSE_UNSEEN], "3ENSA"),
+    "close unseen": ([steps.CLOSE_UNSEEN], "3ENSA"),
     "sync": ([], "EZNSA"),
     "said": ([say(ONE)], "EZNSA"),
     "query behind": ([TO_THE_END], "TIVHCDGWENSA"),
@@ -184,7 +185,7 @@ def test_every_message_in_every_state_is_owed_or_out_of_turn(state: str, tag: st
 def test_steps_are_injected_dropped_and_replaced_in_their_places(size: int) -> None:
     """The client of a pooled statement sees ParseComplete where it asked for it, and no CloseComplete."""
     said = Owed(b"2", instead_of_error=error("42704", "unknown"))
-    replies, (owner,) = queue([turns.CLOSE_UNSEEN, say(ONE), turns.BIND, turns.EXECUTE, say(THREE), said])
+    replies, (owner,) = queue([steps.CLOSE_UNSEEN, say(ONE), steps.BIND, steps.EXECUTE, say(THREE), said])
     feed(replies, THREE + TWO + ROW + done() + error("XX000", "internal words") + READY, size)
     assert owner.got == ONE + TWO + ROW + done() + THREE + error("42704", "unknown")
     assert owner.over == [READY]
@@ -192,7 +193,7 @@ def test_steps_are_injected_dropped_and_replaced_in_their_places(size: int) -> N
 
 def test_what_pgbeam_says_last_does_not_wait_for_a_frame_that_never_comes() -> None:
     """After a Flush the client gets a CloseComplete of PgBeam's own though the server has nothing more to say."""
-    replies, (owner,) = queue([turns.EXECUTE, say(THREE)], ended=False)
+    replies, (owner,) = queue([steps.EXECUTE, say(THREE)], ended=False)
     replies.feed(done())
     assert owner.got == done() + THREE
 
@@ -220,7 +221,7 @@ def test_effects_tell_success_failure_and_nothing_when_skipped() -> None:
 
 def test_an_error_skips_to_the_sync_even_when_it_comes_later() -> None:
     """The server skips what follows an error; so nothing more is owed until ReadyForQuery."""
-    replies, (owner,) = queue([Owed(b"1"), turns.BIND, turns.EXECUTE], ended=False)
+    replies, (owner,) = queue([Owed(b"1"), steps.BIND, steps.EXECUTE], ended=False)
     replies.feed(error())
     assert owner.skipped == 1
     replies.feed(READY)
@@ -229,7 +230,7 @@ def test_an_error_skips_to_the_sync_even_when_it_comes_later() -> None:
 
 def test_a_second_answer_to_one_step_is_out_of_turn() -> None:
     """Two CommandCompletes for one Execute: the stream cannot be trusted."""
-    replies, _ = queue([turns.EXECUTE])
+    replies, _ = queue([steps.EXECUTE])
     replies.feed(done())
     with pytest.raises(OutOfTurn):
         replies.feed(done())
@@ -237,14 +238,14 @@ def test_a_second_answer_to_one_step_is_out_of_turn() -> None:
 
 def test_ready_before_the_reply_is_complete_is_out_of_turn() -> None:
     """A ReadyForQuery in place of a BindComplete would shift every reply behind it."""
-    replies, _ = queue([turns.BIND])
+    replies, _ = queue([steps.BIND])
     with pytest.raises(OutOfTurn):
         replies.feed(READY)
 
 
 def test_ready_before_sync_went_out_is_out_of_turn() -> None:
     """Nobody has asked for ReadyForQuery yet."""
-    replies, _ = queue([turns.BIND], ended=False)
+    replies, _ = queue([steps.BIND], ended=False)
     with pytest.raises(OutOfTurn):
         replies.feed(TWO + READY)
 
@@ -267,7 +268,7 @@ def test_impossible_lengths_are_out_of_turn(frame: bytes) -> None:
         replies.feed(frame)
 
 
-@pytest.mark.parametrize("script", [None, [turns.EXECUTE]])
+@pytest.mark.parametrize("script", [None, [steps.EXECUTE]])
 def test_a_copy_in_tells_its_owner_each_time(script: list[Owed] | None) -> None:
     """`COPY a FROM STDIN; COPY b FROM STDIN` in one Query wants data twice."""
     replies, (owner,) = queue(script)
@@ -286,7 +287,7 @@ def test_a_query_with_copy_behind_a_pipeline_ends_with_its_own_ready() -> None:
 
 
 @pytest.mark.parametrize("shows", [True, False])
-@pytest.mark.parametrize("script", [None, [say(ONE), turns.BIND, turns.EXECUTE]])
+@pytest.mark.parametrize("script", [None, [say(ONE), steps.BIND, steps.EXECUTE]])
 def test_asynchronous_messages_may_come_anywhere(script: list[Owed] | None, *, shows: bool) -> None:
     """Notices and changed parameters between any two messages do not disturb a reply; a stranger's are not shown."""
     reply = [DESCRIPTION, ROW, ROW, done()] if script is None else [TWO, ROW, ROW, done()]
@@ -303,7 +304,7 @@ def test_asynchronous_messages_may_come_anywhere(script: list[Owed] | None, *, s
     assert aside.statuses == [STATUS] * 5
 
 
-@pytest.mark.parametrize("script", [None, [turns.EXECUTE]])
+@pytest.mark.parametrize("script", [None, [steps.EXECUTE]])
 def test_a_row_larger_than_its_chunks_is_handed_on_as_it_comes(script: list[Owed] | None) -> None:
     """A row of many megabytes is never held: its owner has every byte as soon as it arrived."""
     replies, (owner,) = queue(script)
@@ -317,7 +318,7 @@ def test_a_row_larger_than_its_chunks_is_handed_on_as_it_comes(script: list[Owed
 
 def test_all_owners_are_told_in_order_when_the_server_is_lost() -> None:
     """Whoever waited for a reply hears that it will not come, once."""
-    replies, owners = queue(None, [turns.BIND], None)
+    replies, owners = queue(None, [steps.BIND], None)
     replies.feed(done() + READY + b"2\x00\x00")
     replies.lost("gone")
     replies.lost("gone")
@@ -379,14 +380,14 @@ Planned = tuple[list[Owed] | None, bytes, bytes]
 
 STEPS = {
     "parse": (Owed(b"1"), ONE, ONE),
-    "bind": (turns.BIND, TWO, TWO),
-    "describe": (turns.DESCRIBE, PARAMETERS + DESCRIPTION, PARAMETERS + DESCRIPTION),
-    "rows": (turns.EXECUTE, ROW * 3 + done(), ROW * 3 + done()),
-    "copy out": (turns.EXECUTE, COPY_OUT + copy_data(b"x" * 50) + backend.COPY_DONE + done(), None),
-    "suspended": (turns.EXECUTE, ROW + backend.PORTAL_SUSPENDED, ROW + backend.PORTAL_SUSPENDED),
-    "empty": (turns.EXECUTE, backend.EMPTY_QUERY_RESPONSE, backend.EMPTY_QUERY_RESPONSE),
+    "bind": (steps.BIND, TWO, TWO),
+    "describe": (steps.DESCRIBE, PARAMETERS + DESCRIPTION, PARAMETERS + DESCRIPTION),
+    "rows": (steps.EXECUTE, ROW * 3 + done(), ROW * 3 + done()),
+    "copy out": (steps.EXECUTE, COPY_OUT + copy_data(b"x" * 50) + backend.COPY_DONE + done(), None),
+    "suspended": (steps.EXECUTE, ROW + backend.PORTAL_SUSPENDED, ROW + backend.PORTAL_SUSPENDED),
+    "empty": (steps.EXECUTE, backend.EMPTY_QUERY_RESPONSE, backend.EMPTY_QUERY_RESPONSE),
     "close": (Owed(b"3"), THREE, THREE),
-    "unseen": (turns.CLOSE_UNSEEN, THREE, b""),
+    "unseen": (steps.CLOSE_UNSEEN, THREE, b""),
     "said": (say(ONE), b"", ONE),
 }
 RAW = [

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgbeam_core.internal.owner import InternalOwner
-from pgbeam_core.session import turns
+from pgbeam_core.session import steps
 from pgbeam_core.session.replies import OutOfTurn, ReplyQueue
-from pgbeam_core.session.turns import BOUND, DESCRIBED, SIMPLE, Form, Owed, Turn, say
+from pgbeam_core.session.steps import BOUND, DESCRIBED, SIMPLE, Form, Owed, say
+from pgbeam_core.session.turns import Turn
 from pgbeam_core.wire import backend
 from pgbeam_core.wire.frames import split
 from tests.session.stage import IN_TRANSACTION, ONE, READY, TWO, done, error
@@ -22,8 +23,8 @@ from tests.session.test_replies import Owner as InPieces
 ROW, COLUMNS, NO_DATA = backend.data_row(["one"]), backend.row_description([("a", 25, -1)]), backend.NO_DATA
 FORMS = {"simple": SIMPLE, "described": DESCRIBED, "bound": BOUND}
 STEPS: dict[Form, tuple[Owed, ...]] = {
-    DESCRIBED: (turns.BIND, turns.DESCRIBE, turns.EXECUTE),
-    BOUND: (turns.BIND, turns.EXECUTE),
+    DESCRIBED: (steps.BIND, steps.DESCRIBE, steps.EXECUTE),
+    BOUND: (steps.BIND, steps.EXECUTE),
 }
 HOPED_FOR = {
     SIMPLE: [COLUMNS + ROW * 2 + done(), COLUMNS + done("SELECT 0"), done("INSERT 0 1"), COLUMNS + b"C\0\0\0\5\0"],
