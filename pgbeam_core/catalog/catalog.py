@@ -69,6 +69,7 @@ class Catalog:
         """Definitions run code of users."""
         for what, *values in self.rows:
             self._take(what, values)
+        self.functions.trusts_bodies = not (self.reads_may_write or self.functions.operators_may_write)
         self._changing: dict[str, bool] = {}
         self._writing: dict[tuple[str, ...], tuple[str, ...] | None] = {}
 

@@ -51,7 +51,9 @@ class Functions:
         """Those that `relation.field` may mean."""
         self.suspicious = False
         """Code of users runs that no text shows: behind casts, operators that look like PostgreSQL's, sorting …"""
-        self._operators: dict[Name, list[tuple[str, str]]] = {}
+        self._operators: list[_Function] = []
+        self.trusts_bodies = True
+        """What a body calls can be seen in it: nothing that writes is behind its operators, casts, fields and views."""
         for what, *values in rows:
             self._take(what, values)
         self._spread_writes()
@@ -69,9 +71,10 @@ class Functions:
             found.calls.update(calls.split())
             if _volatility == "i" and language != "c":
                 found.bodies.append((language, body))
-        elif what == "aggregate":
+        elif what in ("aggregate", "default"):
             found = self._entry((values[0], values[1]))
-            found.calls.update(values[2].lower().split())
+            if values[2]:
+                found.calls.add(values[2].lower())
         elif what == "operator":
             schema, name, function, letter, own = values
             self._operator(schema, name, function, letter, own=bool(own))
@@ -82,6 +85,7 @@ class Functions:
 
     def _operator(self, schema: str, name: str, function: str, letter: str, *, own: bool) -> None:
         found = self._entry((schema, name))
+        self._operators.append(found)
         if own:
             found.calls.add(function.lower())
         else:
@@ -123,10 +127,17 @@ class Functions:
         meant = self._meant(name)
         return any(each.code for each in meant) if meant else not BUILTIN.is_builtin(name) or name[1] in RUNS_SQL
 
+    @property
+    def operators_may_write(self) -> bool:
+        """Whether there is an operator of users behind which is a function that may write."""
+        return any(each.writes for each in self._operators)
+
     def may_write(self, name: str) -> bool:
         """Whether a function of that bare name, known as code, may write tables; true of one that is not known."""
         meant = self._by_name.get(name)
-        return any(each.writes for each in meant) if meant else name not in _LEAVES_NO_ROWS
+        if not meant:
+            return name not in _LEAVES_NO_ROWS
+        return any(each.writes or (each.code and not (self.trusts_bodies or self._is_pure(each))) for each in meant)
 
     def is_pure(self, name: Name) -> bool:
         """Whether a call by that name gives the same for the same arguments and settings; False when in doubt."""

@@ -79,10 +79,14 @@ SELECT 'code', nspname, p.proname, provolatile, lanname,
  CASE WHEN provolatile = 'i' AND lanname IN ('sql', 'plpgsql') AND length(prosrc) <= {_LONGEST_BODY} THEN prosrc END
  FROM code JOIN pg_proc p USING (oid) JOIN pg_namespace n ON n.oid = pronamespace JOIN pg_language l ON l.oid = prolang
  WHERE prokind <> 'a';
-SELECT 'aggregate', nspname, a.proname, string_agg(DISTINCT s.proname, ' ') FROM pg_aggregate
+SELECT DISTINCT 'default', nspname, p.proname, d.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
+ CROSS JOIN LATERAL regexp_matches(p.proargdefaults::text, ':(?:funcid|opfuncid) (\d+)', 'g') AS m
+ JOIN pg_proc d ON d.oid = m[1]::oid AND d.{_OWN} WHERE p.proargdefaults IS NOT NULL;
+SELECT DISTINCT 'aggregate', nspname, a.proname, s.proname FROM pg_aggregate
  JOIN pg_proc a ON a.oid = aggfnoid JOIN pg_namespace n ON n.oid = a.pronamespace
- LEFT JOIN pg_proc s ON s.oid IN (aggtransfn, aggfinalfn, aggcombinefn, aggmtransfn, aggmfinalfn) AND s.{_OWN}
- WHERE a.{_OWN} GROUP BY 2, 3;
+ LEFT JOIN pg_proc s ON s.{_OWN} AND s.oid IN (aggtransfn, aggfinalfn, aggcombinefn, aggserialfn, aggdeserialfn,
+  aggmtransfn, aggminvtransfn, aggmfinalfn)
+ WHERE a.{_OWN};
 SELECT 'operator', nspname, oprname, proname, provolatile, CASE WHEN p.{_OWN} THEN 'own' END FROM pg_operator o
  JOIN pg_namespace n ON n.oid = oprnamespace JOIN pg_proc p ON p.oid = oprcode WHERE o.{_OWN};
 SELECT DISTINCT 'field', proname FROM pg_proc p JOIN pg_type t ON t.oid = proargtypes[0]

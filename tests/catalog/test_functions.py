@@ -83,11 +83,13 @@ def test_who_calls_one_that_writes_may_write() -> None:
             *code("outer", "s", calls="middle"),
             *code("harmless", "v", calls="harmless"),
             ("aggregate", "public", "total", "Outer"),
+            *code("optional"),
+            ("default", "public", "optional", "writer"),
             ("operator", "public", "<+>", "outer", "i", "own"),
             ("operator", "public", "===", "int4eq", "i", ""),
         ]
     )
-    for name in ("writer", "middle", "outer", "total", "<+>", "unknown", ""):
+    for name in ("writer", "middle", "outer", "total", "optional", "<+>", "unknown", ""):
         assert found.may_write(name)
         assert found.is_code((None, name))
     assert not found.may_write("harmless")
@@ -95,3 +97,14 @@ def test_who_calls_one_that_writes_may_write() -> None:
     assert not found.is_code((None, "==="))
     assert found.is_pure((None, "==="))
     assert not found.is_pure((None, "total"))
+
+
+def test_bodies_are_trusted_only_where_all_that_they_call_shows() -> None:
+    """Operators are not looked for in bodies: one that writes makes all of them doubtful but those that only compute."""
+    rows = [*code("writer", writes=True), *code("plain"), *code("pure", "i", "sql", body="SELECT 1")]
+    assert not Functions(rows).operators_may_write
+    found = Functions([*rows, ("operator", "public", "<+>", "writer", "v", "own")])
+    assert found.operators_may_write
+    assert [found.may_write(name) for name in ("plain", "pure")] == [False, False]
+    found.trusts_bodies = False
+    assert [found.may_write(name) for name in ("plain", "pure")] == [True, False]

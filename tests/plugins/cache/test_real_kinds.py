@@ -41,6 +41,12 @@ CREATE FUNCTION honest(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2
 CREATE FUNCTION adds(bigint, int) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT $1 + sum(v) FROM log';
 CREATE AGGREGATE own_sum(int) (SFUNC = adds, STYPE = bigint, INITCOND = '0');
 CREATE OPERATOR <+> (LEFTARG = bigint, RIGHTARG = int, FUNCTION = adds);
+CREATE FUNCTION optional(n int DEFAULT writes(1)) RETURNS int LANGUAGE sql AS 'SELECT n';
+CREATE FUNCTION acts(int, int) RETURNS int LANGUAGE sql AS 'SELECT writes($1)';
+CREATE OPERATOR <!> (LEFTARG = int, RIGHTARG = int, FUNCTION = acts);
+CREATE FUNCTION by_operator() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1 <!> 2; END';
+CREATE FUNCTION by_view() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT v FROM writing); END';
+CREATE FUNCTION by_field(t) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN $1.costs; END';
 CREATE DOMAIN moment AS timestamptz;
 CREATE SEQUENCE numbers;
 """
@@ -51,6 +57,11 @@ CHANGES = {
     "merge": (LOG, "MERGE INTO log USING (VALUES (1)) x ON true WHEN MATCHED THEN UPDATE SET v = 7"),
     "function": (LOG, "SELECT writes(1)"),
     "function in a function": (LOG, "SELECT deeper(1)"),
+    "default of an argument": (LOG, "SELECT optional()"),
+    "operator": (LOG, "SELECT 1 <!> 2"),
+    "operator in a function": (LOG, "SELECT by_operator()"),
+    "view in a function": (LOG, "SELECT by_view()"),
+    "field in a function": (LOG, "SELECT by_field(t) FROM t"),
     "default and check": (LOG, "INSERT INTO guarded DEFAULT VALUES"),
     "trigger": (LOG, "INSERT INTO watched VALUES (1)"),
     "rule": (LOG, "INSERT INTO ruled VALUES (1)"),
