@@ -254,8 +254,10 @@ class SessionTracker:
         self._session.settings.release(statement.subject or "")
         self._session.variables.release(statement.subject or "")
 
-    def _rollback_to(self, statement: Statement, _tag: bytes, _server: Server) -> None:
+    def _rollback_to(self, statement: Statement, _tag: bytes, server: Server) -> None:
         self._touched = True
+        if self._new_pins & _ROLLED_BACK:
+            server.in_doubt = True  # what was made since the savepoint is gone again; what before, is not
         self._session.settings.rollback_to(statement.subject or "")
         self._session.variables.rollback_to(statement.subject or "")
 

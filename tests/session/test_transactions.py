@@ -212,6 +212,19 @@ def test_a_pin_of_a_rolled_back_transaction_is_none() -> None:
     assert stage.pools.idle == stage.servers
 
 
+def test_a_pin_of_a_savepoint_that_is_rolled_back_to_is_asked_for() -> None:
+    """LISTEN behind the savepoint is gone, and one before it is not: only the server knows."""
+    stage = Stage()
+    stage.turn(query("BEGIN; SAVEPOINT s"), done("BEGIN") + done("SAVEPOINT") + IN_TRANSACTION)
+    stage.turn(query("LISTEN news"), done("LISTEN") + IN_TRANSACTION)
+    stage.turn(query("ROLLBACK TO s"), done("ROLLBACK") + IN_TRANSACTION)
+    stage.turn(query("COMMIT"), done("COMMIT") + READY)
+    assert stage.servers[0].owed
+    stage.inspect()
+    assert stage.conversation.session.pins == set()
+    assert stage.pools.idle == stage.servers
+
+
 def test_discard_all_ends_every_pin() -> None:
     """Whatever it was."""
     stage = Stage()
