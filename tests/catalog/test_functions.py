@@ -100,7 +100,7 @@ def test_who_calls_one_that_writes_may_write() -> None:
 
 
 def test_bodies_are_trusted_only_where_all_that_they_call_shows() -> None:
-    """Operators are not looked for in bodies: one that writes makes all of them doubtful but those that only compute."""
+    """Operators are not looked for in bodies: one that writes makes all doubtful but those that only compute."""
     rows = [*code("writer", writes=True), *code("plain"), *code("pure", "i", "sql", body="SELECT 1")]
     assert not Functions(rows).operators_may_write
     found = Functions([*rows, ("operator", "public", "<+>", "writer", "v", "own")])
