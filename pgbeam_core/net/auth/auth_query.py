@@ -13,9 +13,10 @@ from twisted.python.failure import Failure
 from pgbeam_core.api.pool import Identity, Opener, Relay, Server
 from pgbeam_core.errors import PasswordNeeded, PgBeamError, PoolExhausted, ServerUnavailable
 from pgbeam_core.internal.owner import RowCollector
-from pgbeam_core.session import turns
+from pgbeam_core.session import steps
 from pgbeam_core.session.outcome import error_of
-from pgbeam_core.session.turns import Owed, Turn
+from pgbeam_core.session.steps import Owed
+from pgbeam_core.session.turns import Turn
 from pgbeam_core.wire import frontend
 from pgbeam_core.wire.message import raw
 from pgbeam_core.wire.secrets import Secret, parse_secret
@@ -178,7 +179,7 @@ class AuthQuery:
     def _ask(self, server: Server, user: str) -> None:
         if user not in self._asking:
             return
-        script = deque([Owed(b"1"), turns.BIND, turns.EXECUTE])
+        script = deque([Owed(b"1"), steps.BIND, steps.EXECUTE])
         server.statements.unnamed = None
         request = [
             frontend.Parse(b"", raw(self._project.logins.auth_query)).to_bytes(),
