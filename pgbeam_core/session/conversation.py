@@ -66,7 +66,7 @@ class Conversation:
         self.client = client
         self.runtime = runtime
         self.state = State()
-        self.client_statements = ClientStatements()
+        self.client_statements = ClientStatements(lambda: self.leasing.may_have_prepared)
         self.tracker = SessionTracker(session, self.client_statements, runtime)
         self.sender = Sender(self)
         self.leasing = Leasing(self)

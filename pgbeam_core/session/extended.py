@@ -36,13 +36,19 @@ class Portal:
 class ClientStatements:
     """The statements and portals of one client, by the names it gave them."""
 
-    __slots__ = ("of_sql", "portals", "statements")
+    __slots__ = ("_may_have_more", "of_sql", "portals", "statements")
 
-    def __init__(self) -> None:
+    def __init__(self, may_have_more: Callable[[], bool]) -> None:
+        """may_have_more: whether its server may have statements that code of users has prepared."""
+        self._may_have_more = may_have_more
         self.statements: dict[bytes, Prepared] = {}
         self.portals: dict[bytes, Portal] = {}
         self.of_sql: set[bytes] = set()
         """Names that SQL's PREPARE has taken on the server that the client is pinned to."""
+
+    def may_be_of_sql(self, name: bytes) -> bool:
+        """Whether a name that no Parse has made may be one that SQL has prepared."""
+        return bool(name) and (name in self.of_sql or self._may_have_more())
 
     def clear(self) -> None:
         self.statements.clear()
@@ -203,9 +209,8 @@ class Plan:
             step.portal = self.new_portals[portal] = Portal(step.prepared, step.frame, self.request)
             self.unsure = self.unsure or not step.prepared.statement.shareable
             step.local = local.is_local(step.prepared.statement)
-        elif name:
-            # One that SQL has prepared, or code of users; if there is none the server will say so. It comes to the same
-            # as EXECUTE of that name.
+        elif self.new_of_sql.get(name, False) or client_statements.may_be_of_sql(name):
+            # It comes to the same as EXECUTE of that name; if there is none the server will say so.
             same = Prepared(name, lookup(_execute_of(name), False), NO_TYPES)
             step.portal = self.new_portals[portal] = Portal(same, step.frame, self.request)
         else:

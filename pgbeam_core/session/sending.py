@@ -33,11 +33,10 @@ _NONE_HELD = ServerStatements(0)
 class Sender:
     """Writes a conversation's requests, and tells its effects what came of them."""
 
-    __slots__ = ("_conversation", "_turn", "_writer", "plan")
+    __slots__ = ("_conversation", "_writer", "plan")
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
-        self._turn: Turn | None = None
         self._writer: Rewriter | None = None
         self.plan: Plan | None = None
         """The last part of the request that is under way."""
@@ -46,6 +45,10 @@ class Sender:
     def is_outside(self) -> bool:
         """Whether the request under way runs outside of the client's transaction, and has executed nothing yet."""
         return self._turn is not None and self._turn.outside and not self._turn.queries
+
+    @property
+    def _turn(self) -> Turn | None:
+        return self._conversation.turn
 
     @property
     def _server(self) -> Server:
@@ -289,11 +292,11 @@ class Sender:
 
     def forget(self) -> None:
         """The server is gone, and what it owed with it."""
-        self._turn = self._writer = self.plan = None
+        self._writer = self.plan = None
 
     def settle(self, turn: Turn) -> None:
         """A turn has ended: statements of the simple protocol have their effects now."""
-        self._turn = self._writer = self.plan = None
+        self._writer = self.plan = None
         if not turn.queries or not turn.queries[-1].simple:
             return
         statement, server = turn.queries[-1].statement, self._server
@@ -319,7 +322,7 @@ class Sender:
         if len(queries) == 1 and queries[0].keep:
             turn.keep_up_to(queries[0].keep)
         self._conversation.transaction.sent(queries)
-        self._turn = turn
+        self._conversation.turn = turn
         return turn
 
     def _in_flight(self, queries: list[Query]) -> None:

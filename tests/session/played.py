@@ -9,6 +9,8 @@ from tests.session.stage import ONE, THREE, TWO, done, error
 NOTICE = backend.notice_response("NOTICE", "00000", "by the way")
 STATUS = backend.parameter_status("TimeZone", "Asia/Tokyo")
 _STATUS_AFTER = {b"BEGIN": b"T", b"COMMIT": b"I", b"ROLLBACK": b"I"}
+_EXITS = (b"COMMIT", b"ROLLBACK")
+"""What a failed transaction takes."""
 
 
 class Tables:
@@ -66,7 +68,7 @@ class Played:
             self._statements.pop(b"", None)
         if b"missing" in parse.sql:
             return self._fail("42703", 'column "missing" does not exist')
-        if self._status == b"E" and parse.sql not in _STATUS_AFTER:
+        if self._status == b"E" and parse.sql not in _EXITS:
             return self._fail("25P02", "current transaction is aborted")
         if parse.name in self._statements:
             return self._fail("42P05", f'prepared statement "{parse.name.decode()}" already exists')
@@ -120,7 +122,7 @@ class Played:
         word = sql.split()[0] if sql.split() else b""
         if not word:
             return backend.EMPTY_QUERY_RESPONSE
-        if self._status == b"E" and word not in _STATUS_AFTER:
+        if self._status == b"E" and word not in _EXITS:
             return self._fail("25P02", "current transaction is aborted")
         if b"missing" in sql or (b"fails" in sql and b"late" not in sql):
             return self._fail("22012", "division by zero")
