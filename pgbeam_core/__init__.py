@@ -18,7 +18,7 @@ from pgbeam_core.api.pool import (
     Server,
 )
 from pgbeam_core.api.query import Parameters, Query, Target
-from pgbeam_core.api.results import Answer, Notice, Refusal, Result
+from pgbeam_core.api.results import Answer, Explanation, Notice, Refusal, Result
 from pgbeam_core.api.statement import Annotation, Kind, Name, SettingChange, Statement
 from pgbeam_core.beam import Beam
 from pgbeam_core.catalog.catalog import Catalog
@@ -51,6 +51,7 @@ __all__ = [
     "Catalog",
     "Command",
     "Control",
+    "Explanation",
     "Histogram",
     "Identity",
     "IdentityChanged",

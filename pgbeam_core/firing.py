@@ -77,6 +77,7 @@ class Hooks:
         self.disconnect = self._all("disconnect")
         self.template = self._all("template")
         self.parse = self._all("parse")
+        self.explain = self._all("explain")
         self.result = self._all("result")
         self.transaction_over = self._all("transaction_over")
         self.stats = self._all("stats")

@@ -25,6 +25,11 @@ class Cost:
         self._size = 0.0
         self._banned = 0
 
+    @property
+    def known(self) -> tuple[int, float, int]:
+        """How many there were, seconds on average of late, bytes of the largest of late."""
+        return self._known, self._seconds, int(self._size)
+
     def learn(self, seconds: float, size: int) -> None:
         """One more; `seconds` without the time that it stood behind others."""
         self._size = max(size, self._size * 0.98)

@@ -11,6 +11,7 @@ One session sees, in this order::
         parse                      once per distinct SQL text while it is remembered
         route                      per execution outside a transaction that is real on a server
         execute                    per execution, before a server is leased
+        explain                    per statement that is explained, and not executed
         result                     exactly once per execution, however it was answered
         transaction_over           once per explicit transaction
         variable                   per SET, SHOW or RESET of pgbeam.*
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from pgbeam_core.api.metrics import Metric
     from pgbeam_core.api.pool import Pool
     from pgbeam_core.api.query import Query, Target
-    from pgbeam_core.api.results import Answer, Notice, Refusal, Result
+    from pgbeam_core.api.results import Answer, Explanation, Notice, Refusal, Result
     from pgbeam_core.api.statement import Statement
     from pgbeam_core.beam import Beam
     from pgbeam_core.session.session import Session
@@ -152,6 +153,17 @@ def execute(
 
     An Answer is taken only where `query.answerable`; elsewhere it is ignored. The client's turn waits for a
     Deferred; its being cancelled means that the client left.
+    """
+
+
+@hookspec
+def explain(session: Session, query: Query) -> Sequence[Explanation] | None:
+    """Say what you would do with this execution, and why, without doing it: nothing is counted, asked for or changed.
+
+    Fired for `/* @pgbeam:explain */ …` and `pgbeam explain`. `query.target` is where it goes unless a plugin knows
+    better; `query.notes` and `query.facts` are nobody's.
+
+    :returns: rows for the client, or None.
     """
 
 

@@ -35,6 +35,14 @@ class Refusal:
     hint: str | None = None
 
 
+class Explanation(NamedTuple):
+    """One row of what would be done with an execution: what it is about, what that would be, and why."""
+
+    what: str
+    value: str | None
+    why: str | None = None
+
+
 @dataclass(slots=True, frozen=True)
 class Notice:
     """A NOTICE for the client, sent before its ReadyForQuery."""

@@ -138,7 +138,7 @@ class Statement:
     _heard: bool = False
     """`template` and `parse` have been fired for it, and no plugin has failed that must not be passed over."""
     _local: bool | None = None
-    """About `pgbeam.*`, which PgBeam answers itself; None until somebody has looked."""
+    """About `pgbeam.*`, or to be explained, which PgBeam answers itself; None until somebody has looked."""
     shareable: bool = False
     """It is a plain read whose rows depend on nothing but tables and settings: it may stand behind other clients'."""
     plain: bool = False

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 
-from pgbeam_core.console import steering, tables, traffic
+from pgbeam_core.console import explanations, steering, tables, traffic
 from pgbeam_core.console.traffic import Periods
 from pgbeam_core.errors import PluginError
 
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
     from pgbeam_core.beam import Beam
     from pgbeam_core.settings import Settings
 
+log = Logger(__name__)
+
 TABLES = "tables"
 STEER = "console.steer"
+ORDERS = "console.orders"
 Run = Callable[[Sequence[str]], Any]
 """Takes the words behind the command's own; gives a Table, the command tag, None, or a Deferred of these. Raises
 PgBeamError to say no."""
@@ -48,6 +52,8 @@ class ConsoleRoom:
         self._clock = LoopingCall(lambda: self.periods.over(beam))
         self._clock.clock = beam.reactor
         beam.control.answer(TABLES, lambda request: tables.answer(beam, request), merge=tables.merge)
+        beam.control.answer("explain", lambda request: explanations.answer(beam, request))
+        beam.control.answer(ORDERS, self.steering.orders)
         beam.control.answer(STEER, self.steering.answer, merge=lambda parts: steering.joined(list(parts)))
 
     @property
@@ -61,6 +67,12 @@ class ConsoleRoom:
     def stop(self) -> None:
         if self._clock.running:
             self._clock.stop()
+
+    def adopt(self) -> Deferred[Any]:
+        """Have what operators have told the other workers hold here too, if there are any."""
+        asked = self.ask_all({"ask": ORDERS})
+        asked.addCallback(lambda reply: self.steering.adopt(reply["result"]) if reply["ok"] else None)
+        return asked.addErrback(lambda failure: log.warn("{reason}", reason=failure.getErrorMessage()))
 
     def command(self, words: str, run: Run, usage: str = "") -> None:
         """Add a command to the console: `words` are those that it begins with, `usage` what SHOW HELP says of it.

@@ -82,6 +82,20 @@ class Steering:
             if project in (None, target.project) and console is not None:
                 console.pause(None if database is None else self._there(target.project, database))
 
+    def orders(self, _request: Mapping[str, Any]) -> dict[str, list[list[str | None]]]:
+        """What holds now, for a worker that takes another one's place."""
+        return {
+            "paused": [list(place) for place in self._paused],
+            "disabled": [list(place) for place in self._disabled],
+        }
+
+    def adopt(self, orders: Mapping[str, list[list[str | None]]]) -> None:
+        """What holds in the other workers holds here."""
+        for project, database in orders["paused"]:
+            self._pause((project, database), {})
+        for project, database in orders["disabled"]:
+            self._disabled.add((project, database))
+
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Do what a worker's console asks all for: `do`, `project`, `database`. Gives how things are then."""
         place = request.get("project"), request.get("database")

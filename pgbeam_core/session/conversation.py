@@ -296,7 +296,7 @@ class Conversation:
         self.dispatch.ask(query, lambda: self.sender.simple(frame, query), outcome.whole)
 
     def _simple_local(self, statement: Statement) -> None:
-        self.client.write(local.simple_reply(self.session, statement) + self.ready())
+        self.client.write(local.simple_reply(self, statement) + self.ready())
 
     # The extended protocol.
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from pgbeam_core.api.results import Answer
 from pgbeam_core.api.statement import Kind, Statement
+from pgbeam_core.session import explaining, outcome
+from pgbeam_core.session.explaining import DESCRIPTION as EXPLAINED
+from pgbeam_core.session.explaining import is_explained
+from pgbeam_core.session.explaining import parameters as parameters_in
 from pgbeam_core.session.session import Session
 from pgbeam_core.session.variables import PREFIX, VariableError, Variables
 from pgbeam_core.wire import backend
+
+if TYPE_CHECKING:
+    from pgbeam_core.session.conversation import Conversation
+    from pgbeam_core.session.extended import Step
 
 _CURRENT_SETTING = re.compile(
     rb"""\s*select\s+(?:pg_catalog\s*\.\s*)?current_setting\s*
@@ -33,13 +42,21 @@ def _is_local(statement: Statement) -> bool:
     return statement.kind is Kind.SELECT and _CURRENT_SETTING.match(statement.text) is not None
 
 
+def parameters(statement: Statement) -> bytes:
+    """The ParameterDescription of a local statement: what is explained may have some, taken for texts."""
+    count = parameters_in(statement) if is_explained(statement) else 0
+    return backend.ParameterDescription((_TEXT_OID,) * count).to_bytes()
+
+
 def shows(statement: Statement) -> bool:
     """Whether a local statement answers with a row."""
-    return statement.kind in (Kind.SHOW, Kind.SELECT)
+    return statement.kind in (Kind.SHOW, Kind.SELECT) or is_explained(statement)
 
 
 def describe(statement: Statement) -> bytes:
     """The RowDescription of a local statement that shows, NoData for one that does not."""
+    if is_explained(statement):
+        return EXPLAINED
     if statement.kind is Kind.SELECT:
         return backend.row_description([("current_setting", _TEXT_OID, -1)])
     if statement.kind is Kind.SHOW:
@@ -61,22 +78,40 @@ def perform(statement: Statement, variables: Variables, *, in_transaction: bool)
     return Answer(None, b"", backend.command_complete("RESET" if change.action == "reset" else "SET"))
 
 
+def execute(conversation: Conversation, step: Step) -> bytes:
+    """Do what an Execute asks of PgBeam itself, and give its reply. Raises VariableError."""
+    prepared, bind = step.prepared, b"" if step.portal is None else step.portal.bind
+    assert prepared is not None
+    if is_explained(prepared.statement):
+        _need_no_rollback(conversation.session)
+        answer = explaining.answer(conversation, prepared.statement, bind, prepared.key[1])
+        return answer.rows + answer.complete
+    return reply(conversation.session, prepared.statement, describe=False)
+
+
 def reply(session: Session, statement: Statement, *, describe: bool = True) -> bytes:
-    """Do a statement and give its reply. Raises VariableError."""
+    """Do a statement about pgbeam.* and give its reply. Raises VariableError."""
     in_transaction = session.in_transaction
-    if session.status == b"E":
-        raise VariableError(ABORTED, sqlstate="25P02")
+    _need_no_rollback(session)
     answer = perform(statement, session.variables, in_transaction=in_transaction)
     description = (answer.description or b"") if describe else b""
     return warning(statement, in_transaction=in_transaction) + description + answer.rows + answer.complete
 
 
-def simple_reply(session: Session, statement: Statement) -> bytes:
-    """The same by the simple protocol; an error as ErrorResponse."""
+def simple_reply(conversation: Conversation, statement: Statement) -> bytes:
+    """The reply by the simple protocol; an error as ErrorResponse."""
     try:
-        return reply(session, statement)
+        if is_explained(statement):
+            _need_no_rollback(conversation.session)
+            return outcome.whole(explaining.answer(conversation, statement, None, b""))
+        return reply(conversation.session, statement)
     except VariableError as error:
         return backend.error_response("ERROR", error.sqlstate, error.message, None, error.hint)
+
+
+def _need_no_rollback(session: Session) -> None:
+    if session.status == b"E":
+        raise VariableError(ABORTED, sqlstate="25P02")
 
 
 def warning(statement: Statement, *, in_transaction: bool) -> bytes:

@@ -25,7 +25,7 @@ PROVOKE = frontend.Bind(b"", b"pgbeam: refused", (), (), ()).to_bytes()
 _CHANGED = "cached plan must not change result type"
 
 Executed = Callable[[Statement], None]
-Perform = Callable[[Statement], bytes]
+Perform = Callable[[Step], bytes]
 
 
 class Rewriter:
@@ -394,12 +394,12 @@ class Rewriter:
         assert step.prepared is not None
         described = local.describe(step.prepared.statement)
         if step.kind == extended.STATEMENT:
-            described = backend.ParameterDescription(()).to_bytes() + described
+            described = local.parameters(step.prepared.statement) + described
         self.script.append(say(described))
 
     def _local_execute(self, step: Step) -> None:
         assert step.prepared is not None
-        self.script.append(say(self._perform(step.prepared.statement)))
+        self.script.append(say(self._perform(step)))
 
     def _local_close(self, step: Step) -> None:
         self.script.append(say(backend.CLOSE_COMPLETE, self._closing(step.name)))

@@ -412,7 +412,7 @@ class Sender:
             conversation.client_statements,
             held,
             executed=self._executed,
-            perform=partial(local.reply, conversation.session, describe=False),
+            perform=partial(local.execute, conversation),
             failed=conversation.session.status == b"E",
             alone=alone,
             once=conversation.prepare_once,

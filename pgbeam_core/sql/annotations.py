@@ -13,7 +13,9 @@ MARK = b"@pgbeam:"
 Vocabulary = Mapping[str, Mapping[str, bool]]
 """Annotation names to their parameters' names, each with whether it takes a whole number of seconds."""
 
-VOCABULARY: Vocabulary = MappingProxyType({"cache": {"maxAge": True, "swr": True, "noCache": False}, "replica": {}})
+VOCABULARY: Vocabulary = MappingProxyType(
+    {"cache": {"maxAge": True, "swr": True, "noCache": False}, "replica": {}, "explain": {}}
+)
 
 HEAD_BYTES = 4096
 """Comments that end behind so many bytes of a text are not read."""

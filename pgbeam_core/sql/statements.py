@@ -80,6 +80,9 @@ class Memo(Generic[V]):
         self._size = 0
 
 
+_EXPLAIN = "explain"
+
+
 class Statements:
     """The door to understanding SQL: a bounded memory of analysed texts. Of texts that differ in plain literals only,
     one is analysed, and those are remembered that come more than once.
@@ -164,6 +167,8 @@ class Statements:
             return self._classified(sql)
         found = self.statement(text)
         annotated = replace(found, annotations=annotations, problems=problems, notes={}, _parses=0)
+        if annotated.annotation(_EXPLAIN) is not None:  # it is not executed
+            annotated.plain, annotated.boundary, annotated._local = False, None, True
         self._judge(annotated)
         return annotated
 

@@ -80,6 +80,7 @@ class Worker:
             self.link.tell("failed", message=error.message)
             yield self._stop()
             return
+        yield console.adopt()
         self.link.tell("ready", merges=service.beam.control.merges)
 
     def drain(self) -> Deferred[Any]:

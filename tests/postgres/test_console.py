@@ -18,7 +18,7 @@ import psycopg
 import psycopg2
 import pytest
 
-from .beams import Beam
+from .beams import PGBEAM, Beam
 from .clusters import DATABASE, Cluster, die_with_parent, free_port, installation
 
 pytestmark = pytest.mark.pg
@@ -265,6 +265,40 @@ def test_settings_are_set_and_read_again(clusters: Callable[[int], Cluster], bea
 
 
 _QUERY = b"Q\0\0\0\x0dSELECT 7\0"
+
+
+def test_explain_names_the_part_of_the_key_that_differs(
+    clusters: Callable[[int], Cluster], beam: Callable[..., Beam]
+) -> None:
+    """A hit is a hit; another parameter, another setting and another user are told from one another."""
+    running = beam(clusters(18), "transaction", settings=TOP, project={"auth": "trust"})
+    running.wait_for_catalog()
+    read, one_ = "/* @pgbeam:cache */ SELECT name FROM products WHERE id = %s", "/* @pgbeam:explain */ "
+
+    def nearest(client: psycopg.Connection[Any], number: int) -> tuple[str, str | None]:
+        found = {row[0]: row for row in client.execute(one_ + read, (number,)).fetchall()}  # type: ignore[arg-type]
+        return found["cache"][1], found.get("nearest entry", (None, None, None))[2]
+
+    with psycopg.connect(running.url(), autocommit=True) as client:
+        client.execute(read, (1,))
+        assert nearest(client, 1) == ("hit", None)
+        assert nearest(client, 2) == ("miss", "differs in: parameters, their types or formats")
+        client.execute("BEGIN")
+        rows_of = {row[0]: row for row in client.execute(one_ + read, (1,)).fetchall()}  # type: ignore[arg-type]
+        assert rows_of["transaction"][1] == "lazy"
+        client.execute("COMMIT")
+        client.execute("SET TimeZone = 'Asia/Tokyo'")
+        assert nearest(client, 1) == ("miss", "differs in: settings (timezone)")
+    said = subprocess.run(
+        [str(PGBEAM), "explain", "--config", running.command[-1], "--user", "app", "SELECT now()"],
+        cwd=running.log_path.parent,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    ).stdout
+    assert "cacheable" in said
+    assert "its result may change from one moment to the next" in said
 
 
 def _work(beam: Beam, number: int) -> None:

@@ -211,6 +211,14 @@ def test_metrics() -> None:
     assert list(metric.samples) == [({"project": "shop"}, 1)]
 
 
+def test_explain() -> None:
+    """What the plugin says is a row of the explanation."""
+    _, rehearsal = rehearsed("explain")
+    with rehearsal:
+        rows = rehearsal.login("app").query("/* @pgbeam:explain */ SELECT 1").rows
+        assert ("length", "short", "8 bytes", "example") in rows
+
+
 def test_stats() -> None:
     """Reads are counted by project."""
     _, rehearsal = rehearsed("stats")

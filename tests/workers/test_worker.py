@@ -72,7 +72,12 @@ class Stage:
     def begin(self) -> list[Any]:
         """Let it begin; what it says."""
         self.worker.begin(self.service, self.log)
-        return self.said()
+        said = self.said()
+        if said and said[0].get("request") == {"ask": "console.orders"}:  # there is nobody else who could know
+            nobody = {"ok": False, "error": "nobody answers", "sqlstate": "42704"}
+            self.worker.link.lineReceived(json.dumps({"re": said[0]["id"], "result": nobody}).encode())
+            return said[1:] + self.said()
+        return said
 
     def tell(self, what: str, **fields: Any) -> list[Any]:
         """Tell it something; what it says then."""
@@ -101,10 +106,22 @@ def stage() -> Stage:
 
 def test_it_says_when_it_is_ready_and_what_can_be_asked(stage: Stage) -> None:
     """It listens to nobody but the supervisor."""
-    alone, together = ("list", "ping", "stats"), ("console.steer", "tables")
+    alone, together = ("console.orders", "explain", "list", "ping", "stats"), ("console.steer", "tables")
     merges = {**dict.fromkeys(alone, False), **dict.fromkeys(together, True)}
     assert stage.begin() == [{"what": "ready", "merges": merges}]
     assert not stage.reactor.tcpServers
+
+
+def test_what_operators_have_ordered_holds_for_a_worker_that_comes_late(stage: Stage) -> None:
+    """Before it is given clients it hears what is paused and what is disabled."""
+    stage.worker.begin(stage.service, stage.log)
+    (asked,) = stage.said()
+    orders = {"paused": [[None, None]], "disabled": [["shop", "crm"]]}
+    reply = {"re": asked["id"], "result": {"ok": True, "result": orders}}
+    stage.worker.link.lineReceived(json.dumps(reply).encode())
+    assert [message["what"] for message in stage.said()] == ["ready"]
+    steering = stage.service.beam.console.steering
+    assert (steering.is_paused, steering.is_disabled("shop", "crm")) == (True, True)
 
 
 def test_it_says_why_it_cannot_start(stage: Stage) -> None:

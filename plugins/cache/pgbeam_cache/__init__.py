@@ -11,12 +11,13 @@ from pgbeam_cache.policy.cacheability import noted
 from pgbeam_cache.policy.rule_files import Rule
 from pgbeam_cache.serving.cache import Cache
 from pgbeam_cache.settings import CacheSettings
-from pgbeam_cache.surface import console_commands, metrics, variables, views
+from pgbeam_cache.surface import console_commands, explaining, metrics, variables, views
 from pgbeam_cache.surface.commands import COMMAND
 from pgbeam_core import (
     Answer,
     Beam,
     Command,
+    Explanation,
     Metric,
     PgBeamError,
     Query,
@@ -76,6 +77,11 @@ class Caching:
     @hookimpl
     def execute(self, session: Session, query: Query, target: Target) -> Answer | Deferred[Answer | None] | None:
         return self.cache.execute(session, query, target)
+
+    @hookimpl
+    def explain(self, session: Session, query: Query) -> Sequence[Explanation]:
+        """Whether it is cached, why, and what is there."""
+        return list(explaining.explain(self.cache, session, query))
 
     @hookimpl
     def result(self, session: Session, query: Query, result: Result) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from pgbeam_core import (
     Beam,
+    Explanation,
     Metric,
     PasswordNeeded,
     Project,
@@ -101,6 +102,30 @@ class Replicas:
         query.notes["replica"] = health
         query.explain(replica="true")
         return health.target
+
+    @hookimpl
+    def explain(self, session: Session, query: Query) -> Sequence[Explanation] | None:
+        """Whether a replica would be asked, and why."""
+        project = session.project
+        if not project.replicas:
+            return None
+        judged: Reading = query.statement.notes["replica"]
+        reason = None
+        if query.in_transaction and not query.lazily:
+            reason = "its transaction is real on the primary"
+        elif not (judged.asked or judged.plain):
+            reason = "it is no read that a replica could answer"
+        elif not (judged.asked or project.auto_read_routing):
+            reason = "it is not annotated, and auto_read_routing is off"
+        elif session.pins or _is_serializable(session):
+            reason = "the session is pinned, or serializable"
+        if reason is not None:
+            return [Explanation("replica", "no", reason)]
+        usable = self._watch(project).usable(session, self._writes_of(session))
+        names = ", ".join(health.target.address for health in usable)
+        if not usable:
+            return [Explanation("replica", "no", "none is up, near enough, and has seen the session's own writes")]
+        return [Explanation("replica", "yes", f"the next in turn of {names}")]
 
     @hookimpl
     def result(self, session: Session, query: Query, result: Result) -> None:

@@ -71,6 +71,16 @@ class Watch:
                 return health
         return None
 
+    def usable(self, session: Session, writes: Writes | None) -> list[Health]:
+        """The replicas that might answer that session now."""
+        now = self._beam.now()
+        found = [each for each in self.replicas if each.usable and each.takes(session.identity, now)]
+        return [
+            each
+            for each in found
+            if self._reachable(each.target) and (writes is None or writes.are_in(each.replayed, self.positions))
+        ]
+
     def _reachable(self, target: Target) -> bool:
         pool = self._beam.pools.get(target)
         return pool is None or pool.available

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import blake2b
+from typing import NamedTuple
 
 from pgbeam_core import Query, Session
 
@@ -39,6 +40,19 @@ _NOTHING_BOUND = (b"\x00" * 6, b"\x00\x00\x00\x00\x00\x01\x00\x00")
 """No parameters and no result formats, or text for all columns."""
 
 
+class Parts(NamedTuple):
+    """What a key is made of."""
+
+    scope: bytes
+    text: bytes
+    bound: bytes
+
+
+def parts(scope: bytes, text: bytes, query: Query) -> Parts:
+    """The parts of a key, to be compared one by one."""
+    return Parts(scope, text, blake2b(_bound(query), digest_size=8).digest())
+
+
 class Scope:
     """What one session's key is made of beside the query, for the settings it has at one moment."""
 
@@ -59,6 +73,10 @@ class Scope:
         """Texts in its encoding cannot be taken apart byte by byte."""
         self.odd_strings = _setting(session, now, "standard_conforming_strings").strip().lower() in _FALSE
         """A backslash is an escape in its plain strings."""
+
+    def describes(self, role: str) -> str:
+        """What it is made of, in a form that two of them can be compared in."""
+        return f"{role}\n{self._of.decode('utf-8', 'surrogatepass')}"
 
     def of(self, role: str) -> bytes:
         """32 bytes for reads from that role of server: readers of the primary get nothing that a replica gave."""

@@ -49,6 +49,7 @@ class Cache:
         self.refreshes = Refreshes(beam, self._refresh_failed)
         self.shapes = Shapes(settings.max_shapes)
         self.samples = Samples(self.shapes)
+        self.scopes: dict[bytes, str] = {}
         path = Path(beam.settings.state_dir) / FOLDER / "rules.json"
         self.rules = Rules(path, Thread(beam.reactor), beam.reactor)
         self.second = open_second(beam, settings)
@@ -82,7 +83,7 @@ class Cache:
             state = self.state_of(session)
             state.sent(note)
             state.survey.catalog(session, settings.rights_check_s)  # what it writes is widened by it
-        agreed = self._agreed(session, query, note, settings)
+        agreed = self.agreed(session, query, note, settings)
         if isinstance(agreed, str):
             self.samples.begin(query, note, self.state_of)
             self.bypass(query, agreed)
@@ -101,7 +102,7 @@ class Cache:
             return self._miss(lookup, settings)
         return state.survey.wait(session, _PATIENCE_S).addCallback(self.known, lookup)
 
-    def _agreed(self, session: Session, query: Query, note: Cacheability, settings: CacheSettings) -> Terms | str:
+    def agreed(self, session: Session, query: Query, note: Cacheability, settings: CacheSettings) -> Terms | str:
         """The terms of this execution, or the word for why it has none."""
         if query.in_transaction and not query.lazily:
             return "transaction"

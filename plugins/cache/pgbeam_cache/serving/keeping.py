@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgbeam_cache.policy import keys
+from pgbeam_cache.policy.cacheability import digest
 from pgbeam_cache.serving.lookup import Lookup
 from pgbeam_cache.serving.second_lookups import SecondLookups
 from pgbeam_cache.settings import CacheSettings
@@ -12,6 +14,9 @@ from pgbeam_core import Result
 
 if TYPE_CHECKING:
     from pgbeam_cache.serving.cache import Cache
+
+_MOST_SCOPES = 1_000
+"""Scopes that are remembered in words."""
 
 
 class Keeping:
@@ -49,9 +54,20 @@ class Keeping:
         if lookup.state.unchanged(tables, lookup.taken, by_others=by_others):
             born = self._cache.beam.now() - result.server_time
             entry = Entry(lookup.key, answer, tables, born, lookup.taken, versions=lookup.versions)
+            self._note_parts(entry, lookup)
             self.remember(entry, lookup, settings)
             self._second_lookups.keep(lookup, answer, result.server_time)
         return True
+
+    def _note_parts(self, entry: Entry, lookup: Lookup) -> None:
+        """What its key is made of, for who asks why another query does not get it."""
+        query, scope, scopes = lookup.query, lookup.state.scope, self._cache.scopes
+        role = "primary" if query.target is None else query.target.role
+        parts = entry.parts = keys.parts(scope.of(role), digest(query.statement, lookup.note), query)
+        if parts.scope not in scopes:
+            if len(scopes) >= _MOST_SCOPES:
+                scopes.clear()
+            scopes[parts.scope] = scope.describes(role)
 
     def remember(self, entry: Entry, lookup: Lookup, settings: CacheSettings) -> None:
         """Put an entry into the memory of this process."""

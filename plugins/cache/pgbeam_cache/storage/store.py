@@ -9,7 +9,7 @@ hit only counts.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from pgbeam_cache.storage.packing import Versions
 from pgbeam_core import Answer
@@ -31,7 +31,8 @@ class Entry:
     """
 
     __slots__ = (
-        *("answer", "born", "foreign", "key", "main", "owner", "size", "versions", "tables", "taken", "until", "uses"),
+        *("answer", "born", "foreign", "key", "main", "owner", "parts", "size", "versions", "tables", "taken", "until"),
+        "uses",
     )
 
     def __init__(
@@ -59,6 +60,8 @@ class Entry:
         self.main = False
         self.owner = ""
         """The project it was read for."""
+        self.parts: tuple[bytes, bytes, bytes] | None = None
+        """What its key is made of, where that is known; see `policy.keys.Parts`."""
 
     def useful_for(self, seconds: float) -> None:
         """Somebody would take it that long after its birth."""
@@ -82,6 +85,9 @@ class Store:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
 
     def get(self, key: bytes) -> Entry | None:
         """The entry of a key. `used` tells that it was of use."""
