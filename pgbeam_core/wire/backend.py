@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Self
 
+from pgbeam_core.advice import hint_of
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.wire.frames import frame
 from pgbeam_core.wire.message import INT32, UINT16, Fields, Message, counted, cstring, int16s, oids, raw, text
@@ -354,8 +355,8 @@ _SOURCES = {
 def error_response(
     severity: str, sqlstate: str, message: str, detail: str | None = None, hint: str | None = None
 ) -> bytes:
-    """An ErrorResponse frame. `severity`: ERROR, FATAL or PANIC."""
-    fields = _report(severity, sqlstate, message, detail, hint)
+    """An ErrorResponse frame, with the hint that an error of PgBeam's own has. `severity`: ERROR, FATAL or PANIC."""
+    fields = _report(severity, sqlstate, message, detail, hint_of(sqlstate, message, hint))
     for (code, words), (file, routine) in _SOURCES.items():
         if code == sqlstate and message.startswith(words):
             fields.update(F=file, R=routine)

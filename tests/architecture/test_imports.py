@@ -16,8 +16,9 @@ CORE = ROOT / "pgbeam_core"
 PLUGIN_FILES = sorted(ROOT.glob("plugins/*/pgbeam_*/**/*.py"))
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "advice": set(),
     "api": {"pluggy", "sql", "wire"},  # sql and wire inside functions only
-    "wire": {"errors"},
+    "wire": {"advice", "errors"},
     "sql": {"postgast", "sqlparse", "api"},
     "settings": {"dynaconf", "errors", "telemetry", "api", "wire"},
     "plugins": {"pluggy", "api", "errors", "settings"},

@@ -71,7 +71,7 @@ def test_a_client_that_needs_a_new_login_is_sent_away() -> None:
         "V": "FATAL",
         "C": "08006",
         "M": "no server left",
-        "H": "Connect again.",
+        "H": "Connect again. See docs/errors.md#passwords-that-pgbeam-does-not-have.",
     }
     assert stage.client.gone is not None
     assert [result.error for result in plugin.results] == [("08006", "no server left")]
