@@ -130,6 +130,42 @@ ADVICE = (
         *("08006", "server asks for the password of user …", "passwords-that-pgbeam-does-not-have"),
         "Connect again: a new login opens a new server.",
     ),
+    Advice(
+        *("08006", "auth_query …", "logins-that-pgbeam-checks"),
+        "Try again later; see that the server is up, and auth_user may log in and run auth_query.",
+    ),
+    Advice(
+        *("08006", "the connection of auth_query was lost: …", "logins-that-pgbeam-checks"),
+        "Try again: it is opened anew.",
+    ),
+    Advice(
+        *("XX000", "auth_query …", "logins-that-pgbeam-checks"),
+        "It has to give one row at most, with a name and a secret; the log of PgBeam has more.",
+    ),
+    Advice(
+        *("53300", "too many logins wait for auth_query", "logins-that-pgbeam-checks"),
+        "Try again after a moment.",
+    ),
+    Advice(
+        *("08006", "password_file cannot be read", "passwords-that-pgbeam-does-not-have"),
+        "See that it is there, and PgBeam may read it.",
+    ),
+    Advice(
+        *("08006", "password_command …", "passwords-that-pgbeam-does-not-have"),
+        "Run it by hand, as the user who runs PgBeam.",
+    ),
+    Advice(
+        *("08006", "… gives no password", "passwords-that-pgbeam-does-not-have"),
+        "Its first line has to be the password.",
+    ),
+    Advice(
+        *("08006", "the password of user … could not be had", "passwords-that-pgbeam-does-not-have"),
+        "See password_file or password_command of the project.",
+    ),
+    Advice(
+        *("08006", "server wants the password hashed … times", "passwords-that-pgbeam-does-not-have"),
+        "Lower scram_iterations at the server, and set the password anew.",
+    ),
     Advice("28000", "… is not the one any more …", "roles-and-databases-made-anew", "Connect again."),
     Advice(
         *("28000", "connection must be encrypted: …", "encryption"),

@@ -271,6 +271,8 @@ class Beam:
             self.pool(project.primary)
         self._put_away()
         self.overtime.reload(settings)
+        self.answers.reset(settings.login_timeout_s)
+        self.unauthenticated.bound(settings.max_unauthenticated)
         for name, call in self.hooks.freeze("reload"):
             try:
                 call(self)

@@ -34,6 +34,18 @@ class Deadlines:
         if self._timer is None:
             self._timer = self._reactor.callLater(self._seconds, self._look)
 
+    def reset(self, seconds: float) -> None:
+        """Another time holds, for those who have begun as well: they have all of it from now on."""
+        if seconds == self._seconds:
+            return
+        self._seconds = seconds
+        due = self._reactor.seconds() + seconds
+        for too_late in self._due:
+            self._due[too_late] = due
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = self._reactor.callLater(seconds, self._look)
+
     def met(self, too_late: Callable[[], None]) -> None:
         """In time, or given up."""
         self._due.pop(too_late, None)

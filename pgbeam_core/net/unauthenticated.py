@@ -23,6 +23,12 @@ class Unauthenticated:
     def __len__(self) -> int:
         return self._size
 
+    def bound(self, most: int) -> None:
+        """So many there may be from now on: whoever is too many goes."""
+        self.most = most
+        while self._size > most:
+            self.shed()
+
     def add(self, client: Any, address: str) -> None:
         self._clients.setdefault(address, {})[client] = None
         self._size += 1

@@ -27,10 +27,10 @@ _TYPES = _LARGE | frozenset(b"XCDEHScf")
 class Inbox:
     """What a client has sent and nobody has taken yet. Whole messages are at most `max_length` bytes long."""
 
-    __slots__ = ("_at", "_data", "_large", "_max_length", "_more", "_more_size")
+    __slots__ = ("_at", "_data", "_large", "_more", "_more_size", "max_length")
 
     def __init__(self, max_length: int = MAX_LENGTH) -> None:
-        self._max_length = max_length
+        self.max_length = max_length
         self._data = b""
         self._at = 0
         self._more: list[bytes] = []
@@ -159,11 +159,11 @@ class Inbox:
         _known(tag)
         if length < 4 or length > MAX_LENGTH or (length > SMALL_LENGTH and tag not in _LARGE):
             raise ProtocolViolation("invalid message length")
-        if length > self._max_length:
+        if length > self.max_length:
             raise ProtocolViolation(
                 f"message of {length} bytes is too large",
                 sqlstate="54000",
-                hint=f"max_message_bytes is {self._max_length}.",
+                hint=f"max_message_bytes is {self.max_length}.",
             )
 
     def clear(self) -> None:

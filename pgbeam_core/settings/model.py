@@ -153,10 +153,10 @@ class Core:
         200, "prepared statements kept on each server, the least recently used closed first", min=1, max=100_000
     )
     login_timeout_s: float = _option(
-        15.0, "seconds for a client's startup packet, and for each answer while it logs in", min=0.1, restart=True
+        15.0, "seconds for a client's startup packet, and for each answer while it logs in", min=0.1
     )
     max_unauthenticated: int = _option(
-        5_000, "clients of a process that have not logged in; the oldest make room", min=1, restart=True
+        5_000, "clients of a process that have not logged in; the oldest make room", min=1
     )
     max_message_bytes: int = _option(
         1 << 30, "longest message of a client; PostgreSQL's own bound is 1 GiB", min=65_536, max=1 << 30, unit="bytes"

@@ -199,6 +199,46 @@ def test_a_long_text_fails_the_transaction(beam, lazy):
     assert client.query("SELECT 1").error is None
 
 
+# Everything changes at a reload.
+
+
+def test_the_time_to_log_in_changes_for_those_who_are_logging_in(beam):
+    """They have the new time from then on, be it longer or shorter."""
+    rehearsal = beam()
+    waiting = rehearsal.call()
+    rehearsal.advance(10)
+    rehearsal.reload(top={"login_timeout_s": 60})
+    rehearsal.advance(30)
+    assert not waiting.closed
+    rehearsal.reload(top={"login_timeout_s": 5})
+    rehearsal.advance(4)
+    assert not waiting.closed
+    later = rehearsal.call()
+    rehearsal.advance(2)
+    assert waiting.closed
+    assert not later.closed
+    rehearsal.advance(4)
+    assert later.closed
+
+
+def test_the_number_of_those_who_have_not_logged_in_changes(beam):
+    """The oldest of those who are too many go."""
+    rehearsal = beam()
+    waiting = [rehearsal.call() for _ in range(5)]
+    rehearsal.reload(top={"max_unauthenticated": 2})
+    assert [client.closed for client in waiting] == [True, True, True, False, False]
+
+
+def test_the_length_of_messages_changes_for_clients_that_are_there(beam):
+    """The next message is judged by what holds then."""
+    rehearsal = beam()
+    client = rehearsal.login()
+    rehearsal.reload(top={"max_message_bytes": 65_536})
+    assert client.query("SELECT 1").error is None
+    assert client.query("SELECT 1 -- " + "x" * 70_000).error[0] == "54000"
+    assert client.closed
+
+
 # Refusing who has logged in.
 
 

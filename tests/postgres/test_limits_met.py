@@ -288,3 +288,22 @@ def test_a_reload_drops_nobody(cluster: Cluster, beam: BeamFactory) -> None:
         with pytest.raises(psycopg.errors.ProgramLimitExceeded):
             client.execute(LONG)
         client.execute("SELECT 1")
+
+
+@pytest.mark.slow
+def test_workers_keep_the_limits_together(cluster: Cluster, beam: BeamFactory) -> None:
+    """With several processes there are no more clients, and no more queries, than with one."""
+    limits = {"max_connections": 4, "queries_per_second": 0.02, "burst": 20, "auth_attempts": 0}
+    started = beam(cluster, "transaction", settings={"workers": 2, "plugins": {"limits": limits}})
+    clients = [psycopg.connect(started.url(), autocommit=True) for _ in range(4)]
+    with pytest.raises(psycopg.OperationalError, match="too many connections for project"):
+        psycopg.connect(started.url())
+    done = 0
+    for client in clients:
+        with pytest.raises(psycopg.errors.ConfigurationLimitExceeded):
+            for _ in range(50):
+                client.execute("SELECT pg_backend_pid()")
+                done += 1
+    assert 15 <= done <= 21
+    for client in clients:
+        client.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from twisted.logger import Logger
@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from pgbeam_core import Beam, Kind, Metric, Query, Refusal, Result, Session, Table, Target, hookimpl
 from pgbeam_limits.admission import RATE, Admission
 from pgbeam_limits.attempts import FailedLogins
+from pgbeam_limits.counts import Counts
 from pgbeam_limits.metrics import metrics
 from pgbeam_limits.networks import address_of, neighbourhood
 from pgbeam_limits.project import ProjectLimits
@@ -30,6 +31,11 @@ _ENDED = {
     "terminating connection due to idle-in-transaction timeout": "ended_by_idle_transaction_timeout",
     "terminating connection due to transaction timeout": "ended_by_transaction_timeout",
     "terminating connection due to idle-session timeout": "ended_by_client_idle_timeout",
+}
+_TIMES = {
+    "idle_transaction_timeout_ms": "ended_by_idle_transaction_timeout",
+    "transaction_timeout_ms": "ended_by_transaction_timeout",
+    "client_idle_timeout_s": "ended_by_client_idle_timeout",
 }
 _COLUMNS = ("project", "limit", "whose", "used", "most", "refused")
 
@@ -174,10 +180,20 @@ class Limits:
         rows: list[tuple[object, ...]] = [
             (name, *row) for name, project in self._projects.items() for row in project.rows(now)
         ]
+        rows += self._times()
         refused = sum(project.counts.refused_by_auth_attempts for project in self._projects.values())
         for address, failed in self._failed.counts(now, settings.auth_window_s).items():
             rows.append((None, "auth_attempts", address, failed, settings.auth_attempts or None, refused))
         return {"LIMITS": Table(_COLUMNS, rows)}
+
+    def _times(self) -> Iterator[tuple[object, ...]]:
+        """What the core bounds: times of projects, and how many clients were ended for them."""
+        for name, project in self._beam.settings.projects.items():
+            counts = self._projects[name].counts if name in self._projects else Counts()
+            for key, ended in _TIMES.items():
+                most = getattr(project, key)
+                if most:
+                    yield name, key, None, None, most, getattr(counts, ended)
 
     def _login_failed(self, address: str) -> None:
         self._failed.add(address, self._beam.now(), self._settings.auth_attempts)

@@ -30,7 +30,7 @@ def metrics(stats: Mapping[str, Mapping[str, int]]) -> Sequence[Metric]:
     return [
         Metric("refused", "Clients and queries refused, by the limit that they met", refused),
         Metric("ended", "Clients that were sent away by a timeout", ended),
-        Metric("connections", "Clients now connected, those logging in included", connections, "gauge"),
-        Metric("queries_running", "Queries under way", running, "gauge"),
+        Metric("connections", "Clients that are logged in", connections, "gauge"),
+        Metric("queries_running", "Clients that have queries running, or waiting for a server", running, "gauge"),
         Metric("logins_failed", "Logins refused for their credentials", failed),
     ]

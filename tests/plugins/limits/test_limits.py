@@ -447,6 +447,8 @@ def test_who_was_ended_for_taking_too_long_is_counted(limited):
     rehearsal.advance(6)
     assert client.closed
     assert rehearsal.stats()["limits"]["shop"]["ended_by_client_idle_timeout"] == 1
+    shown = rehearsal.beam.hooks.console()[0][1]["LIMITS"]
+    assert list(shown.rows) == [("shop", "client_idle_timeout_s", None, None, 5.0, 1)]
 
 
 def test_an_error_of_the_plugin_itself_refuses_the_query(limited):
