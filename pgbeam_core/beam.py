@@ -114,7 +114,7 @@ class Beam:
         """Clients that there are descriptors for."""
         self.unfinished = Deadlines(reactor, PAUSE)
         """Of the requests that clients have begun and not ended."""
-        self.overtime = Overtime(reactor, self._project_named)
+        self.overtime = Overtime(reactor, lambda: self.settings)
         """Ends clients that take too long."""
         self.counted, self.console = StatsByDatabase(), ConsoleRoom(self)
         self._settings_of = by_name_and_class(settings.plugin)
@@ -239,9 +239,6 @@ class Beam:
             self.hooks.disconnect(session, reason)
             if self._leftover:
                 self._put_away()
-
-    def _project_named(self, name: str) -> Project | None:
-        return self.settings.projects.get(name)
 
     def start(self) -> None:
         """Begin to doubt what was known for long."""

@@ -16,7 +16,7 @@ from pgbeam_core.session import ending, query_size
 
 if TYPE_CHECKING:
     from pgbeam_core.session.conversation import Conversation
-    from pgbeam_core.settings import Project, Settings
+    from pgbeam_core.settings import Settings
 
 IDLE_IN_TRANSACTION = Refusal("25P03", "terminating connection due to idle-in-transaction timeout")
 TRANSACTION = Refusal("25P04", "terminating connection due to transaction timeout")
@@ -31,11 +31,11 @@ _EXACT = 1e-6
 
 
 class Overtime:
-    """The clients that are logged in. `project_of` gives the settings as they are now."""
+    """The clients that are logged in. `settings` gives those that hold now."""
 
-    def __init__(self, reactor: Any, project_of: Callable[[str], Project | None]) -> None:
+    def __init__(self, reactor: Any, settings: Callable[[], Settings]) -> None:
         self._reactor = reactor
-        self._project_of = project_of
+        self._settings = settings
         self._members: dict[int, Conversation] = {}
         self._due: list[tuple[float, int]] = []
         """A heap of times and session ids, one for each that is to be looked at, and some that have left."""
@@ -100,7 +100,7 @@ class Overtime:
     def _of(self, conversation: Conversation, now: float) -> tuple[float, Refusal | None]:
         """When the first of its times is over at the earliest, and which. None: none of them is set."""
         session = conversation.session
-        project = self._project_of(session.project.name) or session.project
+        project = self._settings().projects.get(session.project.name, session.project)
         inside, idle = session.in_transaction, ending.is_idle(conversation)
         times: list[tuple[float, Refusal]] = []
         if project.transaction_timeout_ms and not session.replication:

@@ -29,6 +29,7 @@ NO_CLIENT_HEARS = {
     "… is no query hash of 16 hex digits",
     "enabled is true or false, ttl and swr are whole numbers of seconds",
     "there are … rules already",
+    "there is no rule for …",
     "the rules in … cannot be changed: …",
     "no settings of one plugin that is on are known as …",
     "… must be between 0 and … seconds",
