@@ -81,7 +81,7 @@ class Limits:
 
     @hookimpl
     def connect(self, session: Session) -> Refusal | None:
-        """Allowlist, then failed logins, then room for one more."""
+        """Allowlist, then failed logins, then room for one more: who comes to the console to make room finds it."""
         project, settings = self._project_of(session), self._settings
         address = address_of(session.peer)
         network = None
@@ -96,7 +96,7 @@ class Limits:
             if failed >= settings.auth_attempts:
                 project.counts.refused_by_auth_attempts += 1
                 return TOO_MANY_ATTEMPTS
-        refusal = project.full_for(session)
+        refusal = None if session.at_console else project.full_for(session)
         if refusal is None:
             session.notes["limits"] = _Client(project, network)
         return refusal

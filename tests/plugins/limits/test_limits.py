@@ -183,6 +183,19 @@ def test_users_and_databases_have_numbers_of_their_own(limited):
     assert rehearsal.login("eve").refusal is None
 
 
+def test_the_console_is_open_when_everything_is_full(limited):
+    """Whoever comes to make room gets in, under the rules for addresses and failed logins, and takes nobody's place."""
+    rehearsal = limited(max_connections=1, auth_attempts=2)
+    rehearsal.reload(settings={"limits": {"max_connections": 1, "auth_attempts": 2}}, top={"admin_users": ["app"]})
+    assert enter(rehearsal).refusal is None
+    console = rehearsal.login("app", "pgbeam", password="right")
+    assert console.refusal is None
+    assert rehearsal.stats()["limits"]["shop"]["connections"] == 1
+    for _ in range(2):
+        assert rehearsal.login("app", "pgbeam", password="wrong").refusal[0] == "28P01"
+    assert rehearsal.login("app", "pgbeam", password="right").refusal == ("08004", "too many authentication attempts")
+
+
 def test_who_knocks_takes_nobodys_place(limited):
     """Clients that are at the password prompt do not count: anybody can come so far."""
     rehearsal = limited(max_connections=1, max_connections_per_user=1)
