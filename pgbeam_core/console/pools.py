@@ -96,7 +96,7 @@ def databases(beam: Beam) -> Table:
         )
     port = beam.settings.listen[0].port if beam.settings.listen else 0
     at_console = sum(client.console is not None for client in beam.clients)
-    rows.append((NAME, None, port, NAME, None, 2, 0, 0, 0, "statement", None, 0, 0, 0, at_console, 0, 0))
+    rows.append((NAME, None, port, NAME, None, 0, 0, 0, 0, "statement", None, 0, 0, 0, at_console, 0, 0))
     texts = {"name", "host", "database", "force_user", "pool_mode", "load_balance_hosts"}
     types = tuple("text" if name in texts else "int4" for name in _DATABASES)
     fixed = dict.fromkeys(

@@ -158,7 +158,6 @@ def _as_pgbouncer(beam: Beam, settings: Settings) -> Iterator[tuple[str, str | N
         "max_user_connections": 0,
         "pool_mode": None if project is None else project.pool_mode,
         "default_pool_size": None if sizes is None else sizes.size,
-        "min_pool_size": None if sizes is None else sizes.min_idle,
         "server_lifetime": None if sizes is None else sizes.lifetime_s,
         "listen_addr": None if listen is None else listen.host,
         "listen_port": None if listen is None else listen.port,

@@ -19,7 +19,7 @@ import psycopg2
 import pytest
 
 from .beams import PGBEAM, Beam
-from .clusters import DATABASE, Cluster, die_with_parent, free_port, installation
+from .clusters import DATABASE, PASSWORD, Cluster, die_with_parent, free_port, installation
 
 pytestmark = pytest.mark.pg
 
@@ -265,6 +265,23 @@ def test_settings_are_set_and_read_again(clusters: Callable[[int], Cluster], bea
 
 
 _QUERY = b"Q\0\0\0\x0dSELECT 7\0"
+
+
+def test_passwords_are_checked_though_all_is_paused(
+    clusters: Callable[[int], Cluster], beam: Callable[..., Beam]
+) -> None:
+    """PostgreSQL says who may in, as for any database; an operator who has lost his connection gets another one."""
+    running = beam(clusters(15), "transaction", settings={"admin_users": ["with_scram"]})
+    url = running.url("with_scram", "pgbeam", PASSWORD)
+    with psycopg.connect(url, autocommit=True) as operator:
+        operator.execute("PAUSE")
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(running.url("with_scram", "pgbeam", "wrong"))
+    with psycopg.connect(url, autocommit=True) as operator:
+        operator.execute("RESUME")
+    assert running.servers() == []
+    with psycopg.connect(running.url()) as client:
+        assert client.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_explain_names_the_part_of_the_key_that_differs(
