@@ -22,6 +22,7 @@ TLS_MODES = ("prefer", "require")
 TLS_VERSIONS = ("1.2", "1.3")
 LOG_LEVELS = ("debug", "info", "warn", "error")
 LOG_FORMATS = ("auto", "human", "json")
+LEAST_TOKEN = 16
 MAX_QUERY_TIMEOUT_MS = 300_000
 MAX_TIMEOUT_MS = 2_147_483_647
 """PostgreSQL's own bound."""
@@ -140,8 +141,15 @@ class Core:
     shutdown_grace: float = _option(30.0, "seconds that running transactions get when PgBeam stops", min=0)
     workers: int = _option(1, "processes that share the clients", min=1, max=256, restart=True)
     metrics_listen: Endpoint | None = _option(
-        None, "HOST:PORT that serves Prometheus metrics and health checks", restart=True
+        None, "HOST:PORT that serves Prometheus metrics, health checks and the dashboard", restart=True
     )
+    dashboard: bool = _option(False, "serve the dashboard and its API at metrics_listen", restart=True)
+    dashboard_token: str | None = field(
+        default=None,
+        repr=False,
+        metadata={"help": "what lets people into the dashboard, 16 characters at least", "restart": True},
+    )
+    dashboard_write: bool = _option(False, "let the dashboard change cache rules, not only show them", restart=True)
     admin_users: tuple[str, ...] = _option((), "users who may look into PgBeam and steer it, at the console")
     stats_users: tuple[str, ...] = _option((), "users who may look into PgBeam at the console")
     log_level: str = _option("info", "least level that is logged", choices=LOG_LEVELS)
@@ -166,6 +174,17 @@ class Core:
     )
     prepare_once: bool = _option(True, "keep a statement that clients parse again and again prepared on the server")
     uvloop: bool = _option(True, "run on uvloop where it is installed", restart=True)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where settings do not go together."""
+        if not self.dashboard:
+            return
+        if self.metrics_listen is None:
+            raise ValueError("dashboard = true needs metrics_listen, the HOST:PORT where it is served")
+        if self.dashboard_token is None:
+            raise ValueError("dashboard = true needs a dashboard_token; `openssl rand -hex 24` makes a good one")
+        if len(self.dashboard_token) < LEAST_TOKEN or not self.dashboard_token.isascii():
+            raise ValueError(f"dashboard_token has at least {LEAST_TOKEN} characters, all of them ASCII")
 
 
 @dataclass(frozen=True)

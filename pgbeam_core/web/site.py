@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from pgbeam_core.net import transport
 from pgbeam_core.telemetry.metrics import family
 from pgbeam_core.web import server
+from pgbeam_core.web.dashboard import Dashboard
 from pgbeam_core.web.exposition import exposition
 from pgbeam_core.web.health import HealthChecks
 from pgbeam_core.web.replies import HttpRequest
@@ -33,6 +34,9 @@ class Web:
         self.routes.add("GET", "/metrics", self._metrics)
         self.routes.add("GET", "/healthz", health.alive)
         self.routes.add("GET", "/readyz", health.ready)
+        self.dashboard = Dashboard(watched, version()) if watched.settings.dashboard else None
+        if self.dashboard is not None:
+            self.dashboard.add_to(self.routes)
 
     @property
     def address(self) -> tuple[str, int] | None:
@@ -52,10 +56,16 @@ class Web:
             raise transport.cannot_listen(where, error) from error
         found = self.address
         assert found is not None
-        log.info("metrics are at {url}", url=f"http://{found[0]}:{found[1]}/metrics")
+        url = f"http://{found[0]}:{found[1]}/"
+        log.info("metrics are at {url}", url=f"{url}metrics")
+        if self.dashboard is not None:
+            self.dashboard.start(found[0])
+            log.info("the dashboard is at {url}", url=url)
 
     def stop(self) -> Deferred[Any]:
         port, self._port = self._port, None
+        if port is not None and self.dashboard is not None:
+            self.dashboard.stop()
         return succeed(None) if port is None else maybeDeferred(port.stopListening)
 
     @inlineCallbacks

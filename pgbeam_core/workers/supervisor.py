@@ -53,19 +53,18 @@ class Supervisor:
         self._empty: list[Deferred[None]] = []
         self.control = RelayedControl(self._crew, reactor)
         """What is answered on the control socket."""
-        self._pulses = Pulses(self._crew, reactor)
+        self._pulses, self._counted = Pulses(self._crew, reactor), Counted(self._crew, reactor)
         self.control.answer("stats", lambda _: self._look().addCallback(lambda _: self._summed()))
         self.control.answer("workers", lambda _: [self._account(worker) for worker in self._crew.ready])
         self._socket = ControlSocket(reactor, self.control, settings.state_dir)
         self._seen: list[Message] = []
         """What the workers counted when they were last asked."""
         self._looking = False
-        self._counted = Counted(self._crew, reactor)
         self._web = web_of(self)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        """(host, port) of every listener, with the port that the system chose where 0 was asked for."""
+        """(host, port) of every listener, with the port that the system chose."""
         return [] if self._reception is None else self._reception.addresses
 
     @inlineCallbacks
@@ -175,7 +174,8 @@ class Supervisor:
     def _start(self, number: int) -> WorkerProcess:
         settings = self.settings
         worker = WorkerProcess(number, settings, self.reactor, self._heard, self._ended)
-        orders = {"workers": settings.workers, "number": number, "settings": as_tree(settings), "logs": self._tui}
+        logs_here = self._tui or settings.dashboard
+        orders = {"workers": settings.workers, "number": number, "settings": as_tree(settings), "logs": logs_here}
         try:
             worker.start(orders, self._spawn)
         except OSError as error:

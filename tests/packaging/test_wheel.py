@@ -89,6 +89,8 @@ def test_the_wheel_holds_what_is_not_python(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     for wanted in ("pgbeam_core/defaults.toml", "pgbeam_core/embedded/shop.sql", "pgbeam_core/py.typed"):
         assert wanted in names
+    page = {path.name for path in (ROOT / "pgbeam_core" / "web" / "static").iterdir()}
+    assert {name.rpartition("/")[2] for name in names if name.startswith("pgbeam_core/web/static/")} == page
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
 

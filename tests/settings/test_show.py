@@ -14,7 +14,7 @@ from pgbeam_core.settings.load import RawProject
 from pgbeam_core.settings.model import Core
 
 FILE = Path(__file__).parents[2] / "settings.toml"
-EXAMPLES = {"metrics_listen", "tls"}
+EXAMPLES = {"dashboard_token", "metrics_listen", "tls"}
 
 
 @dataclass(frozen=True)

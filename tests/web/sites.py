@@ -60,6 +60,15 @@ class Stage:
         self.beam = FakeBeam(**settings)
         self.web = Web(self.beam)
 
+    def start_looking(self) -> None:
+        """The dashboard's charts and log begin."""
+        assert self.web.dashboard is not None
+        self.web.dashboard.start("127.0.0.1")
+
+    def stop_looking(self) -> None:
+        assert self.web.dashboard is not None
+        self.web.dashboard.stop()
+
     def ask(self, method: str, path: str, *, token: str | None = TOKEN, **more: Any) -> HttpReply:
         """The reply to a request with the token, in whatever turns of the loop it takes."""
         headers = {"authorization": f"Bearer {token}"} if token is not None else {}

@@ -11,7 +11,7 @@ from pgbeam_cache.policy.cacheability import noted
 from pgbeam_cache.policy.rule_files import Rule
 from pgbeam_cache.serving.cache import Cache
 from pgbeam_cache.settings import CacheSettings
-from pgbeam_cache.surface import console_commands, explaining, metrics, variables, views
+from pgbeam_cache.surface import console_commands, explaining, metrics, selection, variables, views
 from pgbeam_cache.surface.commands import COMMAND
 from pgbeam_core import (
     Answer,
@@ -58,6 +58,8 @@ class Caching:
         beam.control.answer("cache-rules.list", listing, merge=views.merged)
         beam.control.answer("cache-rules.set", self._set_rule)
         beam.control.answer("cache-rules.unset", self._unset_rule)
+        beam.control.answer("cache-rules.rules", self._rules)
+        beam.control.answer("cache.shapes", self._shapes, merge=selection.page)
         rule = lambda words: console_commands.run(self.cache.rules, words)  # noqa: E731
         beam.console.command(console_commands.WORDS, rule, console_commands.USAGE)
 
@@ -132,10 +134,29 @@ class Caching:
         numbers = all(value is None or type(value) is int for value in (ttl, swr))
         if not isinstance(enabled, bool) or not numbers:
             raise PgBeamError("enabled is true or false, ttl and swr are whole numbers of seconds", sqlstate="22023")
-        return self.cache.rules.set(str(request.get("query_hash")), Rule(enabled, ttl, swr))
+        return self.cache.rules.set(str(request.get("query_hash")), Rule(enabled, ttl, swr), self._project(request))
 
     def _unset_rule(self, request: Mapping[str, Any]) -> Deferred[bool]:
-        return self.cache.rules.unset(str(request.get("query_hash")))
+        alone = len(self.cache.beam.settings.projects) == 1
+        return self.cache.rules.unset(str(request.get("query_hash")), self._project(request), alone=alone)
+
+    def _shapes(self, request: Mapping[str, Any]) -> Deferred[Any]:
+        selected: Deferred[Any] = selection.selected(self.cache, request)
+        alone = self.cache.beam.settings.workers == 1
+        return selected.addCallback(lambda part: selection.page([part]) if alone else part)
+
+    def _rules(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Those that hold in a project."""
+        project = self._project(request) or ""
+        return views.rules_of(self.cache.shapes, self.cache.rules, project)
+
+    def _project(self, request: Mapping[str, Any]) -> str | None:
+        project = request.get("project")
+        if project is None:
+            return None
+        if project not in self.cache.beam.settings.projects:
+            raise PgBeamError(f'there is no project "{project}"', sqlstate="42704")
+        return str(project)
 
 
 plugin = Caching()

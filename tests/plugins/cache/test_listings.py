@@ -18,7 +18,7 @@ def row(query_hash: str, **columns: Any) -> dict[str, Any]:
         "first_seen": "",
         "last_seen": "",
     }
-    return {"query_hash": query_hash, **empty, **more, **columns}
+    return {"project": "shop", "query_hash": query_hash, **empty, **more, **columns}
 
 
 def test_calls_add_up_and_averages_stay_averages() -> None:

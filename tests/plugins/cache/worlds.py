@@ -76,7 +76,9 @@ class FakeBeam:
     def __init__(self, settings: CacheSettings) -> None:
         self.reactor = Clock()
         self.random = os.urandom
-        self.settings = SimpleNamespace(state_dir=Path("/nonexistent"))
+        self.settings = SimpleNamespace(
+            state_dir=Path("/nonexistent"), dashboard=False, workers=1, projects={"shop": SHOP}
+        )
         self.cache_settings = settings
         self.control = Control()
         self.console = SimpleNamespace(command=lambda *_: None)

@@ -42,6 +42,14 @@ class Places:
         last = self._last
         return all(last.get(table, 0) <= since for table in tables)
 
+    def last(self, tables: tuple[str, ...]) -> int:
+        """The place of the last write to any of these."""
+        place = self._all
+        last = self._last
+        for table in tables:
+            place = max(place, last.get(table, 0))
+        return place
+
 
 class Writes(Places):
     """The committed writes to one database that went through PgBeam."""

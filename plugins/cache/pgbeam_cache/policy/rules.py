@@ -21,6 +21,10 @@ _HASH = re.compile(r"[0-9a-f]{16}")
 log = Logger(__name__)
 
 
+def _key(query_hash: str, project: str | None) -> str:
+    return query_hash if project is None else f"{project}/{query_hash}"
+
+
 class Rules:
     """The rules in a file. `current` is replaced, never changed, when the file changes, within a second.
 
@@ -29,7 +33,10 @@ class Rules:
 
     def __init__(self, path: Path, worker: Worker, reactor: Any) -> None:
         self.current: Mapping[str, Rule] = {}
-        """By fingerprint."""
+        """As they are in the file: by fingerprint, or `project/fingerprint`."""
+        self._of: dict[str, Mapping[str, Rule]] = {}
+        """Projects that have rules of their own → all rules that hold there."""
+        self._common: Mapping[str, Rule] = {}
         self._file = RuleFile(path)
         self._worker = worker
         self._reactor = reactor
@@ -49,8 +56,13 @@ class Rules:
             self._timer.cancel()
         self._worker.close(lambda: None)
 
-    def set(self, query_hash: str, rule: Rule) -> Deferred[None]:
-        """Make a rule for a shape. Raises PgBeamError with SQLSTATE 22023; fails with one with 53400 or 58030."""
+    def of(self, project: str) -> Mapping[str, Rule]:
+        """The rules that hold in a project, by fingerprint: its own go before those for all."""
+        return self._of.get(project, self._common)
+
+    def set(self, query_hash: str, rule: Rule, project: str | None = None) -> Deferred[None]:
+        """Make a rule for a shape, in a project or in all. Raises PgBeamError with SQLSTATE 22023; fails with one with
+        53400 or 58030."""
         if not _HASH.fullmatch(query_hash):
             raise PgBeamError(f'"{query_hash}" is no query hash of 16 hex digits', sqlstate="22023")
         for name, seconds in (("ttl", rule.ttl), ("swr", rule.swr)):
@@ -58,18 +70,27 @@ class Rules:
                 raise PgBeamError(f"{name} must be between 0 and {LONGEST} seconds", sqlstate="22023")
 
         def change(rules: dict[str, Rule]) -> None:
-            if len(rules) >= MOST and query_hash not in rules:
+            key = _key(query_hash, project)
+            if len(rules) >= MOST and key not in rules:
                 raise PgBeamError(f"there are {MOST} rules already", sqlstate="53400")
-            rules[query_hash] = rule
+            rules[key] = rule
 
         return self._change(change)
 
-    def unset(self, query_hash: str) -> Deferred[bool]:
-        """Take a rule away; False if there was none. Fails like `set`."""
+    def unset(self, query_hash: str, project: str | None = None, *, alone: bool = False) -> Deferred[bool]:
+        """Take a rule away; False if there was none. Fails like `set`.
+
+        A rule for all projects is no project's to take away, unless it is `alone`.
+        """
         there: list[bool] = []
 
         def change(rules: dict[str, Rule]) -> None:
-            there.append(rules.pop(query_hash, None) is not None)
+            key = _key(query_hash, project)
+            if project is not None and key not in rules and query_hash in rules:
+                if not alone:
+                    raise PgBeamError(f"the rule for {query_hash} is for all projects", sqlstate="55000")
+                key = query_hash
+            there.append(rules.pop(key, None) is not None)
 
         return self._change(change).addCallback(lambda _: there[0])
 
@@ -77,7 +98,7 @@ class Rules:
         done: Deferred[None] = Deferred()
 
         def changed(rules: dict[str, Rule]) -> None:
-            self.current = rules
+            self._hold(rules)
             done.callback(None)
 
         def failed(error: Exception) -> None:
@@ -89,12 +110,22 @@ class Rules:
         self._worker.run(lambda: self._file.change(change), changed, failed)
         return done
 
+    def _hold(self, rules: Mapping[str, Rule]) -> None:
+        self.current = rules
+        common = {key: rule for key, rule in rules.items() if "/" not in key}
+        own: dict[str, Mapping[str, Rule]] = {}
+        for key, rule in rules.items():
+            project, separator, query_hash = key.rpartition("/")
+            if separator:
+                own[project] = {**own.get(project, common), query_hash: rule}
+        self._common, self._of = common, own
+
     def _look(self) -> None:
         self._worker.run(self._file.news, self._took, self._not_read)
 
     def _took(self, news: Mapping[str, Rule] | None) -> None:
         if news is not None:
-            self.current = news
+            self._hold(news)
         if not self._closed:
             self._timer = self._reactor.callLater(_LOOK_EVERY_S, self._look)
 

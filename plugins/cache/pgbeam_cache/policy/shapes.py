@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from hashlib import blake2b
 
 from pgbeam_cache.policy.cacheability import Cacheability
+from pgbeam_cache.policy.traffic import RecentTraffic
 from pgbeam_core import Answer, Histogram, Result, Statement
 
 _WATCHED = 8
@@ -37,11 +38,14 @@ class Shape:
         "kind",
         "last",
         "latency",
+        "project",
         "reason",
         "text",
+        "traffic",
     )
 
-    def __init__(self, statement: Statement, note: Cacheability, now: float) -> None:
+    def __init__(self, project: str, statement: Statement, note: Cacheability, now: float) -> None:
+        self.project = project
         self.hash = statement.query_hash
         """16 hex digits."""
         self.text = statement.shape
@@ -62,6 +66,8 @@ class Shape:
         self._same = 0
         self._sampled_at = 0
         self._watched: OrderedDict[bytes, bytes] = OrderedDict()
+        self.traffic: RecentTraffic | None = None
+        """What came lately, if somebody may want to know what a rule would have given."""
 
     @property
     def average(self) -> float:
@@ -127,29 +133,41 @@ class Shapes:
     def __init__(self, most: int, wall: Callable[[], float] = time.time) -> None:
         self.most = most
         self._wall = wall
-        self._shapes: dict[str, Shape] = {}
+        self._shapes: dict[str, dict[str, Shape]] = {}
+        """By project, and fingerprint."""
+        self._count = 0
 
     def __len__(self) -> int:
-        return len(self._shapes)
+        return self._count
 
     def __iter__(self) -> Iterator[Shape]:
-        return iter(sorted(self._shapes.values(), key=lambda shape: -shape.calls))
+        return iter(sorted(self._all(), key=lambda shape: -shape.calls))
 
-    def get(self, query_hash: str) -> Shape | None:
-        """The shape with that fingerprint."""
-        return self._shapes.get(query_hash)
+    def get(self, query_hash: str, project: str | None = None) -> Shape | None:
+        """The shape with that fingerprint, in a project or in any."""
+        if project is not None:
+            return self._shapes.get(project, {}).get(query_hash)
+        return next((shapes[query_hash] for shapes in self._shapes.values() if query_hash in shapes), None)
 
-    def of(self, statement: Statement, note: Cacheability) -> Shape:
-        """The shape of a statement."""
-        return self._shapes.get(statement.query_hash) or self._new(statement, note)
+    def of(self, project: str, statement: Statement, note: Cacheability) -> Shape:
+        """The shape of a statement that somebody executes in a project."""
+        shapes = self._shapes.get(project)
+        shape = None if shapes is None else shapes.get(statement.query_hash)
+        return self._new(project, statement, note) if shape is None else shape
 
     def executed(self, shape: Shape, result: Result) -> None:
         shape.executed(result, self._wall())
 
-    def _new(self, statement: Statement, note: Cacheability) -> Shape:
-        if len(self._shapes) >= self.most:
-            oldest = sorted(self._shapes.values(), key=lambda shape: shape.last)
-            for shape in oldest[: len(oldest) - self.most + max(1, self.most // _GIVE_WAY)]:
-                del self._shapes[shape.hash]
-        shape = self._shapes[statement.query_hash] = Shape(statement, note, self._wall())
+    def _all(self) -> list[Shape]:
+        return [shape for shapes in self._shapes.values() for shape in shapes.values()]
+
+    def _new(self, project: str, statement: Statement, note: Cacheability) -> Shape:
+        if self._count >= self.most:
+            oldest = sorted(self._all(), key=lambda shape: shape.last)
+            for old in oldest[: len(oldest) - self.most + max(1, self.most // _GIVE_WAY)]:
+                del self._shapes[old.project][old.hash]
+                self._count -= 1
+        shape = Shape(project, statement, note, self._wall())
+        self._shapes.setdefault(project, {})[statement.query_hash] = shape
+        self._count += 1
         return shape

@@ -48,7 +48,7 @@ class Cache:
         self.flights = Flights(beam.reactor, self.lead)
         self.refreshes = Refreshes(beam, self._refresh_failed)
         self.shapes = Shapes(settings.max_shapes)
-        self.samples = Samples(self.shapes)
+        self.samples = Samples(self.shapes, beam.now, foretells=beam.settings.dashboard)
         self.scopes: dict[bytes, str] = {}
         path = Path(beam.settings.state_dir) / FOLDER / "rules.json"
         self.rules = Rules(path, Thread(beam.reactor), beam.reactor)
@@ -85,11 +85,12 @@ class Cache:
             state.survey.catalog(session, settings.rights_check_s)  # what it writes is widened by it
         agreed = self.agreed(session, query, note, settings)
         if isinstance(agreed, str):
-            self.samples.begin(query, note, self.state_of)
+            self.samples.begin(query, note, self.state_of, agreed)
             self.bypass(query, agreed)
             return None
         state = self.state_of(session)
         key = keys.key(state.scope.of(target.role), digest(statement, note), query)
+        self.samples.looked_up(query, note, state, key)
         lookup = Lookup(query, state, note, key, agreed)
         catalog = None if note.plain else state.survey.catalog(session, settings.rights_check_s)
         if catalog is not None or note.plain:
@@ -108,7 +109,7 @@ class Cache:
             return "transaction"
         if note.reason is not None:
             return note.reason
-        agreed = terms(note, query.statement, session, settings, self.rules.current)
+        agreed = terms(note, query.statement, session, settings, self.rules.of(session.project.name))
         if isinstance(agreed, str):
             return agreed
         return obstacle(self.state_of(session), query, note) or agreed

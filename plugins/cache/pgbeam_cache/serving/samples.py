@@ -8,11 +8,14 @@ from pgbeam_cache.consistency.session_state import SessionState
 from pgbeam_cache.policy import keys
 from pgbeam_cache.policy.cacheability import Cacheability, digest
 from pgbeam_cache.policy.shapes import Shapes
+from pgbeam_cache.policy.traffic import NEVER, RecentTraffic
 from pgbeam_core import Query, Result, Session
 
 _SAMPLE = "cache.sample"
 """Where a query notes the request whose reply is only looked at."""
 _SAMPLE_BYTES = 64 * 1024
+_CURABLE = frozenset({"off", "rule", "ttl"})
+"""Reasons that a rule would do away with."""
 _LONGEST_SHAPE = 32 * 1024
 """Bytes of a text; longer ones are bulk, and taking them apart would take long."""
 
@@ -20,22 +23,46 @@ _LONGEST_SHAPE = 32 * 1024
 class Samples:
     """Tells whether caching a shape would pay: whether its reply is the same as before."""
 
-    def __init__(self, shapes: Shapes) -> None:
+    def __init__(self, shapes: Shapes, now: Callable[[], float], *, foretells: bool) -> None:
+        """`foretells`: what comes is remembered for a while, to tell what a rule would have given."""
         self._shapes = shapes
+        self._now = now
+        self._foretells = foretells
 
-    def begin(self, query: Query, note: Cacheability, state_of: Callable[[Session], SessionState]) -> None:
-        """A query that is not cached: its reply may be looked at."""
+    def begin(self, query: Query, note: Cacheability, state_of: Callable[[Session], SessionState], reason: str) -> None:
+        """A query that is not cached, for that reason: its reply may be looked at."""
         statement = query.statement
+        if self._foretells and note.reason is None and len(statement.text) <= _LONGEST_SHAPE:
+            self._passes(query, note, state_of(query.session), reason)
         if note.reason is not None or not query.answerable or len(statement.text) > _LONGEST_SHAPE:
             return
         if query.bound_size > keys.LONGEST_BOUND:
             return
-        shape = self._shapes.of(statement, note)
+        shape = self._shapes.of(query.session.project.name, statement, note)
         if shape.wants_sample:
             shape.sampled()
             scope = state_of(query.session).scope.of("")
             query.notes[_SAMPLE] = keys.key(scope, digest(statement, note), query)
             query.keep_result(_SAMPLE_BYTES)
+
+    def looked_up(self, query: Query, note: Cacheability, state: SessionState, key: bytes) -> None:
+        """A query that is cached already comes too."""
+        if self._foretells and len(query.statement.text) <= _LONGEST_SHAPE:
+            self._came(query, note, state, hash(key))
+
+    def _passes(self, query: Query, note: Cacheability, state: SessionState, reason: str) -> None:
+        if reason not in _CURABLE or not query.answerable or query.bound_size > keys.LONGEST_BOUND:
+            self._came(query, note, state, NEVER)
+            return
+        bound = b"" if query.simple else query.bound_bytes
+        self._came(query, note, state, hash((state.scope.of(""), digest(query.statement, note), bound)))
+
+    def _came(self, query: Query, note: Cacheability, state: SessionState, key: int) -> None:
+        shape = self._shapes.of(query.session.project.name, query.statement, note)
+        traffic = shape.traffic
+        if traffic is None:
+            traffic = shape.traffic = RecentTraffic()
+        traffic.add(int(self._now()), key, state.writes.last(note.tables))
 
     def executed(self, query: Query, note: Cacheability, result: Result, key: bytes | None) -> None:
         """An execution has ended. `key`: that of its lookup, if it had one."""
@@ -45,7 +72,7 @@ class Samples:
             request = query.notes.pop(_SAMPLE, None)
         if len(statement.text) > _LONGEST_SHAPE:
             return
-        shape = self._shapes.of(statement, note)
+        shape = self._shapes.of(query.session.project.name, statement, note)
         self._shapes.executed(shape, result)
         if request is not None and result.kept is not None:
             shape.replied(request, result.kept)

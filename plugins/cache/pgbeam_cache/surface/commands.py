@@ -27,7 +27,9 @@ def configure(parser: ArgumentParser) -> None:
     change.add_argument(
         "--enabled", action=argparse.BooleanOptionalAction, default=True, help="cache it, or see that nobody does"
     )
+    change.add_argument("--project", metavar="NAME", help="in this project only, and there before the rule for all")
     unset = what.add_parser("unset", help="take a rule away")
+    unset.add_argument("--project", metavar="NAME", help="that of this project")
     unset.add_argument("query_hash", metavar="HASH")
 
 
@@ -37,11 +39,11 @@ def run(args: Namespace) -> int:
         _print(ask_running(state_dir, "cache-rules.list"))
         return 0
     if args.what == "set":
-        fields = {"enabled": args.enabled, "ttl": args.ttl, "swr": args.swr}
+        fields = {"enabled": args.enabled, "ttl": args.ttl, "swr": args.swr, "project": args.project}
         ask_running(state_dir, "cache-rules.set", query_hash=args.query_hash, **fields)
         print(f"{args.query_hash}: rule set")
         return 0
-    there = ask_running(state_dir, "cache-rules.unset", query_hash=args.query_hash)
+    there = ask_running(state_dir, "cache-rules.unset", query_hash=args.query_hash, project=args.project)
     print(f"{args.query_hash}: {'rule taken away' if there else 'there was no rule'}")
     return 0 if there else 1
 

@@ -45,14 +45,15 @@ def explain(cache: Cache, session: Session, query: Query) -> Iterator[Explanatio
     """Rows about the cache. Nothing is counted, asked for or kept."""
     statement, settings = query.statement, cache.settings
     note = noted(statement)
-    rule = cache.rules.current.get(statement.query_hash)
+    project = session.project.name
+    rule = cache.rules.of(project).get(statement.query_hash)
     why = "it stands for this shape" if rule is not None else "there is none for this shape"
     agreed = cache.agreed(session, query, note, settings)
     reason = agreed if isinstance(agreed, str) else _by_catalog(cache, session, query)
     yield Explanation(
         "cacheable", "no" if reason else "yes", REASONS.get(reason, reason) if reason else _asked(session, query)
     )
-    shape = cache.shapes.get(statement.query_hash)
+    shape = cache.shapes.get(statement.query_hash, project)
     if shape is not None:
         times = (
             f"{shape.average * 1000:.3f} ms on a server on average, p95 {shape.latency.quantile(0.95) * 1000:.3f} ms"

@@ -17,12 +17,12 @@ from pgbeam_cache.serving.counts import Counts
 from pgbeam_core import Table
 
 SHAPE_COLUMNS = (
-    *("query_hash", "query", "kind", "calls", "hits", "avg_ms", "p95_ms", "avg_bytes", "stability"),
+    *("project", "query_hash", "query", "kind", "calls", "hits", "avg_ms", "p95_ms", "avg_bytes", "stability"),
     *("recommendation", "rule", "first_seen", "last_seen"),
 )
 _NUMBERS = {"calls": "int8", "hits": "int8", "avg_ms": "float8", "p95_ms": "float8", "avg_bytes": "int8"}
 _TYPES = tuple({**_NUMBERS, "stability": "float8"}.get(column, "text") for column in SHAPE_COLUMNS)
-_HASH = ("query_hash",)
+_HASH = ("project", "query_hash")
 _MEANS = dict.fromkeys(("avg_ms", "avg_bytes", "stability"), "mean calls")
 _MERGE = {**_MEANS, "p95_ms": "max", "first_seen": "min", "last_seen": "max"}
 """As `merged` has it."""
@@ -46,6 +46,7 @@ def stats(cache: Cache) -> dict[str, Any]:
 def shape_row(shape: Shape, rule: Rule | None) -> dict[str, Any]:
     """One shape by column name. Times in milliseconds, `stability` from 0 to 1 or None, seen as ISO 8601 in UTC."""
     return {
+        "project": shape.project,
         "query_hash": shape.hash,
         "query": shape.text,
         "kind": shape.kind,
@@ -65,26 +66,37 @@ def shape_row(shape: Shape, rule: Rule | None) -> dict[str, Any]:
 def listing(shapes: Shapes, rules: Rules) -> list[dict[str, Any]]:
     """The shapes, those called most first, then rules for shapes that were not seen lately."""
     current = rules.current
-    rows = [shape_row(shape, current.get(shape.hash)) for shape in shapes]
-    unseen = [query_hash for query_hash in current if shapes.get(query_hash) is None]
+    rows = [shape_row(shape, rules.of(shape.project).get(shape.hash)) for shape in shapes]
+    unseen = [key for key in current if not _seen(shapes, key)]
     empty = dict.fromkeys(("query", "kind", "recommendation", "first_seen", "last_seen"), "")
     zero = dict.fromkeys(("calls", "hits", "avg_ms", "p95_ms", "avg_bytes"), 0)
     return rows + [
-        {"query_hash": query_hash, **empty, **zero, "stability": None, "rule": in_words(current[query_hash])}
-        for query_hash in unseen
+        {**_named(key), **empty, **zero, "stability": None, "rule": in_words(current[key])} for key in unseen
     ]
+
+
+def _named(key: str) -> dict[str, str]:
+    """Project and fingerprint of a rule as it stands in the file; a rule for all projects has none."""
+    project, _, query_hash = key.rpartition("/")
+    return {"project": project, "query_hash": query_hash}
+
+
+def _seen(shapes: Shapes, key: str) -> bool:
+    named = _named(key)
+    return shapes.get(named["query_hash"], named["project"] or None) is not None
 
 
 def merged(listings: Iterable[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """One listing of those of all workers. What is an average stays one; `p95_ms` is that of the slowest worker."""
-    by_shape: dict[str, list[dict[str, Any]]] = {}
+    by_shape: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for listing in listings:
         for row in listing:
-            by_shape.setdefault(row["query_hash"], []).append(row)
-    return sorted((_merged(rows) for rows in by_shape.values()), key=lambda row: -row["calls"])
+            by_shape.setdefault((row["project"], row["query_hash"]), []).append(row)
+    return sorted((merged_row(rows) for rows in by_shape.values()), key=lambda row: -row["calls"])
 
 
-def _merged(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def merged_row(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """One shape, of what several workers saw of it."""
     most = max(rows, key=lambda row: row["calls"])
     seen = [row for row in rows if row["calls"]] or rows
     return most | {
@@ -107,17 +119,32 @@ def _average(rows: list[dict[str, Any]], name: str) -> float | None:
 
 
 def shapes_table(shapes: Shapes, rules: Rules) -> Table:
-    rows = [shape_row(shape, rules.current.get(shape.hash)) for shape in shapes]
+    rows = [shape_row(shape, rules.of(shape.project).get(shape.hash)) for shape in shapes]
     return Table(SHAPE_COLUMNS, [[row[column] for column in SHAPE_COLUMNS] for row in rows], _TYPES, _HASH, _MERGE)
 
 
 def rules_table(shapes: Shapes, rules: Rules) -> Table:
     rows = []
-    for query_hash, rule in sorted(rules.current.items()):
-        shape = shapes.get(query_hash)
-        rows.append([query_hash, rule.enabled, rule.ttl, rule.swr, shape.text if shape is not None else None])
-    types, merge = ("text", "bool", "int4", "int4", "text"), dict.fromkeys(("ttl", "swr"), "first")
-    return Table(("query_hash", "enabled", "ttl", "swr", "query"), rows, types, _HASH, merge)
+    for key, rule in sorted(rules.current.items()):
+        named = _named(key)
+        project = named["project"] or None
+        shape = shapes.get(named["query_hash"], project)
+        text = shape.text if shape is not None else None
+        rows.append([project, named["query_hash"], rule.enabled, rule.ttl, rule.swr, text])
+    types, merge = ("text", "text", "bool", "int4", "int4", "text"), dict.fromkeys(("ttl", "swr"), "first")
+    return Table(("project", "query_hash", "enabled", "ttl", "swr", "query"), rows, types, _HASH, merge)
+
+
+def rules_of(shapes: Shapes, rules: Rules, project: str) -> list[dict[str, Any]]:
+    """The rules that hold in a project, with whether they are its own."""
+    rows = []
+    for query_hash, rule in sorted(rules.of(project).items()):
+        shape = shapes.get(query_hash, project)
+        fields = {"enabled": rule.enabled, "ttl": rule.ttl, "swr": rule.swr}
+        scope = "project" if f"{project}/{query_hash}" in rules.current else "all"
+        text = None if shape is None else shape.text
+        rows.append({"query_hash": query_hash, **fields, "scope": scope, "query": text})
+    return rows
 
 
 def cache_table(stats: Mapping[str, Any]) -> Table:
@@ -136,7 +163,7 @@ def panel(counts: Counts, entries: int, size: int, shapes: Shapes, rules: Rules)
     table.add_column("advice", no_wrap=True)
     table.add_column(f"hits {ratio}, {entries:,} entries, {size / 1024**2:.1f} MiB", ratio=1, no_wrap=True)
     for shape in list(shapes)[:_PANEL_ROWS]:
-        rule = rules.current.get(shape.hash)
+        rule = rules.of(shape.project).get(shape.hash)
         advice = shape.recommendation if rule is None else in_words(rule)
         table.add_row(f"{shape.calls:,}", f"{shape.average * 1000:.1f}", advice, Text(shape.text))
     return table

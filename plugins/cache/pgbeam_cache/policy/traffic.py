@@ -1,0 +1,86 @@
+"""Which requests of a shape came when, lately: enough to tell what a rule would have given, at a bounded cost.
+
+A second is told apart from the next, a request only by a number that stands for it. What comes again in the same second
+is counted, not listed. Where there are too many different requests only some are listed, half of them, then a quarter:
+always all that came of those, as it is their coming again that counts.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+MOST = 512
+"""Places for requests of one shape, 28 bytes each."""
+WINDOW_S = 600
+"""What is older is forgotten."""
+_FEW = 8
+"""So few different requests are all listed, and the oldest of them forgotten."""
+NEVER = 0
+"""Stands for all requests that no rule could answer: those in transactions, of sessions that want no cache."""
+
+
+class RecentTraffic:
+    """What came of one shape, within the window."""
+
+    __slots__ = ("_at", "_counts", "_keys", "_places", "_second", "_written", "mask")
+
+    def __init__(self) -> None:
+        self.mask = 0
+        """A request is listed if its number has none of these bits."""
+        self._at = array("q")
+        self._keys = array("q")
+        self._written = array("q")
+        self._counts = array("i")
+        self._second = 0
+        self._places: dict[int, int] = {}
+        """Where the requests of this second are."""
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    def add(self, second: int, key: int, written: int) -> None:
+        """A request came. written: changes when something that it reads is written."""
+        if key & self.mask:
+            return
+        if second != self._second:
+            self._second = second
+            self._places.clear()
+        place = self._places.get(key, -1)
+        if place >= 0 and self._written[place] == written:
+            self._counts[place] += 1
+            return
+        if len(self._at) >= MOST:
+            self._make_room(second)
+            if key & self.mask:
+                return
+        self._places[key] = len(self._at)
+        self._at.append(second)
+        self._keys.append(key)
+        self._written.append(written)
+        self._counts.append(1)
+
+    def _make_room(self, second: int) -> None:
+        """Forget what is old; if most is from lately, list fewer requests from now on."""
+        since = second - WINDOW_S
+        kept = [place for place in range(len(self._at)) if self._at[place] > since]
+        keys = {self._keys[place] for place in kept}
+        if len(kept) > MOST // 2:
+            if len(keys) > _FEW:
+                self.mask = 2 * self.mask + 1
+                kept = [place for place in kept if not self._keys[place] & self.mask]
+            kept = kept[-(MOST // 2) :]
+        elif self.mask and len(kept) < MOST // 8:
+            self.mask //= 2
+        self._keep(kept)
+
+    def _keep(self, places: list[int]) -> None:
+        self._at = array("q", [self._at[place] for place in places])
+        self._keys = array("q", [self._keys[place] for place in places])
+        self._written = array("q", [self._written[place] for place in places])
+        self._counts = array("i", [self._counts[place] for place in places])
+        self._places.clear()
+
+    def listed(self, since: int) -> list[tuple[int, int, int, int]]:
+        """(second, request, written, how often), oldest first, of what came after that second."""
+        rows = zip(self._at, self._keys, self._written, self._counts, strict=True)
+        return [row for row in rows if row[0] > since]
