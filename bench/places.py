@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.guard import Guard
 from bench.processes import running, wait_ready
 from bench.programs import require, version_of, version_of_pgbeam
+from bench.tls import write_certificate
 from pgbeam_core.embedded import EmbeddedPostgres
 from pgbeam_core.embedded.postgres import HOST, free_port
 
@@ -74,6 +75,14 @@ class Setup:
             self.postgres.account.own(path)
         return path
 
+    def certificate(self, home: Path) -> tuple[Path, Path]:
+        """One for the proxy that lives there, and its key."""
+        files = write_certificate(home)
+        if self.postgres.account is not None:
+            for file in files:
+                self.postgres.account.own(file)
+        return files
+
     def psql(self, port: int) -> list[str]:
         """psql at a port of ours, quiet, its first error its end."""
         place = ["-h", HOST, "-p", str(port), "-U", USER, "-d", DATABASE]
@@ -87,6 +96,7 @@ def pgbouncer(setup: Setup) -> Iterator[Place]:
     version = version_of([program, "--version"])
     prepares = tuple(map(int, version.split(".")[:2])) >= PREPARED_SINCE
     home, port = setup.home("pgbouncer"), free_port()
+    cert, key = setup.certificate(home)
     (home / "users.txt").write_text(f'"{USER}" ""\n')
     (home / "pgbouncer.ini").write_text(
         f"""[databases]
@@ -101,6 +111,9 @@ pool_mode = transaction
 default_pool_size = {setup.servers}
 max_client_conn = {setup.clients + 100}
 ignore_startup_parameters = extra_float_digits
+client_tls_sslmode = allow
+client_tls_cert_file = {cert}
+client_tls_key_file = {key}
 log_connections = 0
 log_disconnections = 0
 log_stats = 0
@@ -159,8 +172,10 @@ memqcache_oiddir = '{home}/oids'
 def pgbeam(setup: Setup) -> Iterator[Place]:
     """PgBeam with all its plugins, in transaction mode."""
     home, port = setup.home("pgbeam"), free_port()
+    cert, key = setup.certificate(home)
     (home / "settings.toml").write_text(
         f"""listen = ["{HOST}:{port}"]
+tls = {{cert = "{cert}", key = "{key}"}}
 state_dir = "{home}/state"
 log_level = "warn"
 [projects.bench]

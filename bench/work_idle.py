@@ -13,6 +13,7 @@ from bench.figures import Goal, Sample
 from bench.places import DATABASE, PROXIES, USER, Place
 from bench.proc import memory_bytes
 from bench.stage import Stage
+from bench.tls import quiet_clients
 from pgbeam_core.embedded.postgres import HOST
 
 AT_ONCE = 50
@@ -32,13 +33,14 @@ class IdleWork:
     clients: int
     ways: tuple[str, ...]
     goals: tuple[Goal, ...] = ()
+    encrypted: bool = False
     group: str = "idle"
     unit: str = "connection"
 
     @property
     def name(self) -> str:
         """How tables call it."""
-        return f"idle, {self.clients:,} clients"
+        return f"idle{' over TLS' if self.encrypted else ''}, {self.clients:,} clients"
 
     def prepare(self, stage: Stage, place: Place) -> None:
         """There is nothing to warm up."""
@@ -47,9 +49,26 @@ class IdleWork:
         """Connect, wait, weigh."""
         with PROXIES[place.way](stage.setup) as fresh:
             # Its first client brings what is there once, however many clients follow.
-            asyncio.run(_weigh(fresh, 1))
-            grown, took_s = asyncio.run(_weigh(fresh, self.clients))
+            weigh = _weigh_encrypted if self.encrypted else _weigh_plain
+            weigh(fresh, 1)
+            grown, took_s = weigh(fresh, self.clients)
             return Sample(rate=self.clients / took_s, bytes_each=grown / self.clients, clients=self.clients)
+
+
+def _weigh_plain(place: Place, clients: int) -> tuple[int, float]:
+    return asyncio.run(_weigh(place, clients))
+
+
+def _weigh_encrypted(place: Place, clients: int) -> tuple[int, float]:
+    assert place.pid is not None
+    before, begin = memory_bytes(place.pid), time.perf_counter()
+    try:
+        with quiet_clients(place.port, clients, (STARTUP, QUERY), CONNECT_S):
+            took_s = time.perf_counter() - begin
+            time.sleep(QUIET_S)
+            return memory_bytes(place.pid) - before, took_s
+    except OSError as error:
+        raise RunFailed(repr(error)) from None
 
 
 async def _weigh(place: Place, clients: int) -> tuple[int, float]:

@@ -55,6 +55,7 @@ class PgbenchWork:
     title: str
     goals: tuple[Goal, ...] = ()
     reconnect: bool = False
+    encrypted: bool = False
     logged: float = 0.1
     """Share of the transactions whose latency is written down: writing costs the client time."""
     warm_up: int = 2_000
@@ -119,7 +120,7 @@ class PgbenchWork:
             command += ["-f", str(script)]
         else:
             command += ["-b", self.script]
-        return [*command, *place.arguments, DATABASE]
+        return [*command, *place.arguments, f"dbname={DATABASE} sslmode=require" if self.encrypted else DATABASE]
 
 
 def read_summary(text: str) -> tuple[float, int]:

@@ -14,10 +14,11 @@ from bench.work_far import LIBRARIES, FarWork
 from bench.work_idle import IdleWork
 from bench.work_pgbench import KEYS, PROTOCOLS, PgbenchWork
 
-GROUPS = ("select", "cached", "transaction", "far", "tpcb", "connect", "batch", "copy", "idle")
+GROUPS = ("select", "cached", "transaction", "far", "tpcb", "connect", "tls", "batch", "copy", "idle")
 THREE = ("direct", "pgbouncer", "pgbeam")
 DRIVERS = ("psycopg", "asyncpg", "raw")
 IDLE_BYTES = 25_000
+TLS_IDLE_BYTES = 75_000
 _MANY_ROWS = 20_000
 """Rows of a batch from which on its length counts, and not how long it takes to begin."""
 
@@ -107,9 +108,12 @@ def all_works(
             warm_up=50,
         ),
     ]
+    works += [_encrypted(clients) for clients in (16, 64)]
+    works.append(_encrypted(16, reconnect=True))
     works += [_batch(rows, driver) for driver in DRIVERS for rows in batch_rows]
     works += [CopyWork(direction, THREE, (Goal(0.95, "pgbouncer"),)) for direction in ("out", "in")]
     works.append(IdleWork(idle_clients, THREE[1:], (Goal(IDLE_BYTES, None, "bytes_each"),)))
+    works.append(IdleWork(idle_clients, THREE[1:], (Goal(TLS_IDLE_BYTES, None, "bytes_each"),), encrypted=True))
     return works
 
 
@@ -119,6 +123,24 @@ def _select(clients: int, protocol: str) -> PgbenchWork:
         goals = (Goal(1.3, "direct"),) if clients == 64 else ()
     warm_up = 500 if clients == 1 else 2_000
     return PgbenchWork("select", "select-only", clients, protocol, THREE, "select by key", goals, warm_up=warm_up)
+
+
+def _encrypted(clients: int, *, reconnect: bool = False) -> PgbenchWork:
+    """Over TLS; `reconnect`: each transaction begins with a handshake."""
+    title = "connect over TLS per transaction" if reconnect else "select by key over TLS"
+    return PgbenchWork(
+        "tls",
+        "select-only",
+        clients,
+        "extended",
+        THREE[1:],
+        title,
+        (Goal(0.7 if reconnect else 0.9, "pgbouncer"),),
+        reconnect=reconnect,
+        encrypted=True,
+        logged=1.0 if reconnect else 0.1,
+        warm_up=50 if reconnect else 2_000,
+    )
 
 
 def _transaction(clients: int, *, cached: bool) -> PgbenchWork:

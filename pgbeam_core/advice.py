@@ -91,8 +91,24 @@ ADVICE = (
         "Turn ssl on at the server, or set another sslmode in upstream.",
     ),
     Advice(
-        *("08006", "could not read root certificate file …", "a-server-that-cannot-be-reached"),
-        "Check sslrootcert in upstream.",
+        *("08006", "SSL error: …", "a-server-that-cannot-be-reached"),
+        "Check sslmode, sslrootcert, sslcert and sslkey in upstream, and the certificate of the server.",
+    ),
+    Advice(
+        *("08006", "direct SSL connection was established without ALPN …", "a-server-that-cannot-be-reached"),
+        "Before PostgreSQL 17 sslnegotiation has to be postgres.",
+    ),
+    Advice(
+        *("08006", "received invalid response to SSL negotiation", "a-server-that-cannot-be-reached"),
+        "See whether it is a PostgreSQL that answers there.",
+    ),
+    Advice(
+        *("08006", "received unencrypted data after SSL response", "a-server-that-cannot-be-reached"),
+        "Somebody may be between PgBeam and the server.",
+    ),
+    Advice(
+        *("08006", "could not prepare TLS: …", "a-server-that-cannot-be-reached"),
+        "Check sslrootcert, sslcert, sslkey and sslcrl in upstream.",
     ),
     Advice(
         *("08006", "sslmode=… needs …", "a-server-that-cannot-be-reached"),

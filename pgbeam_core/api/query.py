@@ -24,6 +24,13 @@ class Target(NamedTuple):
     user: str | None = None
     sslmode: str = "prefer"
     sslrootcert: str | None = None
+    sslcert: str | None = None
+    sslkey: str | None = None
+    sslcrl: str | None = None
+    sslcrldir: str | None = None
+    sslnegotiation: str = "postgres"
+    sslsni: bool = True
+    ssl_min_protocol_version: str = "TLSv1.2"
 
     @property
     def address(self) -> str:

@@ -17,6 +17,7 @@ class Lowered:
         self._protocol = protocol
         self._received = protocol.dataReceived
         self.stream: Stream | None = None
+        self._closing = False
 
     def redirect(self, _transport: Any, received: Any) -> None:
         """What arrives is for somebody else from now on, as with `streams.Bridge`."""
@@ -29,15 +30,17 @@ class Lowered:
         self._transport.write(b"".join(pieces))
 
     def close(self) -> None:
-        self._transport.unregisterProducer()
-        self._transport.loseConnection()
+        if not self._closing:
+            self._closing = True
+            self._transport.unregisterProducer()
+            self._transport.loseConnection()
 
     def abort(self) -> None:
         self._transport.abortConnection()
 
     def is_closing(self) -> bool:
         """As an asyncio transport has it."""
-        return bool(self._transport.disconnecting)
+        return self._closing or bool(self._transport.disconnecting)
 
     def pause_reading(self) -> None:
         self._transport.pauseProducing()

@@ -15,7 +15,7 @@ from pgbeam_core.catalog.identities import Identities
 from pgbeam_core.catalog.isolation import Isolation
 from pgbeam_core.errors import IdentityChanged, PgBeamError, ServerRefused, ServerUnavailable
 from pgbeam_core.internal.credentials import StoredSecret
-from pgbeam_core.net import transport
+from pgbeam_core.net import tls, transport
 from pgbeam_core.net.cancel import Canceller
 from pgbeam_core.net.deadlines import LOGIN_TIMEOUT
 from pgbeam_core.net.greeting import Greetings
@@ -60,7 +60,7 @@ class Opener:
         of_nobody = relay is None
         if relay is None and self._credentials is not None:
             relay = self._credentials(identity)
-        opened = self._open(identity, application_name, relay)
+        opened = self._either_way(identity, application_name, relay)
         if isinstance(relay, StoredSecret):
             opened.addErrback(self._refused, identity, application_name, relay)
         if of_nobody:
@@ -76,11 +76,31 @@ class Opener:
             return fail(failure)
 
         def again(is_another: bool) -> Deferred[pool.Server]:
-            return self._open(identity, application_name, relay) if is_another else fail(failure)
+            return self._either_way(identity, application_name, relay) if is_another else fail(failure)
 
         return relay.refused().addCallback(again)
 
-    def _open(self, identity: Identity, application_name: str | None, relay: Relay | None) -> Deferred[pool.Server]:
+    def _either_way(
+        self, identity: Identity, application_name: str | None, relay: Relay | None
+    ) -> Deferred[pool.Server]:
+        server, opened = self._open(identity, application_name, relay, encrypted=None)
+        if len(tls.ways(self._target)) > 1:
+            opened.addErrback(self._other_way, server, application_name, relay)
+        return opened
+
+    def _other_way(
+        self, failure: Failure, server: Server, application_name: str | None, relay: Relay | None
+    ) -> Failure | Deferred[pool.Server]:
+        """As libpq's `allow` and `prefer`: pg_hba.conf may let in with TLS whom it refuses without, or the reverse."""
+        error, was_encrypted = failure.value, bool(getattr(server.transport, "encrypted", False))
+        refused = isinstance(error, ServerRefused) and error.sqlstate == "28000" and server.reproducible
+        if not refused or was_encrypted != tls.ways(self._target)[0]:
+            return failure
+        return self._open(server.identity, application_name, relay, encrypted=not was_encrypted)[1]
+
+    def _open(
+        self, identity: Identity, application_name: str | None, relay: Relay | None, *, encrypted: bool | None
+    ) -> tuple[Server, Deferred[pool.Server]]:
         reactor = self._reactor
         server = Server(
             self._target,
@@ -105,9 +125,9 @@ class Opener:
             server.ready.addCallback(self._identify, self._identities, self._identities.epoch())
         server.ready.addBoth(over)
         server.ready.addCallbacks(opened.callback, lambda failure: None if opened.called else opened.errback(failure))
-        connecting = transport.connect(reactor, self._target, server)
+        connecting = transport.connect(reactor, self._target, server, encrypted=encrypted)
         connecting.addErrback(server.failed)
-        return opened
+        return server, opened
 
     def _identify(self, server: Server, identities: Identities, epoch: int) -> Deferred[Server]:
         return Identification().ask(server).addCallback(self._identified, server, identities, epoch)

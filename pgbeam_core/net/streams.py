@@ -85,6 +85,14 @@ class Stream:
         self._transport = self._layer = layer
         self._below.redirect(layer.lower, layer.received)
 
+    def redirect(self, received: Callable[[bytes], None]) -> None:
+        """What arrives is for another protocol from now on."""
+        self._below.redirect(self._transport, received)
+
+    @property
+    def encrypted(self) -> bool:
+        return self._layer is not None
+
     def stand_on(self, below: Any) -> None:
         """That is who hands over what arrives."""
         self._below = below

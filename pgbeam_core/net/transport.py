@@ -1,7 +1,7 @@
-"""Listeners and connectors: where sockets come from.
+"""Connectors, and clients that others have accepted: where sockets get their transports.
 
 On Twisted's asyncio reactor they are the loop's own (`streams`), uvloop's where it runs; on any other reactor they are
-Twisted's, without TLS.
+Twisted's.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Factory
@@ -23,8 +24,9 @@ from twisted.python.failure import Failure
 from pgbeam_core.api.query import Target
 from pgbeam_core.errors import PgBeamError, ServerUnavailable
 from pgbeam_core.net import tls
+from pgbeam_core.net.server_negotiation import ServerNegotiation, in_words
 from pgbeam_core.net.streams import Bridge, Flusher
-from pgbeam_core.wire.startup import SSLRequest
+from pgbeam_core.net.throttle import Throttle
 
 CONNECT_TIMEOUT = 15.0
 """Seconds to connect, TLS included, as PgBouncer's server_connect_timeout."""
@@ -58,16 +60,43 @@ def cannot_listen(where: object, error: BaseException) -> PgBeamError:
     return PgBeamError(f"cannot listen on {where}: {text}")
 
 
-def connect(reactor: Any, target: Target, protocol: Any) -> Deferred[Any]:
-    """Connect a protocol to a server's address. Fails with ServerUnavailable; may be cancelled."""
-    loop = _loop(reactor)
-    if loop is not None:
-        bridge = Bridge(protocol, _flusher(loop))
-        task = loop.create_task(_connect_in_time(loop, target, bridge))
-        connected: Deferred[Any] = Deferred.fromFuture(task)
-    else:
-        connected = _endpoint(reactor, target).connect(_One(protocol))
+def connect(reactor: Any, target: Target, protocol: Any, *, encrypted: bool | None = None) -> Deferred[Any]:
+    """Connect a protocol to a server's address. Fails with ServerUnavailable; may be cancelled.
+
+    encrypted: only so; else as the target's sslmode has it.
+    """
+    ways = tls.ways(target)
+    first = ways[0] if encrypted is None else encrypted
+    try:
+        connected = _connect(reactor, target, protocol, encrypted=first, optional=False in ways)
+    except ServerUnavailable:
+        return fail(Failure()).addErrback(_unavailable, target)
+    if first and False in ways:
+        connected.addErrback(_in_clear, reactor, target, protocol)
     return connected.addErrback(_unavailable, target)
+
+
+def _in_clear(failure: Failure, reactor: Any, target: Target, protocol: Any) -> Deferred[Any]:
+    """A handshake that fails is no reason not to connect, where TLS is a wish and no more."""
+    failure.trap(ssl.SSLError)
+    return _connect(reactor, target, protocol, encrypted=False, optional=True)
+
+
+def _connect(reactor: Any, target: Target, protocol: Any, *, encrypted: bool, optional: bool) -> Deferred[Any]:
+    loop = _loop(reactor)
+    negotiation: ServerNegotiation | None = None
+    if encrypted:
+        prepared = tls.prepared(target)
+        later = partial(reactor.callLater, 0)
+        negotiation = ServerNegotiation(target, protocol, prepared, _throttle(reactor), later, optional=optional)
+    first = protocol if negotiation is None else negotiation
+    if loop is not None:
+        return Deferred.fromFuture(loop.create_task(_in_time(loop, target, Bridge(first, _flusher(loop)), negotiation)))
+    connected: Deferred[Any] = _endpoint(reactor, target).connect(_One(first))
+    if negotiation is not None:
+        done = negotiation.done
+        connected.addCallback(lambda _: done.addTimeout(CONNECT_TIMEOUT, reactor))
+    return connected
 
 
 def _loop(reactor: Any) -> asyncio.AbstractEventLoop | None:
@@ -91,39 +120,23 @@ def _accepted(loop: asyncio.AbstractEventLoop, factory: IProtocolFactory) -> Cal
     return accepted
 
 
-async def _connect_in_time(loop: asyncio.AbstractEventLoop, target: Target, bridge: Bridge) -> None:
+_throttles: WeakKeyDictionary[Any, Throttle] = WeakKeyDictionary()
+
+
+def _throttle(reactor: Any) -> Throttle:
+    """Handshakes with servers are done in slices too."""
+    if reactor not in _throttles:
+        _throttles[reactor] = Throttle(partial(reactor.callLater, 0), reactor.seconds)
+    return _throttles[reactor]
+
+
+async def _in_time(
+    loop: asyncio.AbstractEventLoop, target: Target, bridge: Bridge, negotiation: ServerNegotiation | None
+) -> None:
     async with asyncio.timeout(CONNECT_TIMEOUT):
-        await _connect(loop, target, bridge)
-
-
-async def _connect(loop: asyncio.AbstractEventLoop, target: Target, bridge: Bridge) -> None:
-    if not tls.wanted(target):
         await _open(loop, target, bridge)
-        return
-    question = _Question()
-    transport = await _open(loop, target, question)
-    try:
-        transport.write(SSLRequest().to_bytes())
-        answer = await question.answer
-        if answer == b"S":
-            await _encrypt(loop, transport, bridge, target)
-            return
-    except BaseException:
-        transport.abort()
-        raise
-    if answer == b"N" and not tls.required(target):
-        transport.set_protocol(bridge)
-        bridge.connection_made(transport)
-        return
-    transport.abort()
-    raise ServerUnavailable("server does not support SSL, but SSL was required")
-
-
-async def _encrypt(loop: asyncio.AbstractEventLoop, transport: Any, bridge: Bridge, target: Target) -> None:
-    context = tls.context(target)
-    encrypted = await loop.start_tls(transport, bridge, context, server_hostname=target.host)
-    assert encrypted is not None
-    bridge.connection_made(encrypted)
+        if negotiation is not None:
+            await negotiation.done.asFuture(loop)
 
 
 async def _open(loop: asyncio.AbstractEventLoop, target: Target, protocol: asyncio.Protocol) -> Any:
@@ -131,22 +144,6 @@ async def _open(loop: asyncio.AbstractEventLoop, target: Target, protocol: async
         path = f"{target.host}/.s.PGSQL.{target.port}"
         return (await loop.create_unix_connection(lambda: protocol, path))[0]
     return (await loop.create_connection(lambda: protocol, target.host, target.port))[0]
-
-
-class _Question(asyncio.Protocol):
-    """Waits for the one byte with which a server answers SSLRequest."""
-
-    def __init__(self) -> None:
-        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-    def data_received(self, data: bytes) -> None:
-        """More than one byte here would be an attacker's, or an error message of a very old server."""
-        if not self.answer.done():
-            self.answer.set_result(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(ServerUnavailable("server closed the connection unexpectedly"))
 
 
 class _One(Factory):
@@ -160,8 +157,6 @@ class _One(Factory):
 
 
 def _endpoint(reactor: Any, target: Target) -> Any:
-    if tls.required(target):
-        raise ServerUnavailable(f"sslmode={target.sslmode} needs Twisted's asyncio reactor")
     if target.host.startswith("/"):
         return UNIXClientEndpoint(reactor, f"{target.host}/.s.PGSQL.{target.port}", CONNECT_TIMEOUT)
     return HostnameEndpoint(reactor, target.host.encode(), target.port, CONNECT_TIMEOUT)
@@ -172,7 +167,7 @@ def _unavailable(failure: Failure, target: Target) -> Any:
     if isinstance(error, TimeoutError | asyncio.TimeoutError) and not str(error):
         words = "timeout expired"
     elif isinstance(error, ssl.SSLError):
-        words = f"SSL error: {getattr(error, 'verify_message', '') or error.reason or error}"
+        words = in_words(error)
     else:
         words = getattr(error, "strerror", None) or failure.getErrorMessage()
     raise ServerUnavailable(f"could not connect to {target.address}: {words}")

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from pgbeam_core.api.query import Target
 from pgbeam_core.settings.model import Endpoint
 
 SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-OPTIONS = ("host", "port", "sslmode", "sslrootcert")
+TLS_PROTOCOLS = ("TLSv1.2", "TLSv1.3")
+TLS_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir")
+TLS_CHOICES = {
+    "sslnegotiation": ("postgres", "direct"),
+    "sslsni": ("1", "0"),
+    "ssl_min_protocol_version": TLS_PROTOCOLS,
+}
+"""Options that have few values, the default first."""
+OPTIONS = ("host", "port", "sslmode", *TLS_FILES, *TLS_CHOICES)
 DEFAULT_PORT = 5432
 MAX_SOCKET_PATH = 107
 """Bytes that the system takes."""
@@ -63,6 +72,7 @@ def parse_upstream(url: str, project: str, role: str = "primary") -> Upstream:
     host = options.get("host") or host
     if not host:
         raise ValueError("the URL names no host")
+    mode = options.get("sslmode") or _unsaid_sslmode(host, options)
     target = Target(
         project=project,
         role=role,
@@ -70,8 +80,8 @@ def parse_upstream(url: str, project: str, role: str = "primary") -> Upstream:
         port=_port(options.get("port") or port),
         database=unquote(parts.path[1:]) or None,
         user=unquote(parts.username) if parts.username else None,
-        sslmode=options.get("sslmode") or default_sslmode(host),
-        sslrootcert=options.get("sslrootcert"),
+        sslmode=mode,
+        **_tls(options, mode),
     )
     return Upstream(target, unquote(parts.password) if parts.password else None)
 
@@ -84,6 +94,28 @@ def _options(query: str) -> dict[str, str]:
     if (mode := options.get("sslmode")) and mode not in SSLMODES:
         raise ValueError(f"unknown sslmode {mode}; known: {', '.join(SSLMODES)}")
     return options
+
+
+def _unsaid_sslmode(host: str, options: dict[str, str]) -> str:
+    return "verify-full" if options.get("sslrootcert") == "system" else default_sslmode(host)
+
+
+def _tls(options: dict[str, str], mode: str) -> dict[str, Any]:
+    """The fields of a Target that say how TLS is done. ValueError for what does not go together, as in libpq."""
+    chosen = {name: options.get(name) or known[0] for name, known in TLS_CHOICES.items()}
+    for name, value in chosen.items():
+        if value not in TLS_CHOICES[name]:
+            raise ValueError(f"unknown {name} {value}; known: {', '.join(TLS_CHOICES[name])}")
+    files = {name: options.get(name) or None for name in TLS_FILES}
+    if files["sslrootcert"] == "system" and mode != "verify-full":
+        raise ValueError(f'weak sslmode "{mode}" may not be used with sslrootcert=system (use "verify-full")')
+    if (files["sslcert"] is None) != (files["sslkey"] is None):
+        raise ValueError("sslcert and sslkey belong together")
+    if chosen["sslnegotiation"] == "direct" and mode not in ("require", "verify-ca", "verify-full"):
+        raise ValueError(f'weak sslmode "{mode}" may not be used with sslnegotiation=direct (use "require" at least)')
+    if chosen["sslsni"] == "0" and mode == "verify-full":
+        raise ValueError("sslmode=verify-full needs sslsni=1: the name that is checked is told the server too")
+    return {**files, **chosen, "sslsni": chosen["sslsni"] == "1"}
 
 
 def _host_and_port(place: str) -> tuple[str, str]:
@@ -120,8 +152,9 @@ def default_sslmode(host: str) -> str:
 def format_upstream(target: Target, password: str | None = None) -> str:
     """The URL of a target, all options spelt out."""
     options = {"sslmode": target.sslmode}
-    if target.sslrootcert:
-        options["sslrootcert"] = target.sslrootcert
+    options.update({name: value for name in TLS_FILES if (value := getattr(target, name)) is not None})
+    chosen = {name: getattr(target, name) for name in TLS_CHOICES} | {"sslsni": "1" if target.sslsni else "0"}
+    options.update({name: value for name, value in chosen.items() if value != TLS_CHOICES[name][0]})
     user = quote(target.user or "", safe="")
     if password is not None:
         user += ":" + password

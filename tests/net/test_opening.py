@@ -23,7 +23,7 @@ class Unstoppable:
         self.transport = StringTransport()
         self.server: Any = None
 
-    def __call__(self, _reactor: object, _target: object, server: Any) -> Deferred[Any]:
+    def __call__(self, _reactor: object, _target: object, server: Any, **_how: object) -> Deferred[Any]:
         self.server = server
         return Deferred(lambda _: None)
 

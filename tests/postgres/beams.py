@@ -23,6 +23,8 @@ PROJECT = "shop"
 PGBEAM = Path(sys.executable).with_name("pgbeam")
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
+SOCKET_PORT = 6432
+"""Of the socket in `folder_of_sockets`."""
 MAX_ACTIVE = 60
 """Servers a PgBeam may have: several of them stand in front of one cluster at a time."""
 
@@ -66,8 +68,10 @@ class Beam(Direct):
         more_projects: Mapping[str, Mapping[str, Any]] | None = None,
         witnessed: bool = False,
         environment: Mapping[str, str] | None = None,
+        folder_of_sockets: str | None = None,
     ) -> None:
         super().__init__(cluster)
+        self.folder_of_sockets = folder_of_sockets
         self.pool_mode = pool_mode
         self.port = free_port()
         self.log_path = folder / f"pgbeam-{self.port}.log"
@@ -83,9 +87,11 @@ class Beam(Direct):
         pool = {"max_active": MAX_ACTIVE, **wanted.get("pool", {})}
         self.shares = pool_mode != "session" and pool.get("share", True)
         plugin_settings = {"limits": limits, **wanted, "pool": pool}
-        tables = {**(settings or {}), "plugins": plugin_settings, "projects": {name: mine, **(more_projects or {})}}
+        projects = {**(settings or {}).get("projects", {}), name: mine, **(more_projects or {})}
+        tables = {**(settings or {}), "plugins": plugin_settings, "projects": projects}
         config.write_text("".join(_lines(tables)))
-        self.command = [str(PGBEAM), "run", "--listen", f"127.0.0.1:{self.port}", "--config", str(config)]
+        listen = f"127.0.0.1:{self.port}" + (f",{folder_of_sockets}:{SOCKET_PORT}" if folder_of_sockets else "")
+        self.command = [str(PGBEAM), "run", "--listen", listen, "--config", str(config)]
         if plugins or witnessed:
             self.command += ["--plugins", plugins or witness.PLUGINS]
         more = witness.importable(folder) if witnessed else {}
