@@ -111,10 +111,6 @@ ADVICE = (
         "Check sslrootcert, sslcert, sslkey and sslcrl in upstream.",
     ),
     Advice(
-        *("08006", "sslmode=… needs …", "a-server-that-cannot-be-reached"),
-        "Start PgBeam without another reactor.",
-    ),
-    Advice(
         *("08006", "… is not in the settings any more", "a-server-that-cannot-be-reached"),
         "Connect again: the settings were changed.",
     ),

@@ -43,6 +43,9 @@ POOL = 20
 class Place:
     """A server with TLS, and a PgBeam with TLS in front of it that has a project for each way to log in."""
 
+    sslmode = "require"
+    """Between PgBeam and the server."""
+
     def __init__(self, version: int, folder: Path) -> None:
         found = installation(version)
         if found is None:
@@ -79,7 +82,10 @@ class Place:
             (data / name).chmod(0o600)
             os.chown(data / name, owner.st_uid, owner.st_gid)
         with self.cluster.connect() as boss:
-            boss.execute("ALTER SYSTEM SET ssl = on")
+            try:
+                boss.execute("ALTER SYSTEM SET ssl = on")
+            except psycopg.errors.InvalidParameterValue:  # this build knows no TLS
+                self.sslmode = "disable"
             boss.execute("SELECT pg_reload_conf()")
 
     def _project(self, auth: str, mode: str) -> dict[str, Any]:
@@ -91,7 +97,7 @@ class Place:
         else:
             logins["users"] = {user: self.secrets[user] or PASSWORD for user in LOGINS}
             logins["users"]["with_password"] = PASSWORD
-        upstream = f"postgresql://127.0.0.1:{self.cluster.port}?sslmode=require"
+        upstream = f"postgresql://127.0.0.1:{self.cluster.port}?sslmode={self.sslmode}"
         return {"upstream": upstream, "pool_mode": mode, **logins}
 
     def login(self, project: str, user: str, password: str = PASSWORD, **more: Any) -> dict[str, Any]:
