@@ -23,21 +23,28 @@ class Identities:
     def __init__(self, now: Callable[[], float], epoch: Callable[[], int]) -> None:
         self._now = now
         self.epoch = epoch
-        self._known: dict[tuple[Target, Identity], tuple[Identity, float, int]] = {}
+        self._known: dict[tuple[Target, Identity], tuple[Identity, float, int, int]] = {}
+        self._lost: dict[Target, int] = {}
+        """Servers of each target that have gone by themselves."""
 
     def told(self, target: Target, identity: Identity, epoch: int) -> None:
         """A server has just logged in as that; `epoch` is from before it was asked."""
         if len(self._known) >= _MOST:
             self._known.clear()
-        self._known[target, named(identity)] = identity, self._now(), epoch
+        self._known[target, named(identity)] = identity, self._now(), epoch, self._lost.get(target, 0)
 
     def of(self, target: Target, identity: Identity) -> Identity | None:
         """The identity that this name stands for; None if a server has to be opened that tells."""
         found = self._known.get((target, named(identity)))
         if found is None:
             return None
-        full, at, epoch = found
-        return full if epoch == self.epoch() and self._now() - at <= HELD_FOR else None
+        full, at, epoch, lost = found
+        holds = epoch == self.epoch() and lost == self._lost.get(target, 0) and self._now() - at <= HELD_FOR
+        return full if holds else None
+
+    def lost(self, target: Target) -> None:
+        """A server has gone by itself: perhaps with the database that it was in, and another has that name now."""
+        self._lost[target] = self._lost.get(target, 0) + 1
 
     def doubt(self, project: str, user: str) -> None:
         """Whether that user is still let in has to be seen at its next login."""

@@ -135,6 +135,7 @@ class Opener:
     def _identified(self, told: Told, server: Server, identities: Identities, epoch: int) -> Server:
         """It is who was asked for, or is closed."""
         oids, wanted = told.oids, server.identity
+        server.left = lambda: identities.lost(self._target)
         server.in_template = told.in_template
         if not wanted.oids:
             server.identity = wanted._replace(oids=oids)

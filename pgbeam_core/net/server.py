@@ -98,6 +98,8 @@ class Server:
         self.ready: Deferred[Server] = Deferred(lambda _: self.close("login given up"))
         """Fires when logged in; fails with ServerRefused or ServerUnavailable."""
         self.gone: Callable[[Any, bool], None] = lambda _server, _expected: None
+        self.left: Callable[[], None] = lambda: None
+        """Told when it has gone by itself."""
         self._login_size = self._login_messages = self._questions = self._parameter_size = self._unheard = 0
         self._application_name = application_name
         self._now = now
@@ -516,6 +518,8 @@ class Server:
             self._catching_up = None
         holder, self._holder = self._holder, None
         self._replies.lost(reason)
+        if not expected:
+            self.left()
         self.gone(self, expected)
         if holder is not None:
             holder.server_gone(self, reason)

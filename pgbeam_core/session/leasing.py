@@ -83,6 +83,7 @@ class Leasing:
             return
         if session.lease is not None:
             if target == session.lease.server.target or not queries or not self.may_choose():
+                conversation.completion.forget()  # what could be sent once more is an earlier request
                 settled = session.lease.server.settled() if conversation.turn is None else None
                 if settled is None:
                     send_request()

@@ -56,6 +56,18 @@ def test_what_was_asked_before_a_definition_changed_is_not_believed() -> None:
     assert book.known.of(PRIMARY, ANNA) is None
 
 
+def test_a_server_that_goes_by_itself_makes_names_doubtful() -> None:
+    """Its database may have been dropped under it, and made again; who is let in without a server would not notice."""
+    book = Book()
+    book.known.told(PRIMARY, FULL, 0)
+    book.known.lost(REPLICA)
+    assert book.known.of(PRIMARY, ANNA) == FULL
+    book.known.lost(PRIMARY)
+    assert book.known.of(PRIMARY, ANNA) is None
+    book.known.told(PRIMARY, FULL, 0)
+    assert book.known.of(PRIMARY, ANNA) == FULL
+
+
 def test_servers_of_other_targets_say_nothing_about_this_one() -> None:
     """A name on a replica is a name on that replica."""
     book = Book()
@@ -73,7 +85,7 @@ class Place:
         self.opener = Opener(self.book.clock, target, prepared_limit=10, identities=self.book.known)
         monkeypatch.setattr(transport, "connect", self._connect)
 
-    def _connect(self, _reactor: object, _target: Target, server: Any) -> Deferred[Any]:
+    def _connect(self, _reactor: object, _target: Target, server: Any, **_: object) -> Deferred[Any]:
         self.wires.join(server, self.fake.buildProtocol(None))
         return Deferred()
 

@@ -142,8 +142,7 @@ class Caching:
 
     def _shapes(self, request: Mapping[str, Any]) -> Deferred[Any]:
         selected: Deferred[Any] = selection.selected(self.cache, request)
-        alone = self.cache.beam.settings.workers == 1
-        return selected.addCallback(lambda part: selection.page([part]) if alone else part)
+        return selected
 
     def _rules(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Those that hold in a project."""
