@@ -42,6 +42,7 @@ def quiet_clients(port: int, count: int, packets: tuple[bytes, ...], timeout_s: 
     try:
         for _ in range(count):
             plain = socket.create_connection((HOST, port), timeout_s)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as libpq
             try:
                 plain.sendall(SSLRequest().to_bytes())
                 if plain.recv(1) != b"S":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from twisted.logger import Logger
 
 from pgbeam_core.net import certificates, project_choice
 from pgbeam_core.net.certificates import ClientTls
@@ -13,6 +14,8 @@ from pgbeam_core.net.throttle import Throttle
 
 if TYPE_CHECKING:
     from pgbeam_core.settings import Project, Settings
+
+log = Logger(__name__)
 
 NewClient = tuple["Project", dict[str, str]]
 
@@ -26,8 +29,9 @@ class Entrance:
         """What clients that have not logged in wait for in turn."""
         self.tls: ClientTls | None = None if settings.tls is None else certificates.load(settings.tls)
         self.proxies = _proxies(settings)
-        self.console_for: Callable[[dict[str, str]], Any] = lambda _parameters: None
-        """Who serves a client with such startup parameters in place of any project, if somebody does."""
+        why = None if self.tls is None else certificates.expired(self.tls)
+        if why is not None:  # clients that do not check it are better served than by nobody
+            log.error("tls.cert: {why}", why=why)
 
     def reload(self, settings: Settings) -> None:
         """Take new settings, and read the files again. Raises SettingsError, and has changed nothing then."""

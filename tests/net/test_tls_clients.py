@@ -12,12 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from pgbeam_core.errors import SettingsError
 from pgbeam_core.net.client import ClientProtocol
+from pgbeam_core.net.entrance import Entrance
 from pgbeam_core.net.listening import ClientFactory
+from pgbeam_core.settings.model import Settings, Tls
 from pgbeam_core.testing import FakePostgres, Rehearsal, startup, table
 from pgbeam_core.wire import backend, frontend
 from pgbeam_core.wire.startup import CancelRequest, GSSENCRequest, SSLRequest
@@ -357,3 +361,17 @@ def test_a_changed_byte_ends_the_connection(rehearsal: Rehearsal, at: int, value
     caller.raw(bytes(record))
     assert not rehearsal.beam.sessions
     caller.transport.protocol.connectionLost(Failure(ConnectionDone()))
+
+
+def test_at_the_start_an_expired_certificate_is_used_and_told(tmp_path: Any) -> None:
+    """Clients that do not check it are better served than by nobody, and the log says what is wrong."""
+    spoilt = Files(tmp_path)
+    said: list[LogEvent] = []
+    spoilt.write_expired("server")
+    globalLogPublisher.addObserver(said.append)
+    try:
+        entrance = Entrance(Settings(tls=Tls(Path(spoilt["server.crt"]), Path(spoilt["server.key"]))), Clock())
+    finally:
+        globalLogPublisher.removeObserver(said.append)
+    assert entrance.tls is not None
+    assert any("the certificate expired on" in formatEvent(event) for event in said)
