@@ -9,6 +9,7 @@ from twisted.logger import Logger
 
 from pgbeam_core.api.results import Refusal
 from pgbeam_core.console.places import consoles
+from pgbeam_core.errors import PgBeamError
 from pgbeam_core.session.ending import end_session
 from pgbeam_core.session.outcome import refusal_frame
 
@@ -99,7 +100,12 @@ class Steering:
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Do what a worker's console asks all for: `do`, `project`, `database`. Gives how things are then."""
         place = request.get("project"), request.get("database")
-        result = self._do[str(request["do"])](place, request)
+        do = self._do.get(str(request.get("do")))
+        if do is None:
+            raise PgBeamError(f'"do" is one of {", ".join(self._do)}', sqlstate="22023")
+        if not all(name is None or isinstance(name, str) for name in place):
+            raise PgBeamError('"project" and "database" are strings or null', sqlstate="22023")
+        result = do(place, request)
         return {
             "found": int(bool(result)),
             "paused": int(place in self._paused),

@@ -120,6 +120,7 @@ def test_no_setting_of_today_is_taken_for_a_secret() -> None:
     names = {field.name for spec in specs for field in dataclasses.fields(spec)}
     assert {name for name in names if is_secret(name)} == {
         *("passwords", "health_password", "auth_password", "password_file", "password_command"),
+        "dashboard_token",
     }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pgbeam_core.api.query import Target
 from pgbeam_core.catalog.identities import Identities
 from pgbeam_core.catalog.isolation import Isolation
+from pgbeam_core.errors import ServerUnavailable
 from pgbeam_core.internal.credentials import StoredSecret
 from pgbeam_core.net.auth.dials import Dials
 from pgbeam_core.net.auth.secrets import Secrets
@@ -37,7 +38,11 @@ class Authority:
     def relay(self, target: Target, user: str, password: str | None = None) -> StoredSecret:
         """Logs in to a server of that target as that user: with this password, else with what PgBeam has."""
         if password is None:
-            return self.secrets.relay(self._project_of(target), target, user)
+            try:
+                project = self._project_of(target)
+            except ServerUnavailable:  # it is in no settings: nothing is known of its users
+                return StoredSecret(user, lambda: None, self._beam.random)
+            return self.secrets.relay(project, target, user)
         given = Password(raw(password))
         return StoredSecret(user, lambda: given, self._beam.random)
 
