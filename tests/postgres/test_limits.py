@@ -246,6 +246,7 @@ def test_what_the_cache_answers(cluster: Cluster, fresh_shop: None, shared_beam:
         "in parts": frames.parse(text) + frames.bind() + frames.execute("", 1) + frames.execute() + frames.sync(),
     }
     place = shared_beam(cluster, "transaction", settings={"plugins": {"cache": {"enabled": True}}})
+    place.wait_for_catalog()
     with place.wire() as client:
         client.ask(frames.query("SET pgbeam.debug = on"))
         for _ in range(2):
