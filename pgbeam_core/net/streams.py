@@ -113,6 +113,10 @@ class Stream:
 
     def flush(self) -> None:
         """Hand what is held to the loop."""
+        if self._transport.is_closing():
+            # It has failed, and will say so; uvloop's would raise, in the middle of others' turns.
+            self._over()
+            return
         held = self._held
         if held:
             size = self._held_size
