@@ -276,8 +276,8 @@ class Conversation:
         # Of a text that is too long to be read, so much that everybody sees it is.
         statement = self._plain.statement(frame[5 : min(end, 6 + READ_BYTES)])
         self.client_statements.statements.pop(b"", None)
-        self.session.active_at = self.runtime.now()
         if local.is_local(statement):
+            self.session.active_at = self.runtime.now()
             self._simple_local(statement)
             return
         if self.phase is _IDLE and self.boundaries.answers(statement):
