@@ -15,7 +15,10 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress
+from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+log = Logger(__name__)
 
 _KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 """A peer that vanished without a word is noticed after two minutes instead of two hours."""
@@ -49,7 +52,11 @@ class Flusher:
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
         for stream in dirty:
-            stream.flush()
+            try:
+                stream.flush()
+            except Exception:  # whatever is wrong with it, others have written too
+                log.failure("a connection could not be written to: it is closed")
+                stream.abortConnection()
 
 
 class Stream:
@@ -113,10 +120,6 @@ class Stream:
 
     def flush(self) -> None:
         """Hand what is held to the loop."""
-        if self._transport.is_closing():
-            # It has failed, and will say so; uvloop's would raise, in the middle of others' turns.
-            self._over()
-            return
         held = self._held
         if held:
             size = self._held_size
@@ -249,6 +252,11 @@ class Bridge(asyncio.Protocol):
         """What arrives is for somebody else from now on."""
         self.data_received = received  # type: ignore[method-assign,assignment]
         transport.set_protocol(self)  # which has the loop look it up again
+
+    def give_up(self) -> None:
+        """Connecting is given up, and the socket closed: its transport may have been handed over just before that."""
+        if self._stream is not None:
+            self._stream.lost()
 
     def pause_writing(self) -> None:
         if self._stream is not None:

@@ -139,11 +139,15 @@ async def _in_time(
             await negotiation.done.asFuture(loop)
 
 
-async def _open(loop: asyncio.AbstractEventLoop, target: Target, protocol: asyncio.Protocol) -> Any:
-    if target.host.startswith("/"):
-        path = f"{target.host}/.s.PGSQL.{target.port}"
-        return (await loop.create_unix_connection(lambda: protocol, path))[0]
-    return (await loop.create_connection(lambda: protocol, target.host, target.port))[0]
+async def _open(loop: asyncio.AbstractEventLoop, target: Target, bridge: Bridge) -> None:
+    try:
+        if target.host.startswith("/"):
+            await loop.create_unix_connection(lambda: bridge, f"{target.host}/.s.PGSQL.{target.port}")
+        else:
+            await loop.create_connection(lambda: bridge, target.host, target.port)
+    except BaseException:
+        bridge.give_up()  # uvloop's transport is closed without a word; to write to it would raise
+        raise
 
 
 class _One(Factory):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -114,10 +115,10 @@ class Beam(Direct):
         return [child for child in psutil.Process(self.process.pid).children() if _is_worker(child)]
 
     def complaints(self) -> list[str]:
-        """The lines with a traceback that it has logged since this was last asked."""
+        """The tracebacks, each with what they raised, that it has logged since this was last asked."""
         start, self._read_up_to = self._read_up_to, self.log_path.stat().st_size
         fresh = self.log_path.read_bytes()[start : self._read_up_to].decode(errors="replace")
-        return [line for line in fresh.splitlines() if "Traceback" in line]
+        return re.findall(r"^.*Traceback.*\n(?:[ \t].*\n)*.*$", fresh, re.MULTILINE)
 
     def descriptors(self) -> int:
         """How many file descriptors it has open."""
