@@ -47,8 +47,8 @@ class TurnCompletion:
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         conversation, session = self._conversation, self._conversation.session
         now = conversation.runtime.now()
-        begun, was, status = self._begun(turn, now), session.server_status, ready[5:6]
-        if self._has_left():
+        begun, was, status = self.begun(turn, now), session.server_status, ready[5:6]
+        if self.has_left():
             return
         if turn.fate is Fate.STALE and turn.again is not None:
             turn.again(turn)
@@ -79,7 +79,7 @@ class TurnCompletion:
         turn.let_out()
         notices = self._results(turn, session.status, begun, now)
         conversation.tell_of_ends()
-        self._close(notices + conversation.ready())
+        self.close(notices + conversation.ready())
 
     def report_finished(self, turn: Turn) -> None:
         """Report the executions that are through, of a request that goes out in parts: it may have any number."""
@@ -98,38 +98,12 @@ class TurnCompletion:
         turn.finished = None
         del turn.tags[:-1]
         for query, result in zip(queries, results, strict=True):
-            notices = self._report(query, result, lease)
+            notices = self.report(query, result, lease)
             if notices:
                 turn.said.append(notices)
         conversation.tell_of_ends()
 
-    def whole(self, turn: Turn, reply: bytes) -> None:
-        """A plain statement went well: nothing has changed but what is counted."""
-        conversation = self._conversation
-        now = conversation.runtime.now()
-        begun = self._begun(turn, now)
-        if self._has_left():
-            return
-        conversation.sender.forget()
-        conversation.turn = None
-        turn.size = len(turn.prefix) + len(reply) - _READY_SIZE
-        if turn.kept is not None and turn.size <= turn.keep:
-            turn.kept.append(reply[:-_READY_SIZE])
-        else:
-            turn.kept = None
-        lease, query = conversation.session.lease, turn.queries[0]
-        assert lease is not None
-        counting.whole(conversation.stats, turn, now)
-        if turn.outside or not query.in_transaction:
-            conversation.client_statements.portals.clear()
-        if query.statement.shareable:
-            query.statement._cost.learn(now - begun, turn.size)
-        notices = self._report(query, outcome.plain_result(turn, now), lease)
-        if notices or turn.outside:
-            reply = b"".join((reply[:-_READY_SIZE], notices, conversation.ready()))
-        self._close(turn.prefix + reply if turn.prefix else reply)
-
-    def _close(self, last: bytes) -> None:
+    def close(self, last: bytes) -> None:
         """The client gets the end of its reply, and may go on."""
         conversation = self._conversation
         if self.unsaid:
@@ -140,7 +114,7 @@ class TurnCompletion:
         conversation.leasing.let_go()
         conversation.resume_input()
 
-    def _begun(self, turn: Turn, now: float) -> float:
+    def begun(self, turn: Turn, now: float) -> float:
         """When the server could begin with a turn that has ended: once those before it were through."""
         lease = self._conversation.session.lease
         if not turn.shared or lease is None:
@@ -159,12 +133,13 @@ class TurnCompletion:
             turn.queries[0].statement._cost.learn(now - begun, turn.size)
         said = turn.said
         for query, result in zip(turn.queries, results, strict=True):
-            notices = self._report(query, result, lease)
+            notices = self.report(query, result, lease)
             if notices:
                 said.append(notices)
         return b"".join(said) if said else b""
 
-    def _report(self, query: Query, result: Result, lease: Lease) -> bytes:
+    def report(self, query: Query, result: Result, lease: Lease) -> bytes:
+        """An execution on a server has ended: see `Conversation.report`."""
         query.facts["upstream"] = lease.server.address
         if lease.shared:
             query.facts["shared"] = "true"
@@ -173,7 +148,7 @@ class TurnCompletion:
     def turn_lost(self, turn: Turn, reason: str) -> None:
         """The server went away with the rest of the reply; if it was this client's alone, `server_gone` follows."""
         conversation = self._conversation
-        if self._has_left():
+        if self.has_left():
             return
         if (turn.shared or turn.outside) and not turn.began and self._retry is not None:
             self._once_more()
@@ -262,7 +237,7 @@ class TurnCompletion:
         self._retry = queries, send_request
         return True
 
-    def _has_left(self) -> bool:
+    def has_left(self) -> bool:
         """Whether the client of a shared turn has left before its reply came; then nothing more is to be done."""
         conversation = self._conversation
         if conversation.phase is not Phase.GONE:

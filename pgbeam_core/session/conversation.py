@@ -24,11 +24,12 @@ from pgbeam_core.session.copying import Copying
 from pgbeam_core.session.databases import to_be_left
 from pgbeam_core.session.dispatch import HookDispatch
 from pgbeam_core.session.extended import ClientStatements, Plan
+from pgbeam_core.session.fast_path import completion as fast_completion
+from pgbeam_core.session.fast_path.recognition import FastPath
 from pgbeam_core.session.large_messages import LARGE_BYTES
 from pgbeam_core.session.leasing import Leasing
 from pgbeam_core.session.outside import Outside
 from pgbeam_core.session.pace import PART_BYTES, Pace
-from pgbeam_core.session.plain import Plain
 from pgbeam_core.session.requests import EXTENDED, Inbox
 from pgbeam_core.session.runtime import Client, Nobody, Runtime
 from pgbeam_core.session.sending import Sender
@@ -90,7 +91,7 @@ class Conversation:
         self._batch_size = 0
         self.completion = TurnCompletion(self)
         self.copying = Copying(self)
-        self._plain = Plain(self)
+        self._fast_path = FastPath(self)
         self.turn: Turn | None = None
         """What a server owes this client."""
         self.pace = Pace(self)
@@ -144,7 +145,7 @@ class Conversation:
             and not (self._batch or self.skipping or self.client_is_full or self.inbox.holds)
             and self._reading
             and self.session.status != b"E"
-            and self._plain.take(data)
+            and self._fast_path.take(data)
         ):
             return
         self.inbox.add(data)
@@ -274,7 +275,7 @@ class Conversation:
             self._refuse_long(size_of(frame) - 6)
             return
         # Of a text that is too long to be read, so much that everybody sees it is.
-        statement = self._plain.statement(frame[5 : min(end, 6 + READ_BYTES)])
+        statement = self._fast_path.statement(frame[5 : min(end, 6 + READ_BYTES)])
         self.client_statements.statements.pop(b"", None)
         if local.is_local(statement):
             self.session.active_at = self.runtime.now()
@@ -314,7 +315,7 @@ class Conversation:
     def _request(self, frames: list[bytes]) -> None:
         """Act on a request, or a part of one."""
         earlier = self.sender.plan if self.phase is Phase.OPEN else None
-        plan = Plan(earlier).read(frames, self.client_statements, self._plain.statement)
+        plan = Plan(earlier).read(frames, self.client_statements, self._fast_path.statement)
         counting.messages(self.stats, frames)
         ended = self.ended = frames[-1][0] == _SYNC
         if self.phase is Phase.OPEN:
@@ -324,7 +325,6 @@ class Conversation:
         if not plan.needs_server and not self.session.begun:
             self._without_server(plan, ended=ended)
             return
-
         if self._is_answered(plan, frames):
             return
         queries = self._queries(plan)
@@ -357,7 +357,7 @@ class Conversation:
         if found is None or plan.steps[-1].tag != _SYNC or not self.boundaries.answers(found[0]):
             return False
         statement, behind = found
-        head, rest = Plan().read(frames[:behind], self.client_statements, self._plain.statement), frames[behind:]
+        head, rest = Plan().read(frames[:behind], self.client_statements, self._fast_path.statement), frames[behind:]
 
         def reply(answer: Answer) -> bytes:
             self._remember(head)
@@ -495,7 +495,7 @@ class Conversation:
 
     def whole(self, turn: Turn, reply: bytes) -> None:
         """A plain statement went well: the reply, all of it."""
-        self.completion.whole(turn, reply)
+        fast_completion.complete(self, turn, reply)
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
         """The server went away with the rest of the reply."""
@@ -611,7 +611,7 @@ class Conversation:
         self.sender.forget()
         self.completion.forget()
         self.client_statements.clear()
-        self._plain.forget()
+        self._fast_path.forget()
 
     def drop_batch(self) -> None:
         """What was held back of a pipeline will not be sent."""

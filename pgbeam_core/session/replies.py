@@ -18,12 +18,12 @@ from __future__ import annotations
 from collections import deque
 from io import BytesIO
 from struct import Struct
-from struct import error as struct_error
 from typing import Protocol
 
 from pgbeam_core.api._bookkeeping import SMALL_BYTES
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.session import outdated
+from pgbeam_core.session.fast_path.whole_replies import find_whole
 from pgbeam_core.session.steps import BIND, COMPLETE, FOLLOWS, FREE, TO_THE_END, Form, in_clients_words
 from pgbeam_core.session.turns import Fate, Turn
 
@@ -37,7 +37,6 @@ _MOST_HELD = 64 << 20
 _RESULT = ord("V")
 
 _ROW, _COPY_DATA = b"Dd"
-_BOUND, _COLUMNS, _NO_COLUMNS = b"2Tn"
 _COMPLETE, _ERROR, _READY, _NOTICE, _STATUS, _NOTIFICATION = b"CEZNSA"
 _COPY_IN, _COPY_BOTH = b"GW"
 _STATUSES = frozenset(b"ITE")
@@ -191,35 +190,14 @@ class ReplyQueue:
 
     def _whole(self, turn: Turn, form: Form, data: bytes, start: int) -> int:
         """Hand on the reply at `start` if it is all there and of the form that is hoped for; give its end, or 0."""
-        unpack = _HEADER.unpack_from
-        position = start
-        try:
-            tag, length = unpack(data, position)
-            if form.bound:
-                if tag != _BOUND or length != 4:
-                    return 0
-                position += 5
-                tag, length = unpack(data, position)
-            if form.described:
-                if (tag == _COLUMNS and length > 4) or (tag == _NO_COLUMNS and length == 4):
-                    position += 1 + length
-                    tag, length = unpack(data, position)
-                elif not form.silent:
-                    return 0
-            while tag == _ROW and length > 4:
-                position += 1 + length
-                tag, length = unpack(data, position)
-        except struct_error:
-            return 0
-        ready: int = position + 1 + length
-        end: int = ready + 6
-        if tag != _COMPLETE or length < 5 or data[ready:end] != turn.ready:
+        end, complete = find_whole(form, turn.ready, data, start)
+        if not end:
             return 0
         self._left -= _OF_A_TURN
         self.turns.popleft()
         self.held = False
         self.status = turn.ready[5:]
-        turn.tags.append(data[position + 5 : ready - 1])
+        turn.tags.append(data[complete + 5 : end - 7])
         turn.owner.whole(turn, data[start:end])
         return end
 

@@ -14,13 +14,13 @@ from pgbeam_core.session import forms, local, outdated, settings
 from pgbeam_core.session.beginning import Beginning
 from pgbeam_core.session.extended import BIND, FLUSH, SYNC, Plan
 from pgbeam_core.session.failing import Failing
-from pgbeam_core.session.prepared import Key, ServerStatements
+from pgbeam_core.session.prepared import ServerStatements
 from pgbeam_core.session.rewrite import PROVOKE, Rewriter
 from pgbeam_core.session.state import Phase
-from pgbeam_core.session.steps import FREE, SIMPLE, TO_THE_END, Owed, say
+from pgbeam_core.session.steps import FREE, TO_THE_END, Owed, say
 from pgbeam_core.session.tracker import resets_name
 from pgbeam_core.session.turns import Fate, Turn
-from pgbeam_core.wire import backend, frontend
+from pgbeam_core.wire import frontend
 from pgbeam_core.wire.large import HEAD_BYTES, rest_of
 
 if TYPE_CHECKING:
@@ -51,64 +51,32 @@ class Sender:
         return self._conversation.turn
 
     @property
-    def _server(self) -> Server:
+    def server(self) -> Server:
         lease = self._conversation.session.lease
         assert lease is not None
         return lease.server
 
     def simple(self, frame: bytes, query: Query) -> None:
-        self.raw(_unannotated(frame, query.statement), [query])
-
-    def plain_simple(self, frame: bytes, query: Query) -> None:
-        """A Query message with one plain statement."""
-        if self._conversation.transaction.kept_back and not query.lazily:
-            self.simple(frame, query)
-            return
-        turn = self.plain_turn(query, simple=True)
-        turn.plain = SIMPLE
-        self._server.statements.unnamed = None
-        self.send(turn, _unannotated(frame, query.statement))
-
-    def plain_turn(self, query: Query, *, simple: bool) -> Turn:
-        """The turn of one plain statement, on a server that has been given the client's run-time parameters."""
-        self._prepare_server()
-        turn = self._new_turn([query], simple=simple, ended=True)
-        turn.outside = query.lazily
-        turn.ready = backend.ready_for_query(self._conversation.session.server_status)
-        return turn
-
-    def ready_name(self, key: Key, *, parsed: bool) -> bytes | None:
-        """The name under which the server has a statement, if nothing else has to be said to it first.
-
-        parsed: the client has just parsed it, so it must be as the server would parse it now.
-        """
-        held = self._server.statements
-        name = held.named.get(key)
-        if name is None or held.stale or len(held.named) > held.limit:
-            return None
-        if parsed and held.epochs.get(key) != self._conversation.epoch:
-            return None
-        held.named.move_to_end(key)
-        return name
+        self.raw(unannotated(frame, query.statement), [query])
 
     def raw(self, frame: bytes, queries: list[Query]) -> None:
         """A Query or FunctionCall message; every byte of the reply is the client's."""
         if self._turn is not None and not self._turn.ended:
             self._raw_behind(self._turn, frame, queries)
             return
-        self._prepare_server()
+        self.prepare_server()
         rest = rest_of(frame)
         if not queries:  # not even its text is known
-            self._conversation.tracker.doubt(self._server)
+            self._conversation.tracker.doubt(self.server)
         for query in queries:
             self._lend(query.statement)
             self._conversation.leave_databases(query.statement)
-        turn = self._new_turn(queries, simple=True, ended=True)
+        turn = self.new_turn(queries, simple=True, ended=True)
         turn.resets_name = _may_reset_name(queries)
         if not queries:  # nobody knows what it is
             self._conversation.transaction.only_read = False
         turn.outside = bool(queries) and queries[0].lazily
-        self._server.statements.unnamed = None
+        self.server.statements.unnamed = None
         beginning = self._beginning(queries, outside=turn.outside, plan=None)
         if beginning is not None:
             turn.script = deque([*beginning.script, TO_THE_END])
@@ -119,7 +87,7 @@ class Sender:
     def end(self, turn: Turn) -> None:
         """BEGIN has failed ahead of a Query: the server skips that, and waits for a Sync."""
         turn.ended, turn.skipping = True, False
-        self._server.write(frontend.SYNC)
+        self.server.write(frontend.SYNC)
 
     def _beginning(self, queries: list[Query], *, outside: bool, plan: Plan | None) -> Beginning | None:
         """What makes the client's transaction real, if it is kept back and this request needs it."""
@@ -137,13 +105,13 @@ class Sender:
         conversation.stats.begun(transaction.why)
         for query in queries:
             query.facts["transaction"] = "begun"
-        return Beginning(transaction, self._server.statements, queries, plan)
+        return Beginning(transaction, self.server.statements, queries, plan)
 
     def _raw_behind(self, turn: Turn, frame: bytes, queries: list[Query]) -> None:
         """Messages of the extended protocol without a Sync came before it: its ReadyForQuery ends them all."""
         skipped, rest = turn.skipping, rest_of(frame)
         # PostgreSQL 18 may be left in a state in which the next statement fails: not for another client.
-        self._server.state.add("unfinished_pipeline")
+        self.server.state.add("unfinished_pipeline")
         turn.outside = False  # what stands behind it has a transaction to be in
         beginning = self._beginning(queries, outside=False, plan=None)
         self._conversation.transaction.sent(queries)
@@ -157,15 +125,15 @@ class Sender:
         turn.resets_name = turn.resets_name or _may_reset_name(queries)
         self._in_flight(queries)
         turn.ended = not skipped
-        self._server.write(frame)
+        self.server.write(frame)
         self._write_all(rest)
         self._conversation.sent(turn)
 
     def extended(self, plan: Plan, queries: list[Query]) -> None:
         """The first part of a request of the extended protocol."""
-        self._prepare_server()
+        self.prepare_server()
         ended = plan.steps[-1].tag == SYNC
-        turn = self._new_turn(queries, simple=False, ended=ended)
+        turn = self.new_turn(queries, simple=False, ended=ended)
         turn.in_parts = not ended
         turn.resets_name = _may_reset_name(queries)
         turn.outside = self._conversation.transaction.reads and forms.runs_outside(plan, queries)
@@ -180,17 +148,17 @@ class Sender:
             frames = beginning.frames + frames
         self._send_all(turn, frames)
         if ended or plan.steps[-1].tag == FLUSH:
-            self._server.settle(turn)
+            self.server.settle(turn)
 
     def again(self, plan: Plan, turn: Turn) -> None:
         """Tables changed behind the server's back: have it plan the statements anew. The client has seen no byte
         but ParseComplete."""
         for step in plan.steps:
             if step.prepared is not None:
-                self._server.statements.outdated(step.prepared.key)
+                self.server.statements.outdated(step.prepared.key)
         if turn.refused is not None and outdated.is_stale_plan(turn.refused):
             self._conversation.runtime.outdated()
-        writer = self._rewriter(self._server.statements, alone=False)
+        writer = self._rewriter(self.server.statements, alone=False)
         writer.parses_said = True
         writer.write(plan)
         self._conversation.stats.server_parses += writer.parses
@@ -205,7 +173,7 @@ class Sender:
         if outdated.is_stale_plan(error):
             self._conversation.runtime.outdated()
         for query in queries:
-            self._server.statements.outdated((query.statement.text, query.types))
+            self.server.statements.outdated((query.statement.text, query.types))
 
     def more(self, plan: Plan, queries: list[Query]) -> None:
         """A further part of a request that is under way."""
@@ -227,25 +195,25 @@ class Sender:
         turn.ended = last == SYNC
         self._write_all(_pieces(frames))
         if last == SYNC or last == FLUSH:
-            self._server.settle(turn)
+            self.server.settle(turn)
         self._conversation.sent(turn)
 
     def flush(self) -> None:
         """Have the server say what it has to say so far, and say what is PgBeam's."""
-        self._server.write(frontend.FLUSH)
+        self.server.write(frontend.FLUSH)
         if self._turn is not None:
-            self._server.settle(self._turn)
+            self.server.settle(self._turn)
 
     def probe(self) -> None:
         """Have the server tell what came of what was sent so far: it may be in copy-in mode, or not."""
         turn = self._turn
         assert turn is not None
         turn.add([say(b"", lambda _ok: self._conversation.copying.was_not_wanted())])
-        self._server.write(frontend.FLUSH)
-        self._server.settle(turn)
+        self.server.write(frontend.FLUSH)
+        self.server.settle(turn)
 
     def copy(self, frame: bytes) -> None:
-        self._server.write(frame)
+        self.server.write(frame)
         self._write_all(rest_of(frame))
 
     def provoke(self, error: bytes, *, ended: bool) -> None:
@@ -261,10 +229,10 @@ class Sender:
             turn.add([step])
             turn.ended = ended
             turn.spoilt = not ended
-            self._server.write(request)
+            self.server.write(request)
             self._conversation.sent(turn)
             return
-        turn = self._new_turn([], simple=False, ended=ended)
+        turn = self.new_turn([], simple=False, ended=ended)
         turn.spoilt = not ended
         turn.script = deque([step])
         self.send(turn, request)
@@ -273,11 +241,11 @@ class Sender:
         """The client is in a failed transaction that no server knows of: have the server in one too, and go on."""
         conversation = self._conversation
         conversation.transaction.has_read = False  # of no account any more
-        beginning = Beginning(conversation.transaction, self._server.statements, ())
+        beginning = Beginning(conversation.transaction, self.server.statements, ())
         turn = Turn(Failing(conversation, send_request), simple=False)
         turn.script = deque([*beginning.script, Owed(b"2")])
         conversation.state.enter(Phase.BUSY)
-        self._server.send(turn, b"".join([*beginning.frames, PROVOKE, frontend.SYNC]))
+        self.server.send(turn, b"".join([*beginning.frames, PROVOKE, frontend.SYNC]))
 
     def alone(self, plan: Plan) -> tuple[bytes, bool]:
         """The reply to a request that no server has to see, and whether it ended in an error."""
@@ -299,7 +267,7 @@ class Sender:
         self._writer = self.plan = None
         if not turn.queries or not turn.queries[-1].simple:
             return
-        statement, server = turn.queries[-1].statement, self._server
+        statement, server = turn.queries[-1].statement, self.server
         if not turn.simple:  # a Query behind messages of the extended protocol
             server.statements.unnamed = None
         if not statement.has_effects:
@@ -311,7 +279,7 @@ class Sender:
         for part, tag in zip(parts, done, strict=False):
             tracker.succeeded(part, tag, server)
 
-    def _new_turn(self, queries: list[Query], *, simple: bool, ended: bool) -> Turn:
+    def new_turn(self, queries: list[Query], *, simple: bool, ended: bool) -> Turn:
         turn = Turn(self._conversation, simple=simple, ended=ended)
         lease = self._conversation.session.lease
         turn.shared = lease is not None and lease.shared
@@ -326,13 +294,13 @@ class Sender:
         return turn
 
     def _in_flight(self, queries: list[Query]) -> None:
-        tracker, server = self._conversation.tracker, self._server
+        tracker, server = self._conversation.tracker, self.server
         for query in queries:
             tracker.sent(query.statement, server, query.arrived)
 
     def _bound(self, plan: Plan) -> None:
         """Planning runs functions too, whether an Execute follows or not."""
-        tracker, server = self._conversation.tracker, self._server
+        tracker, server = self._conversation.tracker, self.server
         for step in plan.steps:
             if step.tag == BIND or step.malformed:
                 if step.prepared is None:
@@ -343,7 +311,7 @@ class Sender:
 
     def send(self, turn: Turn, data: bytes) -> None:
         self._conversation.sent(turn)
-        self._server.send(turn, data)
+        self.server.send(turn, data)
 
     def _send_all(self, turn: Turn, frames: list[bytes]) -> None:
         first, *rest = _pieces(frames)
@@ -352,11 +320,11 @@ class Sender:
 
     def _write_all(self, pieces: list[bytes]) -> None:
         for piece in pieces:
-            self._server.write(piece)
+            self.server.write(piece)
 
-    def _prepare_server(self) -> None:
+    def prepare_server(self) -> None:
         """Give the server the client's run-time parameters, ahead of the request; `Leasing` has seen that it can be."""
-        session, server = self._conversation.session, self._server
+        session, server = self._conversation.session, self.server
         now = session.settings.now
         if server.settings is now or session.begun:
             return
@@ -377,9 +345,9 @@ class Sender:
         self._bound(plan)
         self.plan = plan
         if plan.lends:
-            self._server.state.add("prepare")
+            self.server.state.add("prepare")
         if self._writer is None:
-            self._writer = self._rewriter(self._server.statements, alone=False)
+            self._writer = self._rewriter(self.server.statements, alone=False)
         self._writer.write(plan)
         self._conversation.stats.server_parses += self._writer.parses
         return self._writer.out, self._writer.script
@@ -388,7 +356,7 @@ class Sender:
         """SQL that speaks of a statement which the client prepared by the protocol finds it under that name."""
         session, server, statements = (
             self._conversation.session,
-            self._server,
+            self.server,
             self._conversation.client_statements.statements,
         )
         for part in statement.parts or (statement,):
@@ -424,7 +392,7 @@ class Sender:
         turn = self._turn
         conversation = self._conversation
         tag = turn.tags[-1] if turn is not None and turn.tags else b""
-        conversation.tracker.succeeded(statement, tag, self._server)
+        conversation.tracker.succeeded(statement, tag, self.server)
         if turn is not None and turn.in_parts and conversation.tracker.over:
             conversation.completion.report_finished(turn)  # what was done before the transaction ended is part of it
 
@@ -438,7 +406,7 @@ def _may_reset_name(queries: list[Query]) -> bool:
     return False
 
 
-def _unannotated(frame: bytes, statement: Statement) -> bytes:
+def unannotated(frame: bytes, statement: Statement) -> bytes:
     """The Query message as the server is to see it."""
     return frontend.Query(statement.text).to_bytes() if statement.annotated else frame
 

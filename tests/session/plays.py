@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from pgbeam_core import Notice, Query, Result, Statement, hookimpl
 from pgbeam_core.api.pool import Identity, Lease
 from pgbeam_core.net.server import Server
-from pgbeam_core.session.completion import TurnCompletion
+from pgbeam_core.session.conversation import Conversation
 from pgbeam_core.session.turns import Turn
 from pgbeam_core.testing.chunks import Chunks
 from pgbeam_core.wire.frames import split
@@ -22,7 +22,7 @@ from tests.session.played import Played, Tables
 from tests.session.plugins import ANSWER, REFUSAL
 from tests.session.stage import READY, FakePool, Stage
 
-COUNTED = isinstance(TurnCompletion.whole, FunctionType)
+COUNTED = isinstance(Conversation.whole, FunctionType)
 """Whether plays can count what goes the short way: compiled code does not let itself be patched."""
 ALTERED = b"altered"
 """In place of what a client sends: somebody alters a table."""
@@ -187,13 +187,13 @@ class Play:
 
     def run(self, steps: Iterable[Step]) -> Story:
         """Play them, and then whatever is left to say."""
-        whole = TurnCompletion.whole
+        whole = Conversation.whole
 
-        def counted(completion: TurnCompletion, turn: Turn, reply: bytes) -> None:
+        def counted(conversation: Conversation, turn: Turn, reply: bytes) -> None:
             self._shorts += 1
-            whole(completion, turn, reply)
+            whole(conversation, turn, reply)
 
-        with patch.object(TurnCompletion, "whole", counted):
+        with patch.object(Conversation, "whole", counted):
             for step in steps:
                 self._step(step)
             for client in self._clients:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pgbeam_core import Query, Refusal, hookimpl
 from pgbeam_core.api import _bookkeeping
-from pgbeam_core.session.completion import TurnCompletion
+from pgbeam_core.session.conversation import Conversation
 from pgbeam_core.session.turns import Turn
 
 assert min(_bookkeeping.PROVED_BY, _bookkeeping.SHORT_S, _bookkeeping.SLOW_S) > 0
@@ -37,13 +37,13 @@ class Witness:
 
 
 witness = Witness()
-_whole = TurnCompletion.whole
+_whole = Conversation.whole
 
 
-def whole(self: TurnCompletion, turn: Turn, reply: bytes) -> None:
+def whole(self: Conversation, turn: Turn, reply: bytes) -> None:
     """A plain statement went well."""
     witness.counts["short_turns"] += 1
     _whole(self, turn, reply)
 
 
-TurnCompletion.whole = whole  # type: ignore[method-assign]
+Conversation.whole = whole  # type: ignore[method-assign]

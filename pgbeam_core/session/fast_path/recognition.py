@@ -1,30 +1,20 @@
-"""The short way of requests that are one plain statement and nothing else.
-
-What applications send all day is one SELECT, INSERT, UPDATE or DELETE, as a Query message or as Parse, Bind, Describe,
-Execute and Sync with the unnamed portal, in one chunk; and the reply comes in one chunk too. Such a request is
-recognised as a whole and its reply handed on as a whole (`ReplyQueue`); plugins and pools are asked as for any other.
-Everything that is not exactly of that form goes the long way, which this one must not differ from.
-"""
+"""Recognises the requests that are one plain statement and nothing else."""
 
 from __future__ import annotations
 
-from collections import deque
 from functools import partial
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from pgbeam_core.api.query import Query
-from pgbeam_core.api.results import Answer
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.session import outcome
-from pgbeam_core.session.extended import Plan
+from pgbeam_core.session.fast_path.requests import Request
+from pgbeam_core.session.fast_path.sending import send_extended, send_simple
 from pgbeam_core.session.prepared import Prepared
-from pgbeam_core.session.steps import BIND, BOUND, DESCRIBE, DESCRIBED, EXECUTE, Owed, say
-from pgbeam_core.session.turns import Turn
-from pgbeam_core.wire import backend, frontend, names
-from pgbeam_core.wire.frames import split
+from pgbeam_core.wire import frontend, names
 
 if TYPE_CHECKING:
+    from pgbeam_core.api.results import Answer
     from pgbeam_core.api.statement import Statement
     from pgbeam_core.session.conversation import Conversation
 
@@ -42,52 +32,8 @@ _EXECUTE = frontend.Execute(b"", 0).to_bytes()
 _TAILS = {_DESCRIBE_PORTAL + _EXECUTE + frontend.SYNC: True, _EXECUTE + frontend.SYNC: False}
 """What may follow Bind: is the portal described?"""
 
-_SAYS_PARSED = say(backend.PARSE_COMPLETE)
-_SCRIPTS: dict[tuple[bool, bool], tuple[Owed, ...]] = {
-    (True, True): (_SAYS_PARSED, BIND, DESCRIBE, EXECUTE),
-    (True, False): (_SAYS_PARSED, BIND, EXECUTE),
-    (False, True): (BIND, DESCRIBE, EXECUTE),
-    (False, False): (BIND, EXECUTE),
-}
 
-
-class Request:
-    """One execution by the extended protocol, the statement found."""
-
-    __slots__ = ("bind_at", "data", "described", "name", "parsed", "prepared", "tail_at")
-
-    def __init__(
-        self, data: bytes, prepared: Prepared, name: bytes, bind_at: int, tail_at: int, *, described: bool
-    ) -> None:
-        self.data = data
-        self.prepared = prepared
-        self.name = name
-        """The client's name of the statement."""
-        self.bind_at = bind_at
-        """Where Bind begins: behind Parse, if there is one."""
-        self.tail_at = tail_at
-        """Where it ends."""
-        self.parsed = bind_at > 0
-        self.described = described
-
-    def rebound(self, name: bytes) -> bytes:
-        """The request without Parse, the statement under another name."""
-        values = self.data[self.bind_at + 7 + len(self.name) :]
-        length = self.tail_at - self.bind_at - 1 + len(name) - len(self.name)
-        return b"".join((_HEADER.pack(_BIND, length), b"\0", name, b"\0", values))
-
-    def frames(self) -> list[bytes]:
-        """Its messages, for the long way."""
-        return [self.data[start:end] for _, start, end in split(self.data)]
-
-    def reply(self, answer: Answer) -> bytes:
-        """The whole reply but for ReadyForQuery, around a kept answer."""
-        described = (answer.description or backend.NO_DATA) if self.described else b""
-        parsed = backend.PARSE_COMPLETE if self.parsed else b""
-        return b"".join((parsed, backend.BIND_COMPLETE, described, answer.rows, answer.complete))
-
-
-class Plain:
+class FastPath:
     """Recognises the plain statements of one conversation and sends them on their way."""
 
     __slots__ = ("_conversation", "_parsed", "_passed")
@@ -151,7 +97,7 @@ class Plain:
             conversation.boundaries.answer(statement, outcome.whole, simple=True)
             return True
         query = conversation.query(statement, simple=True, answerable=True)
-        conversation.dispatch.ask(query, lambda: conversation.sender.plain_simple(data, query), outcome.whole)
+        conversation.dispatch.ask(query, lambda: send_simple(conversation, data, query), outcome.whole)
         return True
 
     def _extended(self, data: bytes, have: int) -> Request | None:
@@ -219,35 +165,4 @@ class Plain:
         query = conversation.query(prepared.statement, simple=False, answerable=True)
         bind = request.data[request.bind_at : request.tail_at]
         query.bound(bind, prepared.key[1], described=request.described)
-        conversation.dispatch.ask(query, partial(self._go, request, query), reply)
-
-    def _go(self, request: Request, query: Query) -> None:
-        """There is a server: it has the statement, or the long way is taken to give it to it."""
-        conversation = self._conversation
-        sender, prepared = conversation.sender, request.prepared
-        name = sender.ready_name(prepared.key, parsed=request.parsed)
-        if name is None or (conversation.transaction.kept_back and not query.lazily):
-            sender.extended(self._plan(request), [query])
-            return
-        if request.parsed:
-            conversation.client_statements.statements[b""] = prepared
-        turn = sender.plain_turn(query, simple=False)
-        turn.script = deque(_SCRIPTS[request.parsed, request.described])
-        turn.named = name, request.name
-        turn.plain = DESCRIBED if request.described else BOUND
-        if request.parsed:
-            turn.prefix = backend.PARSE_COMPLETE
-        if (request.parsed or request.described) and (query.lazily or not query.in_transaction):
-            turn.again = partial(self._again, request)
-        # Whatever it held, the unnamed portal is another one now, of a statement without effects.
-        conversation.client_statements.portals.pop(b"", None)
-        sender.send(turn, request.rebound(name))
-
-    def _again(self, request: Request, turn: Turn) -> None:
-        self._conversation.sender.again(self._plan(request), turn)
-
-    def _plan(self, request: Request) -> Plan:
-        # Its statement is the one that plugins have been asked about, remembered by now or not.
-        return Plan().read(
-            request.frames(), self._conversation.client_statements, lambda _text, _unsure: request.prepared.statement
-        )
+        conversation.dispatch.ask(query, partial(send_extended, conversation, request, query), reply)
