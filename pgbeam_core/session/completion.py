@@ -97,8 +97,10 @@ class TurnCompletion:
         turn.reported += len(results)
         turn.finished = None
         del turn.tags[:-1]
+        counting.executions(conversation.stats, results)
         for query, result in zip(queries, results, strict=True):
-            notices = self.report(query, result, lease)
+            self._note(query, lease)
+            notices = conversation.tell(query, result)
             if notices:
                 turn.said.append(notices)
         conversation.tell_of_ends()
@@ -140,10 +142,14 @@ class TurnCompletion:
 
     def report(self, query: Query, result: Result, lease: Lease) -> bytes:
         """An execution on a server has ended: see `Conversation.report`."""
+        self._note(query, lease)
+        return self._conversation.report(query, result)
+
+    @staticmethod
+    def _note(query: Query, lease: Lease) -> None:
         query.facts["upstream"] = lease.server.address
         if lease.shared:
             query.facts["shared"] = "true"
-        return self._conversation.report(query, result)
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
         """The server went away with the rest of the reply; if it was this client's alone, `server_gone` follows."""

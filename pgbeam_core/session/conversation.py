@@ -21,7 +21,6 @@ from pgbeam_core.session import counting, ending, forms, local, outcome, query_s
 from pgbeam_core.session.boundaries import Boundaries
 from pgbeam_core.session.completion import TurnCompletion
 from pgbeam_core.session.copying import Copying
-from pgbeam_core.session.databases import to_be_left
 from pgbeam_core.session.dispatch import HookDispatch
 from pgbeam_core.session.extended import ClientStatements, Plan
 from pgbeam_core.session.fast_path import completion as fast_completion
@@ -438,6 +437,10 @@ class Conversation:
     def report(self, query: Query, result: Result) -> bytes:
         """Count an execution and tell the plugins of its end. Gives the notices they want to add."""
         self.stats.executed(result)
+        return self.tell(query, result)
+
+    def tell(self, query: Query, result: Result) -> bytes:
+        """The same for one that is counted."""
         session = self.session
         session.active_at = query.arrived + result.duration
         if session.status == b"I":
@@ -453,11 +456,6 @@ class Conversation:
         return backend.READY[self.session.status]
 
     # From the server. The conversation owns its turns.
-
-    def leave_databases(self, statement: Statement) -> None:
-        """Close PgBeam's own idle servers where they would make a statement fail."""
-        for name in to_be_left(statement):
-            self.runtime.leave(self.session, name)
 
     def sent(self, turn: Turn) -> None:
         """A request has gone out."""

@@ -8,6 +8,7 @@ from pgbeam_core.session.turns import Turn
 from pgbeam_core.wire.backend import READY_IDLE
 
 if TYPE_CHECKING:
+    from pgbeam_core.api.results import Result
     from pgbeam_core.session.conversation import Conversation
     from pgbeam_core.telemetry.stats import ProjectStats
 
@@ -22,6 +23,20 @@ def messages(stats: ProjectStats, frames: list[bytes]) -> None:
             stats.binds += 1
         elif tag == _PARSE:
             stats.client_parses += 1
+
+
+def executions(stats: ProjectStats, results: list[Result]) -> None:
+    """These have ended; those of a batch that have ended alike have one Result, again and again."""
+    last: Result | None = None
+    times = 0
+    for result in results:
+        if result is not last:
+            if last is not None:
+                stats.executed(last, times)
+            last, times = result, 0
+        times += 1
+    if last is not None:
+        stats.executed(last, times)
 
 
 def whole(stats: ProjectStats, turn: Turn, now: float) -> None:

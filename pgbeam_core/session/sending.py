@@ -12,9 +12,10 @@ from pgbeam_core.api.statement import Statement
 from pgbeam_core.internal.lending import Lending
 from pgbeam_core.session import forms, local, outdated, settings
 from pgbeam_core.session.beginning import Beginning
+from pgbeam_core.session.databases import to_be_left
 from pgbeam_core.session.extended import BIND, FLUSH, SYNC, Plan
 from pgbeam_core.session.failing import Failing
-from pgbeam_core.session.prepared import ServerStatements
+from pgbeam_core.session.prepared import Prepared, ServerStatements
 from pgbeam_core.session.rewrite import PROVOKE, Rewriter
 from pgbeam_core.session.state import Phase
 from pgbeam_core.session.steps import FREE, TO_THE_END, Owed, say
@@ -70,7 +71,7 @@ class Sender:
             self._conversation.tracker.doubt(self.server)
         for query in queries:
             self._lend(query.statement)
-            self._conversation.leave_databases(query.statement)
+            self._leave_databases(query.statement)
         turn = self.new_turn(queries, simple=True, ended=True)
         turn.resets_name = _may_reset_name(queries)
         if not queries:  # nobody knows what it is
@@ -295,19 +296,24 @@ class Sender:
 
     def _in_flight(self, queries: list[Query]) -> None:
         tracker, server = self._conversation.tracker, self.server
+        last: Statement | None = None
         for query in queries:
-            tracker.sent(query.statement, server, query.arrived)
+            if query.statement is not last:  # batches are of one statement, again and again
+                last = query.statement
+                tracker.sent(last, server, query.arrived)
 
     def _bound(self, plan: Plan) -> None:
         """Planning runs functions too, whether an Execute follows or not."""
-        tracker, server = self._conversation.tracker, self.server
+        tracker, server, now = self._conversation.tracker, self.server, self._conversation.runtime.now()
+        last: Prepared | None = None
         for step in plan.steps:
             if step.tag == BIND or step.malformed:
                 if step.prepared is None:
                     if step.malformed or self._conversation.leasing.may_have_prepared:
                         tracker.doubt(server)
-                elif not step.local:
-                    tracker.sent(step.prepared.statement, server, self._conversation.runtime.now())
+                elif not step.local and step.prepared is not last:
+                    last = step.prepared
+                    tracker.sent(last.statement, server, now)
 
     def send(self, turn: Turn, data: bytes) -> None:
         self._conversation.sent(turn)
@@ -341,7 +347,7 @@ class Sender:
             assert step.prepared is not None
             statement = step.prepared.statement
             if not statement.plain:
-                self._conversation.leave_databases(statement)
+                self._leave_databases(statement)
         self._bound(plan)
         self.plan = plan
         if plan.lends:
@@ -351,6 +357,11 @@ class Sender:
         self._writer.write(plan)
         self._conversation.stats.server_parses += self._writer.parses
         return self._writer.out, self._writer.script
+
+    def _leave_databases(self, statement: Statement) -> None:
+        """Close PgBeam's own idle servers where they would make a statement fail."""
+        for name in to_be_left(statement):
+            self._conversation.runtime.leave(self._conversation.session, name)
 
     def _lend(self, statement: Statement) -> None:
         """SQL that speaks of a statement which the client prepared by the protocol finds it under that name."""
@@ -399,8 +410,12 @@ class Sender:
 
 def _may_reset_name(queries: list[Query]) -> bool:
     """Whether one of them sets application_name back to what it was at startup."""
+    last: Statement | None = None
     for query in queries:
         statement = query.statement
+        if statement is last:
+            continue
+        last = statement
         if statement.has_effects and any(resets_name(part) for part in statement.parts or (statement,)):
             return True
     return False
@@ -413,6 +428,7 @@ def unannotated(frame: bytes, statement: Statement) -> bytes:
 
 def _pieces(frames: list[bytes]) -> list[bytes]:
     """The messages in one piece, but those among which there is a large one as they are: they are not copied."""
-    if not any(len(frame) >= HEAD_BYTES for frame in frames):
-        return [b"".join(frames)]
-    return frames
+    for frame in frames:
+        if len(frame) >= HEAD_BYTES:
+            return frames
+    return [b"".join(frames)]

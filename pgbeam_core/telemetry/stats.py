@@ -38,9 +38,9 @@ class Histogram:
         self.counts = [sum(pair) for pair in zip(self.counts, other.counts, strict=True)]
         self.total += other.total
 
-    def add(self, seconds: float) -> None:
-        self.counts[bisect_left(BOUNDS, seconds)] += 1
-        self.total += seconds
+    def add(self, seconds: float, times: int = 1) -> None:
+        self.counts[bisect_left(BOUNDS, seconds)] += times
+        self.total += seconds * times
 
     def quantile(self, part: float) -> float:
         """Seconds below which `part` (0..1) of all lie; 0 if there are none."""
@@ -109,18 +109,19 @@ class ProjectStats:
         summed.total = sum(each.total for each in self.latencies.values())
         return summed
 
-    def executed(self, result: Result) -> None:
-        self.queries += 1
+    def executed(self, result: Result, times: int = 1) -> None:
+        """So many executions have ended in that way."""
+        self.queries += times
         if result.error is not None:
-            self.errors += 1
+            self.errors += times
         elif result.source != "server":
-            self.queries_answered += 1
+            self.queries_answered += times
         latency = self.latencies.get(result.source)
         if latency is None:
             latency = self.latencies[result.source] = Histogram()
-        latency.add(result.duration)
+        latency.add(result.duration, times)
         if result.server_time > 0.0:
-            self.server.add(result.server_time)
+            self.server.add(result.server_time, times)
 
     def leased(self, waited: float) -> None:
         """A client got a server, after that many seconds."""
