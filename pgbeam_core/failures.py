@@ -98,5 +98,8 @@ class Failures:
 def hint_for(error: BaseException | None) -> str:
     """What most authors of plugins do not expect."""
     if isinstance(error, TypeError) and "bytes" in str(error) and "str" in str(error):
-        return " (statement.text is bytes, as the client sent it; statement.sql is the same as a str)"
+        return (
+            " (statement.text is bytes: what the client sent, annotations blanked out; "
+            "statement.sql is the same as a str)"
+        )
     return ""

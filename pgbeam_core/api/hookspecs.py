@@ -13,7 +13,7 @@ One session sees, in this order::
         execute                    per execution, before a server is leased
         explain                    per statement that is explained, and not executed
         result                     exactly once per execution, however it was answered
-        transaction_over           once per explicit transaction
+        transaction_over           once per explicit transaction, and per pipeline reported before its end
         variable                   per SET, SHOW or RESET of pgbeam.*
     disconnect                     exactly once per connect
 
@@ -24,6 +24,7 @@ is counted, and has no opinion. Two things are different where a failure must no
 
 - If its settings class has `on_error = "refuse"`, a query at which it fails in template, parse, route or execute is
   refused with XX000. A text at which it failed in template or parse is shown to it again when it is executed again.
+  A failure in authenticated then refuses the login likewise.
 - Who cannot be judged is not let in: a failure in connect refuses the login with XX000, unless the settings class has
   `on_error = "pass"`.
 """

@@ -2,7 +2,7 @@
 
 client      a connection from an application
 server      a connection to PostgreSQL
-login       a client's authentication, relayed to a fresh server
+auth        who a client is, and how PgBeam logs in to servers
 opening     opens servers
 cancel      cancel requests, both ways
 transport   listeners and connectors

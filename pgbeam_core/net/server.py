@@ -57,7 +57,7 @@ _AUTHENTICATION, _KEY, _STATUS, _READY, _ERROR, _NOTICE, _NEGOTIATE, _NOTIFICATI
 
 
 class Server:
-    """One server: a Twisted protocol and push producer. Its public attributes are those of `leases.Server`."""
+    """One server: a Twisted protocol and push producer. Its public attributes are those of `api.pool.Server`."""
 
     def __init__(
         self,

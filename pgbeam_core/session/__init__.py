@@ -16,7 +16,8 @@ Read `turns` first (what a server owes), then `replies` (the heart: who gets whi
     replies       the queue of turns a server owes, and the walk over what it sends
     completion    how turns end; `outcome` is what plugins hear of that
     fast_path     the short way of plain statements, and what it must be equal to
-    transaction   a transaction that is kept back; `boundaries`, `outside` and `beginning` are its begin, reads and end
+    transaction   a transaction that is kept back; `boundaries` answers its begin and end, `outside` has its reads,
+                  `beginning` makes it real
     tracker       what the success of a statement changes; `inspecting` asks the server what only it knows
     prepared      prepared statements: what a client has, what a server has
     settings      run-time parameters: what a client wants, what a server has

@@ -2,7 +2,7 @@
 
 A conversation does one request at a time: the transaction status that decides over the next one is known only when a
 reply has ended. What the client sends meanwhile stays in its inbox, and the client is not read when that is full.
-What the phases mean stands in `runtime`; `dispatch` asks the plugins, `leasing` finds the server, `sending` writes to
+What the phases mean stands in `state`; `dispatch` asks the plugins, `leasing` finds the server, `sending` writes to
 it.
 """
 

@@ -32,7 +32,7 @@ _NONE_HELD = ServerStatements(0)
 
 
 class Sender:
-    """Writes a conversation's requests, and tells its effects what came of them."""
+    """Writes a conversation's requests, and tells the tracker what came of them."""
 
     __slots__ = ("_conversation", "_writer", "plan")
 

@@ -5,8 +5,8 @@ Theory of operation
 A conversation does one request at a time. Its client's messages wait in the inbox until the phase lets one be taken;
 what it owes its client, and what a server owes it, is told by the phase together with the turn:
 
-    IDLE      nothing is owed. The next message is taken. There is no turn; a lease is held only inside of a
-              transaction, by a session that keeps its server, or while the client thinks in session mode.
+    IDLE      nothing is owed. The next message is taken. There is no turn; a lease is held only inside of a real
+              transaction, by a pin, in session mode, or until an inspection is answered.
     ASKING    a plugin thinks about a query, or the catalog is waited for. Nothing was sent; `pending` is what fires.
     WAITING   a server is being found, or is given the session's settings. Nothing was sent; `pending` as above.
     BUSY      a request is with a server, all of it: the turn says what is owed. Messages wait.
@@ -22,8 +22,8 @@ Waits end in IDLE (or OPEN, if the request is under way already) before what wai
 phase that could have been reached without a wait. `Conversation.resumed` is the one way out of a wait.
 
 Who decides: `HookDispatch` and `Outside` begin ASKING, `Leasing` begins WAITING, `Sender` sends and so makes a
-conversation BUSY or OPEN, `TurnCompletion` brings it back to IDLE, and the conversation itself follows
-COPY and its client's leaving. All of them go through `State.enter`.
+conversation BUSY or OPEN, `TurnCompletion` and `Failing` bring it back to IDLE, `Copying` follows COPY, and the
+conversation itself its waits and its client's leaving. All of them go through `State.enter`.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class MemoryOpener:
         self._clock = clock
 
     def __call__(self, identity: Identity, application_name: str | None, relay: Relay | None) -> Deferred[Server]:
-        """See `leases.Opener`."""
+        """See `api.pool.Opener`."""
         if self._fake.down:
             return fail(ServerUnavailable(f"could not connect to {self._target.address}: Connection refused"))
         if relay is None:
@@ -66,7 +66,7 @@ class SimplePools:
 
 
 class SimplePool:
-    """See `leases.Pool`. A server that is clean when it comes back is used again; any other is closed."""
+    """See `api.pool.Pool`. A server that is clean when it comes back is used again; any other is closed."""
 
     available = True
 

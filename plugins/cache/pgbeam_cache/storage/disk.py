@@ -36,7 +36,7 @@ class _Plain(diskcache.Disk):  # type: ignore[misc]
 
 
 class DiskStore:
-    """See `shelf.Backing`. Opened when it is first asked; every call may block and may raise anything."""
+    """See `async_store.Backing`. Opened when it is first asked; every call may block and may raise anything."""
 
     def __init__(self, folder: Path, max_bytes: int, timeout: float) -> None:
         self._folder = folder / f"replies-{VERSION}"

@@ -21,7 +21,7 @@ _SOCKET_TIMEOUT = 5.0
 
 
 class RemoteStore:
-    """See `shelf.Backing`. All calls come from one thread, so a write is there before what is asked after it."""
+    """See `async_store.Backing`. All calls come from one thread, so a write is there before what is asked after it."""
 
     def __init__(self, url: str, random: Callable[[int], bytes]) -> None:
         self._url = url
