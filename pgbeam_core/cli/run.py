@@ -73,6 +73,8 @@ def _live(chosen: Any, first: Any, reread: Any, took: Any, manager: Any, *, tui:
         return shop_postgres(current.state_dir)
 
     def ready(current: Settings, service: Service, is_embedded: bool) -> None:
+        began = chosen.seconds()
+        service.control.answer("view", lambda _: _seen(service, chosen.seconds() - began))
         if not tui:
             print(banner.text(current, embedded=is_embedded), flush=True)
             return
@@ -96,6 +98,12 @@ def _live(chosen: Any, first: Any, reread: Any, took: Any, manager: Any, *, tui:
     chosen.callWhenRunning(begin)
     chosen.run(installSignalHandlers=False)
     return complain(life.failure, 1) if life.failure is not None else 0
+
+
+def _seen(service: Any, up_s: float) -> dict[str, Any]:
+    from pgbeam_core.tui.seen import seen  # here, because few look
+
+    return seen(service, up_s)
 
 
 def _unexpected(failure: Any, life: Any) -> None:

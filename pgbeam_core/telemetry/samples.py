@@ -111,7 +111,7 @@ class Window:
         hits, asked = (new - old for new, old in zip(now.lookups, then.lookups, strict=True))
         return View(
             addresses=tuple(service.addresses),
-            up_s=now.at - self._began,
+            up_s=getattr(service, "up_s", now.at - self._began),
             traffic=tuple(sorted(traffic, key=lambda one: (-one.queries, one.project))),
             servers=tuple(server_counts(plugins, service.settings.projects)),
             hit_ratio=hits / asked if asked > 0 else None,

@@ -49,7 +49,7 @@ def headline(view: View) -> Table:
     """One line: where PgBeam listens, for how long, and the way out."""
     listen = ", ".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in view.addresses)
     left = Text.assemble(("PgBeam", "bold"), f"  {listen}  up {duration(view.up_s)}")
-    right = Text("q quits", style="dim")
+    right = Text("? help  q quits", style="dim")
     if view.loop_gaps:
         right = Text.assemble((f"loop held {view.loop_gaps}×  ", "yellow"), right)
     if view.plugin_errors:

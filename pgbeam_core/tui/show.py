@@ -13,8 +13,10 @@ from twisted.logger import Logger, globalLogPublisher
 
 from pgbeam_core.telemetry.logs import Log
 from pgbeam_core.telemetry.samples import View, Watched, Window
-from pgbeam_core.tui.picture import picture
-from pgbeam_core.tui.tail import Tail
+from pgbeam_core.tui.asking import Ask, own
+from pgbeam_core.tui.browser import Browser
+from pgbeam_core.tui.lists import screen
+from pgbeam_core.tui.tail import Following, Tail
 from pgbeam_core.tui.terminal import CTRL_C, END_OF_TRANSMISSION, Terminal, open_terminal
 
 log = Logger(__name__)
@@ -28,8 +30,20 @@ FAREWELL = "PgBeam drains and stops. Ctrl-C stops it at once.\n"
 class Show:
     """The picture, from `start` to `close`. `quit` fires when its user wants PgBeam to end; it is closed by then."""
 
-    def __init__(self, service: Watched, fd: int, clock: Any) -> None:
-        """`fd` is a terminal that does not block; it is closed with the show."""
+    def __init__(
+        self,
+        service: Watched,
+        fd: int,
+        clock: Any,
+        *,
+        ask: Ask | None = None,
+        farewell: str = FAREWELL,
+        follows_log: bool = False,
+    ) -> None:
+        """`fd` is a terminal that does not block; it is closed with the show.
+
+        ask: of whom more than the overview is asked. follows_log: the log is asked for too; else it is this process's.
+        """
         self.quit: Deferred[None] = Deferred()
         self._tail = Tail()
         self._service = service
@@ -46,6 +60,9 @@ class Show:
         for call in self._calls:
             call.clock = clock
         self._open = True
+        self._farewell = farewell
+        self._browser = Browser(ask, self._draw)
+        self._lines = Following(ask) if follows_log and ask is not None else None
 
     def start(self) -> None:
         globalLogPublisher.addObserver(self._log)
@@ -71,7 +88,10 @@ class Show:
     def look(self) -> None:
         """Take a new look at the service, and draw it."""
         self._log.level = self._service.settings.log_level
-        self._view = self._window.look(self._tail.lines)
+        if self._lines is not None:
+            self._lines.look()
+        self._view = self._window.look(self._tail.lines if self._lines is None else self._lines.lines)
+        self._browser.look()
         self._draw()
 
     def mind_size(self) -> None:
@@ -81,15 +101,17 @@ class Show:
 
     def _draw(self) -> None:
         """Unless the terminal has not taken the last picture yet: the next one will be newer."""
-        if self._terminal.idle:
+        if self._open and self._terminal.idle:
             self._size = self._terminal.size
             self._console.size = self._size
-            self._live.update(picture(self._view, *self._size), refresh=True)
+            self._live.update(screen(self._browser, self._view, *self._size), refresh=True)
 
     def _pressed(self, key: str) -> None:
+        if key not in (CTRL_C, END_OF_TRANSMISSION) and self._browser.press(key):
+            return
         if key in QUIT and not self.quit.called:
             self._live.stop()
-            self._terminal.write(FAREWELL)
+            self._terminal.write(self._farewell)
             self.close()
             self.quit.callback(None)
 
@@ -105,7 +127,7 @@ def run_tui(service: Any) -> Deferred[None]:
     Raises PgBeamError where there is no terminal. The terminal is put back in order at the end, whichever it is.
     """
     reactor = service.reactor
-    show = Show(service, open_terminal(), reactor)
+    show = Show(service, open_terminal(), reactor, ask=own(service.control))
     atexit.register(show.close)
     # Before the reactor hangs up on all its descriptors, the terminal among them.
     reactor.addSystemEventTrigger("before", "shutdown", show.close)

@@ -20,9 +20,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pgbeam_core.errors import PgBeamError
+from pgbeam_core.tui.keys import keys
 
 CTRL_C, END_OF_TRANSMISSION = "\x03", "\x04"
-_ESCAPE = b"\x1b"
 _PATIENCE_S = 0.5
 """For how long a terminal may refuse the last words, those that put it back in order."""
 _INPUT, _LOCAL, _CHARACTERS = 0, 3, 6
@@ -98,8 +98,8 @@ class Terminal:
         if not data:
             self._reactor.removeReader(self)
             self._pressed(END_OF_TRANSMISSION)
-        elif not data.startswith(_ESCAPE):  # arrows and the like are no keys of ours
-            for key in data.decode("utf-8", "replace"):
+        else:
+            for key in keys(data.decode("utf-8", "replace")):
                 self._pressed(key)
 
     def doWrite(self) -> None:

@@ -39,6 +39,11 @@ class Api:
         reason = self._source.why_not_ready()
         return as_json({"version": self._version, "state": reason or "ready", **stats})
 
+    def view(self, request: HttpRequest) -> Deferred[HttpReply]:
+        """What `pgbeam top` shows: counters, latencies, panels of plugins."""
+        only(request)
+        return ask(self._source, "view").addCallback(as_json)
+
     def workers(self, request: HttpRequest) -> Deferred[HttpReply]:
         """Number, process id, clients and seconds since its start, of each."""
         only(request)

@@ -35,6 +35,7 @@ class Dashboard:
         self._api = Api(source, version)
         self._rules = RulesApi(source, self._api)
         self._files = Files()
+        source.control.answer("log", lambda request: self._tail.lines(int(request.get("since") or 0)))
         self._entrance = TokenCheck(source.settings.dashboard_token or "", source.reactor.seconds, neighbourhood)
 
     def start(self, host: str) -> None:
@@ -63,6 +64,7 @@ class Dashboard:
             ("GET", "/v1/session", api.session),
             ("GET", "/v1/stats", api.stats),
             ("GET", "/v1/workers", api.workers),
+            ("GET", "/v1/view", api.view),
             ("GET", "/v1/history", self._history.since),
             ("GET", "/v1/log", self._tail.since),
             ("GET", "/v1/projects", api.projects),

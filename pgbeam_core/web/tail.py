@@ -41,10 +41,13 @@ class LogTail(Log):
         kept = {name: line.get(name) for name in ("time", "level", "logger", "event", "worker")}
         self._lines.append({"number": self._number, **kept, "event": str(kept["event"])[:LONGEST]})
 
-    def since(self, request: HttpRequest) -> HttpReply:
-        """The lines after number `since`, oldest first."""
-        only(request, "since")
-        since = whole_number(request, "since", 0, least=0)
+    def lines(self, since: int) -> dict[str, list[dict[str, Any]]]:
+        """Those after number `since`, oldest first."""
         if since > self._number:  # of a PgBeam that ran before this one
             since = 0
-        return reply({"lines": [line for line in self._lines if line["number"] > since]})
+        return {"lines": [line for line in self._lines if line["number"] > since]}
+
+    def since(self, request: HttpRequest) -> HttpReply:
+        """The same, for who asks over HTTP."""
+        only(request, "since")
+        return reply(self.lines(whole_number(request, "since", 0, least=0)))

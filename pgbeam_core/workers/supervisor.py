@@ -42,6 +42,7 @@ class Supervisor:
         self.settings = settings
         self.reactor = reactor
         self._tui = tui
+        self._shows_panels = tui
         self._spawn = spawn
         self._crew = WorkerPool()
         self._watchdog = Watchdog(reactor)
@@ -145,6 +146,7 @@ class Supervisor:
 
     def panels(self) -> list[tuple[str, Any]]:
         """One worker's: what plugins draw cannot be added up."""
+        self._shows_panels = True
         if not self._seen:
             return []
         whose = f"one of {len(self._seen)} workers"
@@ -153,7 +155,8 @@ class Supervisor:
     def _look(self) -> Deferred[None]:
         """Ask the workers what they counted; who does not answer in time is left out."""
         asked = [
-            worker.link.ask("stats", panels=self._tui).addTimeout(LOOK_S, self.reactor) for worker in self._crew.ready
+            worker.link.ask("stats", panels=self._shows_panels).addTimeout(LOOK_S, self.reactor)
+            for worker in self._crew.ready
         ]
         return DeferredList(asked, consumeErrors=True).addCallback(self._looked)
 

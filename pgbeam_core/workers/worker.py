@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import socket
 from collections.abc import Callable
 from typing import Any
 
-from rich.console import Console
-from rich.text import Text
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
 
@@ -24,9 +21,6 @@ from pgbeam_core.workers.link import Link, Message
 from pgbeam_core.workers.quotas import shared_out
 
 log = Logger(__name__)
-
-PANEL_WIDTH = 160
-"""The TUI cuts what does not fit."""
 
 
 class Worker:
@@ -133,7 +127,9 @@ class Worker:
         self._service.reload(self.settings)
 
     def _stats(self, message: Message) -> Message:
-        panels = [(name, _printed(panel)) for name, panel in self._service.panels()] if message["panels"] else []
+        from pgbeam_core.tui.seen import printed  # here, because few look
+
+        panels = [(name, printed(panel)) for name, panel in self._service.panels()] if message["panels"] else []
         return {"stats": self._service.stats(), "latencies": self._service.latencies(), "panels": panels}
 
     # Cancel requests: the key is known to one worker, and may be brought to another.
@@ -147,14 +143,3 @@ class Worker:
     def _cancel_elsewhere(self, request: CancelRequest) -> Deferred[object]:
         asked = self.link.ask("cancel", pid=request.pid, secret=request.secret.hex())
         return asked.addErrback(lambda _: None)
-
-
-def _printed(panel: Any) -> str:
-    """What a plugin gave for the TUI, as text with colours. One that cannot be printed costs only itself."""
-    text = io.StringIO()
-    console = Console(file=text, force_terminal=True, width=PANEL_WIDTH, legacy_windows=False)
-    try:
-        console.print(Text(panel) if isinstance(panel, str) else panel, end="")
-    except Exception as error:
-        return f"cannot be shown: {error}"
-    return text.getvalue()

@@ -69,10 +69,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "web": {"twisted", "prometheus_client", "control", "net", "settings", "telemetry"},
     "embedded": {"errors"},
-    "tui": {"rich", "twisted", "zope", "errors", "telemetry"},
+    "tui": {"rich", "twisted", "zope", "control", "errors", "telemetry"},
     "workers": {
         *("rich", "twisted", "zope", "cli", "control", "errors", "net", "plugins", "service", "settings"),
-        *("telemetry", "wire"),
+        *("telemetry", "tui", "wire"),
     },
     "cli": {
         *(

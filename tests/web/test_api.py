@@ -75,6 +75,8 @@ def stage() -> Iterator[Stage]:
     control.answer("stats", lambda _: {"projects": {"shop": {"queries": 3}}, "pool": {}})
     control.answer("workers", lambda _: [{"worker": 1, "process": 7, "clients": 0, "up_s": 1.5}])
     control.answer("tables", lambda request: tables(request["names"]))
+    seen = {"stats": {}, "latencies": {}, "panels": [], "addresses": [["127.0.0.1", 6432]], "up_s": 1.0}
+    control.answer("view", lambda _: {**seen, "log_level": "info", "projects": ["shop"]})
     control.answer("cache.shapes", lambda request: {"shapes": [SHAPE], "total": 1})
     Rules(stage)
     stage.start_looking()

@@ -87,6 +87,25 @@ def test_many_requests_are_listed_by_their_share() -> None:
     assert found.ratio == pytest.approx(hits / len(recent), abs=0.15)
 
 
+@pytest.mark.parametrize("writes", [0, 1, 12])
+@pytest.mark.parametrize("skew", [0.7, 1.0, 1.5])
+def test_a_few_hot_requests_among_many_are_not_lost(writes: int, skew: float) -> None:
+    """Whether those that come most often are among the listed ones or not, and whatever is written meanwhile."""
+    chance = random.Random(11)
+    for salt in (b"a", b"b", b"c"):
+        traffic, events, written = RecentTraffic(), [], 0
+        for second in range(100, 160):
+            for call in range(480):
+                written += bool(writes and call % (480 // writes) == 0)
+                key = hash((salt, int(min(chance.paretovariate(skew), 10_000))))
+                traffic.add(second, key, written)
+                events.append((second, key, written))
+        found = forecast(traffic, 160, 60, 0)
+        recent = [event for event in events if event[0] >= 160 - found.seconds]
+        hits, _, _ = played(recent, 60, 0)
+        assert found.ratio == pytest.approx(hits / len(recent), abs=0.15)
+
+
 def test_memory_is_bounded_whatever_comes() -> None:
     """Any traffic stays within its places."""
     chance = random.Random(3)

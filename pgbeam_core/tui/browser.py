@@ -1,0 +1,214 @@
+"""Which view is shown, what was typed, and what was asked for it. Knows keys and answers, nothing of terminals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+
+from pgbeam_core.errors import PgBeamError
+from pgbeam_core.tui.asking import Ask
+
+VIEWS = ("overview", "shapes", "pools", "clients", "targets", "limits", "panels", "log")
+TABLES = {
+    "pools": ("POOLS", "SERVERS", "WAITING"),
+    "clients": ("CLIENTS",),
+    "targets": ("BREAKERS", "MEMBERS", "REPLICAS"),
+    "limits": ("LIMITS", "PINS", "TRANSACTIONS"),
+}
+"""View → tables of the console that it shows, those that there are."""
+SORTS = ("total_ms", "calls", "saved_s", "avg_ms", "p95_ms", "hits", "stability", "last_seen", "query")
+MOST_SHAPES = 100
+TTL_S, SWR_S = 60, 30
+"""What a rule made here says, and what is foretold for."""
+PAGE = 10
+
+
+class Browser:
+    """`changed` is called when there is something else to be drawn."""
+
+    def __init__(self, ask: Ask | None, changed: Callable[[], None]) -> None:
+        self.view = VIEWS[0]
+        self.help = False
+        self.place = 0
+        """Of the row that is chosen, or the first that is shown."""
+        self.sort = 0
+        self.filter = ""
+        self.typing: str | None = None
+        """What is typed as a filter, until Enter."""
+        self.question: tuple[str, str, dict[str, Any]] | None = None
+        """In words, and what is asked of PgBeam if the answer is yes."""
+        self.said = ""
+        self.shapes: list[dict[str, Any]] = []
+        self.tables: list[tuple[str, dict[str, Any]]] = []
+        self._ask = ask
+        self._changed = changed
+        self._asking = False
+
+    # Looking.
+
+    def look(self) -> None:
+        """Ask for what the view shows, unless that was asked already and is still to come."""
+        if self._ask is None or self._asking:
+            return
+        if self.view == "shapes":
+            wanted = {"sort": SORTS[self.sort], "search": self.filter, "limit": MOST_SHAPES}
+            self._begin(self._ask("cache.shapes", ttl=TTL_S, swr=SWR_S, **wanted), self._took_shapes)
+        elif self.view in TABLES:
+            names = TABLES[self.view]
+            asked = [self._ask("tables", names=[name]) for name in names]
+            self._begin(DeferredList(asked, consumeErrors=True), lambda parts: self._took_tables(names, parts))
+
+    def _begin(self, asked: Deferred[Any], took: Callable[[Any], None]) -> None:
+        self._asking, view = True, self.view
+
+        def came(result: Any) -> None:
+            self._asking = False
+            if self.view == view:
+                took(result)
+            else:
+                self.look()
+            self._changed()
+
+        def failed(failure: Any) -> None:
+            self._asking = False
+            self.said = _in_words(failure)
+            self._changed()
+
+        asked.addCallbacks(came, failed)
+
+    def _took_shapes(self, page: dict[str, Any]) -> None:
+        self.shapes = page["shapes"]
+        self.place = max(0, min(self.place, len(self.shapes) - 1))
+
+    def _took_tables(self, names: tuple[str, ...], parts: Any) -> None:
+        answers = [answer if came else {} for came, answer in parts]
+        found = [(name, answer.get(name)) for name, answer in zip(names, answers, strict=True)]
+        self.tables = [(name, table) for name, table in found if table]
+        if not self.tables:
+            self.said = "there is no such table here"
+
+    @property
+    def rows(self) -> int:
+        """Of what can be scrolled."""
+        if self.view == "shapes":
+            return len(self.shapes)
+        return sum(len(table["rows"]) + 3 for _, table in self.tables) if self.view in TABLES else 0
+
+    @property
+    def chosen(self) -> dict[str, Any] | None:
+        """The shape that keys are about."""
+        return self.shapes[self.place] if self.view == "shapes" and self.place < len(self.shapes) else None
+
+    # Keys.
+
+    def press(self, key: str) -> bool:
+        """Whether the key meant something; `q` and the like mean nothing here, unless something is typed."""
+        if self.question is not None:
+            self._answer(key)
+        elif self.typing is not None:
+            self._type(key)
+        elif self.help:
+            self.help = False
+        else:
+            return self._command(key)
+        self._changed()
+        return True
+
+    def _command(self, key: str) -> bool:
+        moves = {
+            "up": -1,
+            "k": -1,
+            "down": 1,
+            "j": 1,
+            "page up": -PAGE,
+            "page down": PAGE,
+            "home": -(10**6),
+            "end": 10**6,
+        }
+        if key == "?":
+            self.help = True
+        elif key in moves:
+            self.place = max(0, min(self.rows - 1, self.place + moves[key]))
+        elif key.isdigit() and 1 <= int(key) <= len(VIEWS):
+            self._show(int(key) - 1)
+        elif key in ("tab", "right", "back tab", "left"):
+            step = 1 if key in ("tab", "right") else -1
+            self._show((VIEWS.index(self.view) + step) % len(VIEWS))
+        elif self.view == "shapes" and key in ("s", "/", "escape", "c", "x"):
+            self._of_shapes(key)
+        else:
+            return False
+        self._changed()
+        return True
+
+    def _show(self, place: int) -> None:
+        self.view, self.place, self.said, self.tables = VIEWS[place], 0, "", []
+        self.look()
+
+    def _of_shapes(self, key: str) -> None:
+        if key == "s":
+            self.sort, self.place = (self.sort + 1) % len(SORTS), 0
+            self.look()
+        elif key == "/":
+            self.typing = self.filter
+        elif key == "escape":
+            self.filter = ""
+            self.look()
+        elif (shape := self.chosen) is not None:
+            self._ask_about(shape, remove=key == "x")
+
+    def _ask_about(self, shape: dict[str, Any], *, remove: bool) -> None:
+        rule, where = shape["rule"], {"project": shape["project"], "query_hash": shape["query_hash"]}
+        if remove:
+            if rule is None:
+                self.said = "there is no rule for it"
+            else:
+                self.question = ("Remove the rule of this shape?", "cache-rules.unset", where)
+        elif shape["reason"]:
+            self.said = f"it cannot be cached: {shape['reason']}"
+        elif rule is not None and rule["enabled"]:
+            fields = {**rule, "enabled": False}
+            self.question = ("Never cache this shape?", "cache-rules.set", {**where, **fields})
+        else:
+            seconds = {"ttl": TTL_S, "swr": SWR_S} if rule is None else {"ttl": rule["ttl"], "swr": rule["swr"]}
+            words = f"Cache this shape for {seconds['ttl']} s, and stale for {seconds['swr']} s?"
+            self.question = (words, "cache-rules.set", {**where, "enabled": True, **seconds})
+
+    def _answer(self, key: str) -> None:
+        assert self.question is not None
+        _, what, arguments = self.question
+        self.question = None
+        if key not in ("y", "Y") or self._ask is None:
+            self.said = "nothing was changed"
+            return
+        asked = self._ask(what, **arguments)
+        asked.addCallbacks(lambda _: self._done(), lambda failure: self._told(_in_words(failure)))
+
+    def _done(self) -> None:
+        self._told("done")
+        self.look()
+
+    def _told(self, words: str) -> None:
+        self.said = words
+        self._changed()
+
+    def _type(self, key: str) -> None:
+        assert self.typing is not None
+        if key == "enter":
+            self.filter, self.typing, self.place = self.typing, None, 0
+            self.look()
+        elif key == "escape":
+            self.typing = None
+        elif key == "backspace":
+            self.typing = self.typing[:-1]
+        elif len(key) == 1 and key.isprintable():
+            self.typing = (self.typing + key)[:100]
+
+
+def _in_words(failure: Any) -> str:
+    value = failure.value
+    if isinstance(value, PgBeamError):
+        return value.message + (f". {value.hint}" if value.hint else "")
+    return str(value) or type(value).__name__

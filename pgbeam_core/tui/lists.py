@@ -1,0 +1,176 @@
+"""Draws shapes, tables and help. Pure: the same state at the same size gives the same picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.layout import Layout
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from pgbeam_core.telemetry.samples import View
+from pgbeam_core.tui.browser import SORTS, VIEWS, Browser
+from pgbeam_core.tui.picture import headline, log_panel, number, panels, picture, printable, seconds
+
+HELP = (
+    ("1 … 8, Tab, ← →", "views: " + ", ".join(VIEWS)),
+    ("↑ ↓, j k, PgUp PgDn", "move"),
+    ("s", "shapes: sort by another column"),
+    ("/", "shapes: filter by text, Enter to apply; Escape shows all"),
+    ("c", "shapes: cache, or never cache, what is chosen; asks first"),
+    ("x", "shapes: remove its rule; asks first"),
+    ("?", "this help; any key closes it"),
+    ("q, Ctrl-C", "leave"),
+)
+_SORTED = {
+    "total_ms": "time",
+    "saved_s": "what a rule saves",
+    "avg_ms": "average",
+    "p95_ms": "95 %",
+    "last_seen": "seen",
+}
+_CUT = 24
+"""Characters of a column, before the last one."""
+
+
+def screen(browser: Browser, view: View, width: int, height: int) -> RenderableType:
+    """All of it: a headline, what the view shows, and a line of keys or of what has to be answered."""
+    body_lines = max(3, height - 3)
+    if browser.view == "overview" and not browser.help:
+        body: RenderableType = picture(view, width, height - 2)
+        whole = Layout()
+        whole.split_column(Layout(tabs(browser), size=1), Layout(body), Layout(foot(browser), size=1))
+        return whole
+    if browser.help:
+        body = _help()
+    elif browser.view == "shapes":
+        body = shapes(browser, width, body_lines)
+    elif browser.view == "panels":
+        body = panels(view, width, body_lines) if view.panels else Text("no plugin has a panel", style="dim")
+    elif browser.view == "log":
+        body = log_panel(view, body_lines)
+    else:
+        body = tables(browser, width, body_lines)
+    whole = Layout()
+    parts = (Layout(tabs(browser), size=1), Layout(headline(view), size=1), Layout(body), Layout(foot(browser), size=1))
+    whole.split_column(*parts)
+    return whole
+
+
+def tabs(browser: Browser) -> Text:
+    """The views, the one that is shown marked by more than a colour."""
+    parts = []
+    for place, name in enumerate(VIEWS, 1):
+        shown = name == browser.view
+        parts.append((f"[{place} {name}]" if shown else f" {place} {name} ", "bold reverse" if shown else "dim"))
+    return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
+
+
+def foot(browser: Browser) -> Text:
+    if browser.question is not None:
+        words, _, about = browser.question
+        return _line(f"{words} ({about['query_hash']} of {about['project']})  y/n", "bold reverse")
+    if browser.typing is not None:
+        return _line(f"filter: {printable(browser.typing)}_", "bold")
+    if browser.said:
+        return _line(printable(browser.said), "bold")
+    keys = "? help  q quit"
+    if browser.view == "shapes":
+        keys = "c cache  x remove rule  s sort  / filter  " + keys
+    return _line(keys, "dim")
+
+
+def _line(words: str, style: str) -> Text:
+    return Text(words, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _help() -> Panel:
+    table = Table.grid(padding=(0, 2))
+    for keys, meaning in HELP:
+        table.add_row(Text(keys, style="bold"), meaning)
+    return Panel(table, title="Keys", title_align="left", border_style="dim")
+
+
+def shapes(browser: Browser, width: int, height: int) -> Panel:
+    """A window of rows around the one that is chosen."""
+    table = Table(box=None, expand=True, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    for title in ("calls", "avg", "95 %", "same", "advice", "hits", "what if"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("rule", no_wrap=True)
+    table.add_column("query", no_wrap=True, overflow="ellipsis", ratio=1)
+    room = max(1, height - 3)
+    first = min(max(0, browser.place - room // 2), max(0, len(browser.shapes) - room))
+    for place, shape in enumerate(browser.shapes[first : first + room], first):
+        style = "reverse" if place == browser.place else ""
+        table.add_row(*_cells(shape), style=style)
+    sort = SORTS[browser.sort]
+    title = f"Shapes by {_SORTED.get(sort, sort)}" + (f", with {browser.filter}" if browser.filter else "")
+    count = f"{browser.place + 1} of {len(browser.shapes)}" if browser.shapes else "none"
+    return Panel(table, title=Text(title), title_align="left", subtitle=count, padding=0, border_style="dim")
+
+
+def _cells(shape: dict[str, Any]) -> Sequence[Text]:
+    told = shape["what_if"]
+    ratio = shape["hits"] / shape["calls"] if shape["calls"] else None
+    cells = (
+        number(shape["calls"]),
+        seconds(shape["avg_ms"] / 1000),
+        seconds(shape["p95_ms"] / 1000),
+        _percent(shape["stability"]),
+        shape["recommendation"],
+        _percent(ratio),
+        _percent(told["hit_ratio"]) if told else "-",
+        rule_in_words(shape["rule"]),
+        printable(" ".join(shape["query"].split())),
+    )
+    return [Text(cell) for cell in cells]
+
+
+def rule_in_words(rule: dict[str, Any] | None) -> str:
+    """`never`, `60+30 s`, `on` with the project's seconds; a dash without a rule."""
+    if rule is None:
+        return "-"
+    if not rule["enabled"]:
+        return "never"
+    ttl, swr = rule["ttl"], rule["swr"]
+    return "on" if ttl is None and swr is None else f"{'' if ttl is None else ttl}+{'' if swr is None else swr} s"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
+
+
+def tables(browser: Browser, width: int, height: int) -> RenderableType:
+    """Tables one below the other, from the line on to which somebody has scrolled."""
+    lines: list[Text] = []
+    for name, table in browser.tables:
+        lines += _as_lines(name, table, width)
+    if not lines:
+        return Text("…" if not browser.said else "", style="dim")
+    start = max(0, min(browser.place, len(lines) - height))
+    return Text("\n", no_wrap=True, overflow="ellipsis").join(lines[start : start + height])
+
+
+def _as_lines(name: str, table: dict[str, Any], width: int) -> list[Text]:
+    columns = [str(column) for column in table["columns"]]
+    rows = [[_shown(value) for value in row] for row in table["rows"]]
+    widths = [min(_CUT, max([len(column), *(len(row[place]) for row in rows)])) for place, column in enumerate(columns)]
+    lines = [Text(f"{name}: {len(rows)}", style="bold")]
+    if rows:
+        lines.append(_joined(columns, widths, "dim"))
+    lines += [_joined(row, widths, "") for row in rows]
+    return [*lines, Text("")]
+
+
+def _joined(cells: Sequence[str], widths: Sequence[int], style: str) -> Text:
+    text = "  ".join(cell[:room].ljust(room) for cell, room in zip(cells, widths, strict=True))
+    return Text(text.rstrip(), style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) and value != int(value) else printable(str(value))
