@@ -10,16 +10,19 @@ from twisted.internet.defer import Deferred, DeferredList
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.tui.asking import Ask
 
-VIEWS = ("overview", "shapes", "pools", "clients", "targets", "limits", "panels", "log")
+VIEWS = ("overview", "shapes", "pools", "clients", "cache", "hosts", "limits", "panels", "log")
 TABLES = {
-    "pools": ("POOLS", "SERVERS", "WAITING"),
-    "clients": ("CLIENTS",),
-    "targets": ("BREAKERS", "MEMBERS", "REPLICAS"),
-    "limits": ("LIMITS", "PINS", "TRANSACTIONS"),
+    "pools": ("WAITING", "POOLS", "DATABASES", "SERVERS"),
+    "clients": ("TRANSACTIONS", "CLIENTS"),
+    "cache": ("RULES", "CACHE"),
+    "hosts": ("BREAKERS", "REPLICAS"),
+    "limits": ("LIMITS", "PINS"),
 }
 """View → tables of the console that it shows, those that there are."""
 SORTS = ("total_ms", "calls", "saved_s", "avg_ms", "p95_ms", "hits", "stability", "last_seen", "query")
-MOST_SHAPES = 100
+MOST_SHAPES = 500
+AHEAD = 60
+"""Shapes asked for beyond the one that is chosen: more than a screen has, so that paging goes on."""
 TTL_S, SWR_S = 60, 30
 """What a rule made here says, and what is foretold for."""
 PAGE = 10
@@ -41,6 +44,8 @@ class Browser:
         """In words, and what is asked of PgBeam if the answer is yes."""
         self.said = ""
         self.shapes: list[dict[str, Any]] = []
+        self.total = 0
+        """Shapes that there are."""
         self.tables: list[tuple[str, dict[str, Any]]] = []
         self._ask = ask
         self._changed = changed
@@ -53,7 +58,8 @@ class Browser:
         if self._ask is None or self._asking:
             return
         if self.view == "shapes":
-            wanted = {"sort": SORTS[self.sort], "search": self.filter, "limit": MOST_SHAPES}
+            most = min(MOST_SHAPES, self.place + AHEAD)
+            wanted = {"sort": SORTS[self.sort], "search": self.filter, "limit": most}
             self._begin(self._ask("cache.shapes", ttl=TTL_S, swr=SWR_S, **wanted), self._took_shapes)
         elif self.view in TABLES:
             names = TABLES[self.view]
@@ -79,7 +85,7 @@ class Browser:
         asked.addCallbacks(came, failed)
 
     def _took_shapes(self, page: dict[str, Any]) -> None:
-        self.shapes = page["shapes"]
+        self.shapes, self.total = page["shapes"], page["total"]
         self.place = max(0, min(self.place, len(self.shapes) - 1))
 
     def _took_tables(self, names: tuple[str, ...], parts: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import RenderableType
 from rich.layout import Layout
 from rich.panel import Panel
@@ -16,7 +17,7 @@ from pgbeam_core.tui.browser import SORTS, VIEWS, Browser
 from pgbeam_core.tui.picture import headline, log_panel, number, panels, picture, printable, seconds
 
 HELP = (
-    ("1 … 8, Tab, ← →", "views: " + ", ".join(VIEWS)),
+    ("1 … 9, Tab, ← →", "views: " + ", ".join(VIEWS)),
     ("↑ ↓, j k, PgUp PgDn", "move"),
     ("s", "shapes: sort by another column"),
     ("/", "shapes: filter by text, Enter to apply; Escape shows all"),
@@ -32,6 +33,16 @@ _SORTED = {
     "p95_ms": "95 %",
     "last_seen": "seen",
 }
+TITLES = ("calls", "avg", "95 %", "same", "advice", "hits", "what if", "rule", "query")
+RULE, QUERY = 7, 8
+"""Places of columns that are texts."""
+LESS_TELLING = (3, 2, 4, 6, 5)
+"""Columns that a narrow terminal does without, in this order."""
+LEAST_QUERY = 30
+LONGEST = 300
+"""Characters of a query in a row."""
+DETAIL = 3
+"""Lines of the query that is chosen."""
 _CUT = 24
 """Characters of a column, before the last one."""
 
@@ -62,10 +73,14 @@ def screen(browser: Browser, view: View, width: int, height: int) -> RenderableT
 
 def tabs(browser: Browser) -> Text:
     """The views, the one that is shown marked by more than a colour."""
-    parts = []
-    for place, name in enumerate(VIEWS, 1):
-        shown = name == browser.view
-        parts.append((f"[{place} {name}]" if shown else f" {place} {name} ", "bold reverse" if shown else "dim"))
+    shown = VIEWS.index(browser.view)
+    parts: list[tuple[str, str]] = []
+    for place, name in enumerate(VIEWS):
+        if place != shown + 1:
+            parts.append(("[" if place == shown else " ", ""))
+        parts.append((f"{place + 1} {name}", "bold reverse" if place == shown else "dim"))
+        if place == shown:
+            parts.append(("]", ""))
     return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
 
 
@@ -95,27 +110,48 @@ def _help() -> Panel:
 
 
 def shapes(browser: Browser, width: int, height: int) -> Panel:
-    """A window of rows around the one that is chosen."""
-    table = Table(box=None, expand=True, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
-    for title in ("calls", "avg", "95 %", "same", "advice", "hits", "what if"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("rule", no_wrap=True)
-    table.add_column("query", no_wrap=True, overflow="ellipsis", ratio=1)
-    room = max(1, height - 3)
+    """A window of rows around the one that is chosen, and that one's query below."""
+    room = max(1, height - 3 - (DETAIL if height > 3 * DETAIL else 0))
     first = min(max(0, browser.place - room // 2), max(0, len(browser.shapes) - room))
-    for place, shape in enumerate(browser.shapes[first : first + room], first):
-        style = "reverse" if place == browser.place else ""
-        table.add_row(*_cells(shape), style=style)
+    rows = [_cells(shape) for shape in browser.shapes[first : first + room]]
+    shown = _fitting(rows, width - 2)
+    lines = [_row(TITLES, shown, width, "dim")]
+    for place, row in enumerate(rows, first):
+        lines.append(_row(row, shown, width, "reverse" if place == browser.place else ""))
+    if browser.chosen is not None and height > 3 * DETAIL:
+        lines += [Text("") for _ in range(room - len(rows))]
+        words = printable(" ".join(browser.chosen["query"].split()))
+        lines += [Text(words[start : start + width - 2]) for start in range(0, len(words), width - 2)][:DETAIL]
     sort = SORTS[browser.sort]
-    title = f"Shapes by {_SORTED.get(sort, sort)}" + (f", with {browser.filter}" if browser.filter else "")
-    count = f"{browser.place + 1} of {len(browser.shapes)}" if browser.shapes else "none"
-    return Panel(table, title=Text(title), title_align="left", subtitle=count, padding=0, border_style="dim")
+    title = f"Shapes by {_SORTED.get(sort, sort)}" + (f", with {printable(browser.filter)}" if browser.filter else "")
+    count = f"{browser.place + 1} of {browser.total}" if browser.shapes else "none"
+    body = Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
+    return Panel(body, title=Text(title), title_align="left", subtitle=count, padding=0, border_style="dim")
 
 
-def _cells(shape: dict[str, Any]) -> Sequence[Text]:
+def _fitting(rows: Sequence[Sequence[str]], width: int) -> list[tuple[int, int]]:
+    """(column, its width) of those that leave room for the query; the less telling ones go first."""
+    widths = [max([cell_len(TITLES[place]), *(cell_len(row[place]) for row in rows)]) for place in range(QUERY)]
+    shown = [*range(QUERY)]
+    for place in LESS_TELLING:
+        if sum(widths[each] + 1 for each in shown) + LEAST_QUERY > width:
+            shown.remove(place)
+    return [(place, widths[place]) for place in shown]
+
+
+def _row(cells: Sequence[str], shown: Sequence[tuple[int, int]], width: int, style: str) -> Text:
+    parts = [
+        set_cell_size(cells[place], room) if place == RULE else " " * (room - cell_len(cells[place])) + cells[place]
+        for place, room in shown
+    ]
+    left = max(1, width - 2 - sum(room + 1 for _, room in shown))
+    return Text(" ".join([*parts, set_cell_size(cells[QUERY], left)]), style=style)
+
+
+def _cells(shape: dict[str, Any]) -> Sequence[str]:
     told = shape["what_if"]
     ratio = shape["hits"] / shape["calls"] if shape["calls"] else None
-    cells = (
+    return (
         number(shape["calls"]),
         seconds(shape["avg_ms"] / 1000),
         seconds(shape["p95_ms"] / 1000),
@@ -124,9 +160,8 @@ def _cells(shape: dict[str, Any]) -> Sequence[Text]:
         _percent(ratio),
         _percent(told["hit_ratio"]) if told else "-",
         rule_in_words(shape["rule"]),
-        printable(" ".join(shape["query"].split())),
+        printable(" ".join(shape["query"].split()))[:LONGEST],
     )
-    return [Text(cell) for cell in cells]
 
 
 def rule_in_words(rule: dict[str, Any] | None) -> str:

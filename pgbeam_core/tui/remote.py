@@ -15,8 +15,8 @@ from pgbeam_core.tui.terminal import open_terminal
 
 log = Logger(__name__)
 
-EVERY_S = 1.0
-MOST_MISSED = 5
+EVERY_S = 0.5
+MOST_MISSED = 6
 """Looks in a row without an answer, after which it is gone."""
 
 

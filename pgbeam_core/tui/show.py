@@ -6,7 +6,6 @@ import atexit
 from typing import Any, TextIO, cast
 
 from rich.console import Console
-from rich.live import Live
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, globalLogPublisher
@@ -15,13 +14,14 @@ from pgbeam_core.telemetry.logs import Log
 from pgbeam_core.telemetry.samples import View, Watched, Window
 from pgbeam_core.tui.asking import Ask, own
 from pgbeam_core.tui.browser import Browser
+from pgbeam_core.tui.canvas import Canvas
 from pgbeam_core.tui.lists import screen
 from pgbeam_core.tui.tail import Following, Tail
 from pgbeam_core.tui.terminal import CTRL_C, END_OF_TRANSMISSION, Terminal, open_terminal
 
 log = Logger(__name__)
 
-LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 0.5
 MIND_SIZE_EVERY_S = 0.2
 QUIT = ("q", "Q", CTRL_C, END_OF_TRANSMISSION)
 FAREWELL = "PgBeam drains and stops. Ctrl-C stops it at once.\n"
@@ -52,9 +52,7 @@ class Show:
         self._size = (0, 0)
         self._terminal = Terminal(clock, fd, self._pressed)
         self._console = Console(file=cast("TextIO", self._terminal), force_terminal=True, legacy_windows=False)
-        self._live = Live(
-            console=self._console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
-        )
+        self._canvas = Canvas(self._console)
         self._log = Log(cast("TextIO", self._tail), service.settings.log_level, "human")
         self._calls = [LoopingCall(self.look), LoopingCall(self.mind_size)]
         for call in self._calls:
@@ -66,8 +64,7 @@ class Show:
 
     def start(self) -> None:
         globalLogPublisher.addObserver(self._log)
-        self._console.size = self._terminal.size
-        self._live.start()
+        self._canvas.open()
         for call, every in zip(self._calls, (LOOK_EVERY_S, MIND_SIZE_EVERY_S), strict=True):
             call.start(every).addErrback(self._broken)
 
@@ -81,7 +78,7 @@ class Show:
             if call.running:
                 call.stop()
         try:
-            self._live.stop()
+            self._canvas.close()
         finally:
             self._terminal.close()
 
@@ -104,13 +101,13 @@ class Show:
         if self._open and self._terminal.idle:
             self._size = self._terminal.size
             self._console.size = self._size
-            self._live.update(screen(self._browser, self._view, *self._size), refresh=True)
+            self._canvas.draw(screen(self._browser, self._view, *self._size), *self._size)
 
     def _pressed(self, key: str) -> None:
         if key not in (CTRL_C, END_OF_TRANSMISSION) and self._browser.press(key):
             return
         if key in QUIT and not self.quit.called:
-            self._live.stop()
+            self._canvas.close()
             self._terminal.write(self._farewell)
             self.close()
             self.quit.callback(None)

@@ -1,0 +1,1 @@
+"""The live screens of a real PgBeam, in a real terminal."""
