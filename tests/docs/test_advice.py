@@ -26,6 +26,7 @@ NO_CLIENT_HEARS = {
     "cannot listen on …",
     "unix_socket_group = …",
     "plugin … could not start: …",
+    "the plugin otel needs OpenTelemetry: …",
     "… is no query hash of 16 hex digits",
     "enabled is true or false, ttl and swr are whole numbers of seconds",
     "there are … rules already",
@@ -145,7 +146,8 @@ def error_of(call: ast.Call, names: dict[str, str]) -> tuple[str, str] | None:
     return sqlstate, message
 
 
-ERRORS = sorted({error for path in sources() for error in errors_in(path, Constants())})
+CONSTANTS = Constants()
+ERRORS = sorted({error for path in sources() for error in errors_in(path, CONSTANTS)})
 
 
 def test_there_are_many() -> None:
