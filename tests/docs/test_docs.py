@@ -22,7 +22,7 @@ from pgbeam_core.settings.model import Core
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/README.md")])
-BUILT_IN = ("limits", "cache", "replica", "pool", "debug", "querylog")
+BUILT_IN = ("limits", "cache", "replica", "pool", "debug", "querylog", "otel")
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`\n]*`")

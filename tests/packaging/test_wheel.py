@@ -20,7 +20,8 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"pgbeam_core", "pgbeam_cache", "pgbeam_replica", "pgbeam_limits", "pgbeam_pool", "pgbeam_debug"} | {
-    "pgbeam_querylog"
+    "pgbeam_querylog",
+    "pgbeam_otel",
 }
 LOAD_ALL = """
 from importlib.metadata import entry_points
@@ -97,7 +98,7 @@ def test_the_wheel_holds_what_is_not_python(wheel):
 def test_every_entry_point_loads_in_a_clean_environment(clean, tmp_path):
     """The built-in plugins need nothing that the wheel does not ask for."""
     assert run(str(clean / "python"), "-c", LOAD_ALL, cwd=tmp_path).split() == [
-        "cache", "debug", "limits", "pool", "querylog", "replica"
+        "cache", "debug", "limits", "otel", "pool", "querylog", "replica"
     ]  # fmt: skip
 
 

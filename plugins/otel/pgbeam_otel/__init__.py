@@ -1,0 +1,90 @@
+"""Traces: a span for each query that is chosen, below the one that the application tells in a comment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from pgbeam_core import Beam, Query, Result, Session, hookimpl
+from pgbeam_otel.exporting import Exporting, Threads, otlp_exporter
+from pgbeam_otel.parents import parent_of
+from pgbeam_otel.settings import OtelSettings
+from pgbeam_otel.spans import attributes, name_of
+
+
+class Traces:
+    """One process's spans."""
+
+    def __init__(
+        self,
+        make_exporter: Callable[[OtelSettings], Any] = otlp_exporter,
+        make_threads: Callable[[Any], Threads] = Threads,
+    ) -> None:
+        self._make_exporter = make_exporter
+        self._make_threads = make_threads
+        self._beam: Beam
+        self._settings = OtelSettings()
+        self._exporting: Exporting | None = None
+        self._counts = {"spans": 0, "left_out": 0}
+        self._second = self._in_second = 0
+
+    @hookimpl
+    def settings_spec(self) -> type:
+        return OtelSettings
+
+    @hookimpl
+    def startup(self, beam: Beam) -> None:
+        """Get ready to send. Raises PgBeamError where OpenTelemetry is not installed."""
+        self._beam = beam
+        self._counts = dict.fromkeys(self._counts, 0)
+        self._second = self._in_second = 0
+        self.reload(beam)
+        self._exporting = Exporting(self._settings, self._make_threads(beam.reactor), self._make_exporter)
+
+    @hookimpl
+    def reload(self, beam: Beam) -> None:
+        self._settings = beam.settings_of(OtelSettings)
+
+    @hookimpl
+    def shutdown(self, beam: Beam) -> Deferred[None] | None:
+        """Send what is left."""
+        exporting, self._exporting = self._exporting, None
+        return None if exporting is None else exporting.stop()
+
+    @hookimpl
+    def result(self, session: Session, query: Query, result: Result) -> None:
+        """Make a span of it, if it is one of those."""
+        settings = self._settings
+        parent = parent_of(query.statement.sql) if settings.follow_parent else None
+        if not (self._by_chance(settings.sample_rate) if parent is None else parent.sampled):
+            return
+        if self._exporting is None:
+            return
+        if not self._has_room():
+            self._counts["left_out"] += 1
+            return
+        self._counts["spans"] += 1
+        failed = result.error is not None
+        told = attributes(session, query, result)
+        self._exporting.add(name_of(query), parent, told, result.duration, failed=failed)
+
+    @hookimpl
+    def stats(self) -> Mapping[str, Mapping[str, int]]:
+        """Spans that were made, and those left out for being too many."""
+        return {"otel": dict(self._counts)}
+
+    def _by_chance(self, rate: float) -> bool:
+        return rate > 0 and (rate >= 1 or int.from_bytes(self._beam.random(4)) / 2**32 < rate)
+
+    def _has_room(self) -> bool:
+        """Whether one more fits in this second."""
+        second = int(self._beam.now())
+        if second != self._second:
+            self._second, self._in_second = second, 0
+        self._in_second += 1
+        return self._in_second <= self._settings.max_per_second
+
+
+plugin = Traces()

@@ -1,0 +1,144 @@
+"""OpenTelemetry's own machinery: spans go into a bounded queue, and out of it on a thread that no query waits for."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from threading import Thread
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from pgbeam_core import PgBeamError
+from pgbeam_otel.parents import Parent
+from pgbeam_otel.settings import OtelSettings
+
+log = Logger(__name__)
+
+SEND_EVERY_MS = 1_000
+MOST_AT_ONCE = 512
+"""Spans of one request to the receiver."""
+LAST_SPANS_S = 3.0
+"""How long the end of PgBeam waits for what is still to be sent."""
+COMPLAIN_EVERY_S = 60.0
+
+
+def otlp_exporter(settings: OtelSettings) -> Any:
+    """Sends to a receiver by OTLP over HTTP; headers and certificates come from OTEL_EXPORTER_OTLP_…."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter(endpoint=settings.endpoint, timeout=settings.timeout_s)  # type: ignore[no-untyped-call,unused-ignore]
+
+
+class Exporting:
+    """From its making to `stop`. Raises PgBeamError where the libraries are missing."""
+
+    def __init__(self, settings: OtelSettings, threads: Threads, make_exporter: Callable[[OtelSettings], Any]) -> None:
+        try:
+            from opentelemetry import trace
+            from opentelemetry.sdk.resources import Resource
+            from opentelemetry.sdk.trace import TracerProvider
+            from opentelemetry.sdk.trace.export import BatchSpanProcessor
+            from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+
+            exporter = make_exporter(settings)
+        except ImportError as error:
+            hint = "Install pgbeam[otel], or take otel out of plugins.order."
+            raise PgBeamError(f"the plugin otel needs OpenTelemetry: {error}", hint=hint) from error
+        self._trace: Any = trace
+        self._threads = threads
+        self._complaints = _Complaints(threads)
+        resource = Resource.create({"service.name": settings.service_name, "service.instance.id": str(os.getpid())})
+        # What is sampled is decided before a span is made: nothing is spent on the others.
+        self._provider: Any = TracerProvider(resource=resource, sampler=ALWAYS_ON, shutdown_on_exit=False)
+        self._provider.add_span_processor(
+            BatchSpanProcessor(
+                exporter,
+                max_queue_size=settings.max_queued,
+                max_export_batch_size=min(MOST_AT_ONCE, settings.max_queued),
+                schedule_delay_millis=SEND_EVERY_MS,
+                export_timeout_millis=settings.timeout_s * 1000,
+            )
+        )
+        self._tracer: Any = self._provider.get_tracer("pgbeam")
+
+    def add(self, name: str, parent: Parent | None, told: dict[str, Any], seconds: float, *, failed: bool) -> None:
+        """A span that ends now."""
+        trace = self._trace
+        context = None
+        if parent is not None:
+            flags = trace.TraceFlags(trace.TraceFlags.SAMPLED if parent.sampled else trace.TraceFlags.DEFAULT)
+            above = trace.SpanContext(parent.trace_id, parent.span_id, is_remote=True, trace_flags=flags)
+            context = trace.set_span_in_context(trace.NonRecordingSpan(above))
+        end = time.time_ns()
+        began = end - int(seconds * 1e9)
+        kind = trace.SpanKind.SERVER
+        span = self._tracer.start_span(name, context, kind=kind, attributes=told, start_time=began)
+        if failed:
+            span.set_status(trace.StatusCode.ERROR)
+        span.end(end)
+
+    def stop(self) -> Deferred[None]:
+        """Send what is left, if that goes quickly; fires when it is done, or time is up."""
+        return self._threads.finish(self._provider.shutdown).addBoth(lambda _: self._complaints.stop())
+
+
+class Threads:
+    """How work goes from the loop to another thread, and words come back."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def tell(self, function: Callable[..., Any], **arguments: Any) -> None:
+        """Have the loop call it."""
+        self._reactor.callFromThread(function, **arguments)
+
+    def finish(self, work: Callable[[], Any]) -> Deferred[None]:
+        """Do it beside the loop; fires when it is done, or after LAST_SPANS_S."""
+        done: Deferred[None] = Deferred()
+
+        def over() -> None:
+            if not done.called:
+                done.callback(None)
+
+        def run() -> None:
+            try:
+                work()
+            finally:
+                self._reactor.callFromThread(over)
+
+        # A thread of its own, and not the reactor's: nobody waits for it at the end of the process.
+        Thread(target=run, daemon=True, name="otel").start()
+        timer = self._reactor.callLater(LAST_SPANS_S, over)
+        return done.addBoth(lambda _: timer.cancel() if timer.active() else None)
+
+
+class _Complaints(logging.Handler):
+    """What OpenTelemetry says to Python's logging goes to PgBeam's log: once a minute, in one line."""
+
+    def __init__(self, threads: Threads) -> None:
+        super().__init__(logging.WARNING)
+        self._threads = threads
+        self._last: float | None = None
+        self._logger = logging.getLogger("opentelemetry")
+        self._logger.addHandler(self)
+        self._propagated, self._logger.propagate = self._logger.propagate, False
+
+    def stop(self) -> None:
+        self._logger.removeHandler(self)
+        self._logger.propagate = self._propagated
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """From whichever thread."""
+        now = time.monotonic()
+        if self._last is None or now - self._last >= COMPLAIN_EVERY_S:
+            self._last = now
+            text = " ".join(record.getMessage().split())[:300]
+            self._threads.tell(_warn, reason=text)
+
+
+def _warn(reason: str) -> None:
+    log.warn("traces are not sent: {reason}", reason=reason)
