@@ -108,6 +108,12 @@ class Commands:
         log.info("console: {command}, by {user}", command=command.text[:200], user=self._operator.user)
         return act(command.arguments).addCallback(ConsoleReply)
 
+    def go_on(self, command: ConsoleCommand) -> Deferred[ConsoleReply] | ConsoleReply:
+        """Wait for what was ordered before."""
+        if command.verb == "pause":
+            return self._orders.go_on_pausing(command.arguments).addCallback(ConsoleReply)
+        return self.perform(command)
+
     def _show(self, command: ConsoleCommand) -> Deferred[ConsoleReply] | ConsoleReply:
         known = manners.shown(command, self._operator.user)
         if known is not None:

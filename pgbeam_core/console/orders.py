@@ -40,7 +40,16 @@ class OperatorOrders:
         place = yield self._place(words, "pause")
         if not (yield self._is_active()):
             raise _ALREADY
-        now = yield self._steer("pause", place)
+        return (yield self._pause(place, "pause"))
+
+    @inlineCallbacks
+    def go_on_pausing(self, words: Sequence[Word]) -> Any:
+        """Answered likewise, for one that was ordered before."""
+        return (yield self._pause((yield self._place(words, "pause")), "look"))
+
+    @inlineCallbacks
+    def _pause(self, place: Place, what: str) -> Any:
+        now = yield self._steer(what, place)
         try:
             while now["servers"] and now["paused"]:
                 yield self._later()

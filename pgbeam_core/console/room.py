@@ -22,6 +22,7 @@ log = Logger(__name__)
 TABLES = "tables"
 STEER = "console.steer"
 ORDERS = "console.orders"
+COMMAND = "console"
 Run = Callable[[Sequence[str]], Any]
 """Takes the words behind the command's own; gives a Table, the command tag, None, or a Deferred of these. Raises
 PgBeamError to say no."""
@@ -53,6 +54,7 @@ class ConsoleRoom:
         self._clock.clock = beam.reactor
         beam.control.answer(TABLES, lambda request: tables.answer(beam, request), merge=tables.merge)
         beam.control.answer("explain", lambda request: explanations.answer(beam, request))
+        beam.control.answer(COMMAND, self._command)
         beam.control.answer(ORDERS, self.steering.orders)
         beam.control.answer(STEER, self.steering.answer, merge=lambda parts: steering.joined(list(parts)))
 
@@ -84,6 +86,11 @@ class ConsoleRoom:
         if any(each.words == key for each in self.commands):
             raise PluginError(f"there is a command {words} at the console already")
         self.commands.append(PluginCommand(key, f"{words} {usage}".strip(), run))
+
+    def _command(self, request: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
+        from pgbeam_core.console import remote  # here, because commands know the room
+
+        return remote.answer(self._beam, request)
 
     def id_of(self, number: int) -> int:
         """A number that no client of another worker has, of one that no client of this worker has."""

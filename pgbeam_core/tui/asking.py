@@ -58,6 +58,8 @@ class OverHttp:
             project, query_hash = (quote(str(arguments.pop(name)), safe="") for name in ("project", "query_hash"))
             path = f"/v1/projects/{project}/cache-rules/{query_hash}"
             return self._send("PUT", path, arguments) if what == "cache-rules.set" else self._send("DELETE", path)
+        if what == "console":
+            return self._send("POST", "/v1/console", arguments)
         paths = {"view": "/v1/view", "log": "/v1/log", "cache.shapes": "/v1/shapes"}
         given = {name: value for name, value in arguments.items() if value not in (None, "")}
         return self._get(paths[what] + (f"?{urlencode(given)}" if given else ""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredList
 
@@ -26,6 +26,17 @@ AHEAD = 60
 TTL_S, SWR_S = 60, 30
 """What a rule made here says, and what is foretold for."""
 PAGE = 10
+OF_CLIENTS = ("TRANSACTIONS", "CLIENTS", "WAITING", "PINS")
+"""Tables whose rows have the id of a client."""
+OF_DATABASES = (*OF_CLIENTS, "POOLS", "DATABASES", "SERVERS")
+
+
+class Question(NamedTuple):
+    """In words, and what is asked of PgBeam if the answer is yes."""
+
+    words: str
+    ask: str
+    arguments: dict[str, Any]
 
 
 class Browser:
@@ -40,8 +51,7 @@ class Browser:
         self.filter = ""
         self.typing: str | None = None
         """What is typed as a filter, until Enter."""
-        self.question: tuple[str, str, dict[str, Any]] | None = None
-        """In words, and what is asked of PgBeam if the answer is yes."""
+        self.question: Question | None = None
         self.said = ""
         self.shapes: list[dict[str, Any]] = []
         self.total = 0
@@ -92,15 +102,24 @@ class Browser:
         answers = [answer if came else {} for came, answer in parts]
         found = [(name, answer.get(name)) for name, answer in zip(names, answers, strict=True)]
         self.tables = [(name, table) for name, table in found if table]
+        self.place = max(0, min(self.place, self.rows - 1))
         if not self.tables:
             self.said = "there is no such table here"
 
     @property
     def rows(self) -> int:
-        """Of what can be scrolled."""
-        if self.view == "shapes":
-            return len(self.shapes)
-        return sum(len(table["rows"]) + 3 for _, table in self.tables) if self.view in TABLES else 0
+        """Of what can be chosen."""
+        return len(self.shapes) if self.view == "shapes" else sum(len(table["rows"]) for _, table in self.tables)
+
+    @property
+    def picked(self) -> tuple[str, dict[str, Any]] | None:
+        """The row of a table that is chosen: the table's name, and the values by column."""
+        place = self.place
+        for name, table in self.tables:
+            if place < len(table["rows"]):
+                return name, dict(zip(table["columns"], table["rows"][place], strict=True))
+            place -= len(table["rows"])
+        return None
 
     @property
     def chosen(self) -> dict[str, Any] | None:
@@ -144,6 +163,11 @@ class Browser:
             self._show((VIEWS.index(self.view) + step) % len(VIEWS))
         elif self.view == "shapes" and key in ("s", "/", "escape", "c", "x"):
             self._of_shapes(key)
+        elif self.view in TABLES and key in ("e", "p", "r", "P", "R"):
+            self.said = ""
+            self.question = question_of(key, self.picked)
+            if self.question is None:
+                self.said = "this row has no client" if key == "e" else "this row has no database"
         else:
             return False
         self._changed()
@@ -166,21 +190,22 @@ class Browser:
             self._ask_about(shape, remove=key == "x")
 
     def _ask_about(self, shape: dict[str, Any], *, remove: bool) -> None:
+        about = f"{shape['query_hash']} of {shape['project']}"
         rule, where = shape["rule"], {"project": shape["project"], "query_hash": shape["query_hash"]}
         if remove:
             if rule is None:
                 self.said = "there is no rule for it"
             else:
-                self.question = ("Remove the rule of this shape?", "cache-rules.unset", where)
+                self.question = Question(f"Remove the rule of {about}?", "cache-rules.unset", where)
         elif shape["reason"]:
             self.said = f"it cannot be cached: {shape['reason']}"
         elif rule is not None and rule["enabled"]:
             fields = {**rule, "enabled": False}
-            self.question = ("Never cache this shape?", "cache-rules.set", {**where, **fields})
+            self.question = Question(f"Never cache {about}?", "cache-rules.set", {**where, **fields})
         else:
             seconds = {"ttl": TTL_S, "swr": SWR_S} if rule is None else {"ttl": rule["ttl"], "swr": rule["swr"]}
-            words = f"Cache this shape for {seconds['ttl']} s, and stale for {seconds['swr']} s?"
-            self.question = (words, "cache-rules.set", {**where, "enabled": True, **seconds})
+            words = f"Cache this shape for {seconds['ttl']} + {seconds['swr']} s ({about})?"
+            self.question = Question(words, "cache-rules.set", {**where, "enabled": True, **seconds})
 
     def _answer(self, key: str) -> None:
         assert self.question is not None
@@ -190,10 +215,11 @@ class Browser:
             self.said = "nothing was changed"
             return
         asked = self._ask(what, **arguments)
-        asked.addCallbacks(lambda _: self._done(), lambda failure: self._told(_in_words(failure)))
+        asked.addCallbacks(self._done, lambda failure: self._told(_in_words(failure)))
 
-    def _done(self) -> None:
-        self._told("done")
+    def _done(self, answer: Any) -> None:
+        pending = isinstance(answer, dict) and answer.get("pending")
+        self._told("told; it waits for servers that are in use" if pending else "done")
         self.look()
 
     def _told(self, words: str) -> None:
@@ -211,6 +237,24 @@ class Browser:
             self.typing = self.typing[:-1]
         elif len(key) == 1 and key.isprintable():
             self.typing = (self.typing + key)[:100]
+
+
+def question_of(key: str, picked: tuple[str, dict[str, Any]] | None) -> Question | None:
+    """What a key would do with the row that is chosen: end its client, pause or resume its database, or all of them."""
+    if key in ("P", "R"):
+        verb = "PAUSE" if key == "P" else "RESUME"
+        return Question(f"{verb.capitalize()} everything?", "console", {"command": verb})
+    name, row = picked or ("", {})
+    if key == "e":
+        if name not in OF_CLIENTS:
+            return None
+        words = f"End client {row['id']}, {row['user']} in {row['database']}?"
+        return Question(words, "console", {"command": f"KILL_CLIENT {row['id']}"})
+    database = row.get("name" if name == "DATABASES" else "database") if name in OF_DATABASES else None
+    if database is None:
+        return None
+    verb, quoted = "PAUSE" if key == "p" else "RESUME", str(database).replace('"', '""')
+    return Question(f"{verb.capitalize()} {database}?", "console", {"command": f'{verb} "{quoted}"'})
 
 
 def _in_words(failure: Any) -> str:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pgbeam_core.telemetry.samples import View
-from pgbeam_core.tui.browser import SORTS, VIEWS, Browser
+from pgbeam_core.tui.browser import SORTS, TABLES, VIEWS, Browser
 from pgbeam_core.tui.picture import headline, log_panel, number, panels, picture, printable, seconds
 
 HELP = (
@@ -23,6 +23,8 @@ HELP = (
     ("/", "shapes: filter by text, Enter to apply; Escape shows all"),
     ("c", "shapes: cache, or never cache, what is chosen; asks first"),
     ("x", "shapes: remove its rule; asks first"),
+    ("e", "pools, clients: end the client that is chosen; asks first"),
+    ("p r, P R", "pools, clients: pause or resume its database; all of them; asks first"),
     ("?", "this help; any key closes it"),
     ("q, Ctrl-C", "leave"),
 )
@@ -41,6 +43,8 @@ LESS_TELLING = (3, 2, 4, 6, 5)
 LEAST_QUERY = 30
 LONGEST = 300
 """Characters of a query in a row."""
+HEAD = 2
+"""Lines of a table before its rows."""
 DETAIL = 3
 """Lines of the query that is chosen."""
 _CUT = 24
@@ -64,7 +68,7 @@ def screen(browser: Browser, view: View, width: int, height: int) -> RenderableT
     elif browser.view == "log":
         body = log_panel(view, body_lines)
     else:
-        body = tables(browser, width, body_lines)
+        body = tables(browser, body_lines)
     whole = Layout()
     parts = (Layout(tabs(browser), size=1), Layout(headline(view), size=1), Layout(body), Layout(foot(browser), size=1))
     whole.split_column(*parts)
@@ -86,8 +90,7 @@ def tabs(browser: Browser) -> Text:
 
 def foot(browser: Browser) -> Text:
     if browser.question is not None:
-        words, _, about = browser.question
-        return _line(f"{words} ({about['query_hash']} of {about['project']})  y/n", "bold reverse")
+        return _line(f"{printable(browser.question.words)}  y/n", "bold reverse")
     if browser.typing is not None:
         return _line(f"filter: {printable(browser.typing)}_", "bold")
     if browser.said:
@@ -95,6 +98,8 @@ def foot(browser: Browser) -> Text:
     keys = "? help  q quit"
     if browser.view == "shapes":
         keys = "c cache  x remove rule  s sort  / filter  " + keys
+    elif browser.view in TABLES:
+        keys = "e end client  p pause database  r resume it  P R all  " + keys
     return _line(keys, "dim")
 
 
@@ -178,25 +183,32 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.0%}"
 
 
-def tables(browser: Browser, width: int, height: int) -> RenderableType:
-    """Tables one below the other, from the line on to which somebody has scrolled."""
+def tables(browser: Browser, height: int) -> RenderableType:
+    """Tables one below the other: a window of lines around the row that is chosen."""
     lines: list[Text] = []
+    chosen = -1
+    before = 0
     for name, table in browser.tables:
-        lines += _as_lines(name, table, width)
+        count = len(table["rows"])
+        marked = browser.place - before if before <= browser.place < before + count else -1
+        if marked >= 0:
+            chosen = len(lines) + HEAD + marked
+        lines += _as_lines(name, table, marked)
+        before += count
     if not lines:
         return Text("…" if not browser.said else "", style="dim")
-    start = max(0, min(browser.place, len(lines) - height))
+    start = max(0, min(chosen - height // 2, len(lines) - height))
     return Text("\n", no_wrap=True, overflow="ellipsis").join(lines[start : start + height])
 
 
-def _as_lines(name: str, table: dict[str, Any], width: int) -> list[Text]:
+def _as_lines(name: str, table: dict[str, Any], marked: int) -> list[Text]:
     columns = [str(column) for column in table["columns"]]
     rows = [[_shown(value) for value in row] for row in table["rows"]]
     widths = [min(_CUT, max([len(column), *(len(row[place]) for row in rows)])) for place, column in enumerate(columns)]
     lines = [Text(f"{name}: {len(rows)}", style="bold")]
     if rows:
         lines.append(_joined(columns, widths, "dim"))
-    lines += [_joined(row, widths, "") for row in rows]
+    lines += [_joined(row, widths, "reverse" if place == marked else "") for place, row in enumerate(rows)]
     return [*lines, Text("")]
 
 

@@ -106,7 +106,7 @@ def test_shapes_are_sorted_and_filtered(browser: Browser, asked: Asked) -> None:
 def test_a_rule_is_made_only_after_a_yes(browser: Browser, asked: Asked) -> None:
     """The question names what would be done; anything but y leaves all as it was."""
     type_in(browser, "2", "down", "c")
-    assert "Cache this shape for 60 s" in drawn(browser, 120)
+    assert "Cache this shape for 60 + 30 s" in drawn(browser, 120)
     type_in(browser, "n")
     assert asked.of("cache-rules.set") == []
     assert "nothing was changed" in drawn(browser)
@@ -156,6 +156,30 @@ def test_tables_scroll(browser: Browser) -> None:
     assert "row 39" in drawn(browser)
     type_in(browser, "home", "page down")
     assert "POOLS" not in drawn(browser)
+
+
+def test_a_client_is_ended_and_a_database_paused_after_a_yes(asked: Asked) -> None:
+    """The row that is chosen says which; `P` and `R` mean all. The question names it."""
+    client = {"columns": ["id", "user", "database"], "rows": [[7, "app", "shop"], [9, "web", 'od"d']]}
+    told: list[str] = []
+
+    def ask(what: str, **arguments: Any) -> Deferred[Any]:
+        if what == "console":
+            told.append(arguments["command"])
+            return succeed({"tag": "PAUSE", "pending": len(told) > 1})
+        return succeed({"CLIENTS": client} if arguments["names"] == ["CLIENTS"] else {})
+
+    browser = Browser(ask, lambda: None)
+    type_in(browser, "4", "down", "e")
+    assert "End client 9, web in" in drawn(browser)
+    type_in(browser, "n")
+    assert told == []
+    type_in(browser, "e", "y", "p", "y")
+    assert "it waits for servers" in drawn(browser)
+    type_in(browser, "r", "y", "P", "y", "R", "y")
+    assert told == ["KILL_CLIENT 9", 'PAUSE "od""d"', 'RESUME "od""d"', "PAUSE", "RESUME"]
+    type_in(browser, "6", "e")
+    assert "no client" in drawn(browser)
 
 
 def test_what_is_not_there_is_said(browser: Browser) -> None:

@@ -88,7 +88,7 @@ def test_a_shape_is_found_and_cached(window: Tmux, mine: tuple[Beam, str], tmp_p
     window.type("s", "/", *"name", "Enter")
     window.wait("Shapes by calls, with name", "SELECT name FROM products")
     window.type("c")
-    window.wait("Cache this shape for 60 s", "y/n")
+    window.wait("Cache this shape for 60 + 30 s", "y/n")
     window.type("y")
     window.wait("60+30 s")
     notices: list[str] = []
