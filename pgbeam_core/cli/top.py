@@ -1,4 +1,4 @@
-"""`pgbeam top`."""
+"""`pgbeam top`: the live screen of a PgBeam that runs already, or one look at it as text."""
 
 from __future__ import annotations
 

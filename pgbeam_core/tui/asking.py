@@ -83,7 +83,7 @@ class OverHttp:
 
 
 def _told(status: int, body: bytes) -> PgBeamError:
-    """What a refusal says."""
+    """The error that a refusal of the dashboard is, with its hint and a SQLSTATE that fits its status."""
     try:
         told = json.loads(body)
         message, hint = str(told["error"]), told.get("hint")
@@ -94,7 +94,7 @@ def _told(status: int, body: bytes) -> PgBeamError:
 
 
 def in_threads(reactor: Any, blocking: Callable[..., Any]) -> Ask:
-    """Asks without waiting."""
+    """Asks on a thread of the pool, so that the loop goes on meanwhile."""
 
     def ask(what: str, **arguments: Any) -> Deferred[Any]:
         asked: Deferred[Any] = deferToThreadPool(reactor, reactor.getThreadPool(), blocking, what, **arguments)

@@ -31,7 +31,7 @@ OF_CLIENTS = ("TRANSACTIONS", "CLIENTS", "WAITING", "PINS")
 OF_DATABASES = (*OF_CLIENTS, "POOLS", "DATABASES", "SERVERS")
 
 
-class Question(NamedTuple):
+class Proposal(NamedTuple):
     """In words, and what is asked of PgBeam if the answer is yes."""
 
     words: str
@@ -51,7 +51,7 @@ class Browser:
         self.filter = ""
         self.typing: str | None = None
         """What is typed as a filter, until Enter."""
-        self.question: Question | None = None
+        self.question: Proposal | None = None
         self.said = ""
         self.shapes: list[dict[str, Any]] = []
         self.total = 0
@@ -196,16 +196,16 @@ class Browser:
             if rule is None:
                 self.said = "there is no rule for it"
             else:
-                self.question = Question(f"Remove the rule of {about}?", "cache-rules.unset", where)
+                self.question = Proposal(f"Remove the rule of {about}?", "cache-rules.unset", where)
         elif shape["reason"]:
             self.said = f"it cannot be cached: {shape['reason']}"
         elif rule is not None and rule["enabled"]:
             fields = {**rule, "enabled": False}
-            self.question = Question(f"Never cache {about}?", "cache-rules.set", {**where, **fields})
+            self.question = Proposal(f"Never cache {about}?", "cache-rules.set", {**where, **fields})
         else:
             seconds = {"ttl": TTL_S, "swr": SWR_S} if rule is None else {"ttl": rule["ttl"], "swr": rule["swr"]}
             words = f"Cache this shape for {seconds['ttl']} + {seconds['swr']} s ({about})?"
-            self.question = Question(words, "cache-rules.set", {**where, "enabled": True, **seconds})
+            self.question = Proposal(words, "cache-rules.set", {**where, "enabled": True, **seconds})
 
     def _answer(self, key: str) -> None:
         assert self.question is not None
@@ -239,22 +239,22 @@ class Browser:
             self.typing = (self.typing + key)[:100]
 
 
-def question_of(key: str, picked: tuple[str, dict[str, Any]] | None) -> Question | None:
+def question_of(key: str, picked: tuple[str, dict[str, Any]] | None) -> Proposal | None:
     """What a key would do with the row that is chosen: end its client, pause or resume its database, or all of them."""
     if key in ("P", "R"):
         verb = "PAUSE" if key == "P" else "RESUME"
-        return Question(f"{verb.capitalize()} everything?", "console", {"command": verb})
+        return Proposal(f"{verb.capitalize()} everything?", "console", {"command": verb})
     name, row = picked or ("", {})
     if key == "e":
         if name not in OF_CLIENTS:
             return None
         words = f"End client {row['id']}, {row['user']} in {row['database']}?"
-        return Question(words, "console", {"command": f"KILL_CLIENT {row['id']}"})
+        return Proposal(words, "console", {"command": f"KILL_CLIENT {row['id']}"})
     database = row.get("name" if name == "DATABASES" else "database") if name in OF_DATABASES else None
     if database is None:
         return None
     verb, quoted = "PAUSE" if key == "p" else "RESUME", str(database).replace('"', '""')
-    return Question(f"{verb.capitalize()} {database}?", "console", {"command": f'{verb} "{quoted}"'})
+    return Proposal(f"{verb.capitalize()} {database}?", "console", {"command": f'{verb} "{quoted}"'})
 
 
 def _in_words(failure: Any) -> str:

@@ -15,7 +15,7 @@ PANEL_WIDTH = 160
 
 
 def seen(service: Watched, up_s: float) -> dict[str, Any]:
-    """What `asking.Elsewhere` takes."""
+    """All that `asking.Elsewhere` is made from, as JSON can hold it."""
     return {
         "stats": service.stats(),
         "latencies": service.latencies(),

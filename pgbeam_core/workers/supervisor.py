@@ -41,8 +41,7 @@ class Supervisor:
     def __init__(self, settings: Settings, reactor: Any, *, tui: bool = False, spawn: Start = start) -> None:
         self.settings = settings
         self.reactor = reactor
-        self._tui = tui
-        self._shows_panels = tui
+        self._tui = self._shows_panels = tui
         self._spawn = spawn
         self._crew = WorkerPool()
         self._watchdog = Watchdog(reactor)
@@ -154,10 +153,8 @@ class Supervisor:
 
     def _look(self) -> Deferred[None]:
         """Ask the workers what they counted; who does not answer in time is left out."""
-        asked = [
-            worker.link.ask("stats", panels=self._shows_panels).addTimeout(LOOK_S, self.reactor)
-            for worker in self._crew.ready
-        ]
+        panels = self._shows_panels
+        asked = [each.link.ask("stats", panels=panels).addTimeout(LOOK_S, self.reactor) for each in self._crew.ready]
         return DeferredList(asked, consumeErrors=True).addCallback(self._looked)
 
     def _looked(self, replies: list[tuple[bool, Message]]) -> None:
