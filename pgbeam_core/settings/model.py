@@ -149,7 +149,9 @@ class Core:
         repr=False,
         metadata={"help": "what lets people into the dashboard, 16 characters at least", "restart": True},
     )
-    dashboard_write: bool = _option(False, "let the dashboard change cache rules, not only show them", restart=True)
+    dashboard_write: bool = _option(
+        False, "let the dashboard change cache rules, pause, resume and end clients, not only show them", restart=True
+    )
     admin_users: tuple[str, ...] = _option((), "users who may look into PgBeam and steer it, at the console")
     stats_users: tuple[str, ...] = _option((), "users who may look into PgBeam at the console")
     log_level: str = _option("info", "least level that is logged", choices=LOG_LEVELS)

@@ -11,6 +11,7 @@ from pgbeam_core.net.unauthenticated import neighbourhood
 from pgbeam_core.web.api import Api
 from pgbeam_core.web.entrance import TokenCheck
 from pgbeam_core.web.history import History
+from pgbeam_core.web.orders import OrdersApi
 from pgbeam_core.web.page import Files
 from pgbeam_core.web.replies import HttpRequest
 from pgbeam_core.web.routes import Handler, Routes
@@ -34,6 +35,7 @@ class Dashboard:
         self._tail = LogTail(source)
         self._api = Api(source, version)
         self._rules = RulesApi(source, self._api)
+        self._orders = OrdersApi(source)
         self._files = Files()
         source.control.answer("log", lambda request: self._tail.lines(int(request.get("since") or 0)))
         self._entrance = TokenCheck(source.settings.dashboard_token or "", source.reactor.seconds, neighbourhood)
@@ -71,6 +73,7 @@ class Dashboard:
             ("GET", "/v1/shapes", api.shapes),
             ("GET", "/v1/tables/{name}", api.table),
             *(("GET", f"/v1/{name}", partial(_table, api, name)) for name in TABLES),
+            ("POST", "/v1/console", self._orders.post),
             ("GET", own, rules.list),
             ("GET", f"{own}/{{query_hash}}", rules.get),
             ("PUT", f"{own}/{{query_hash}}", rules.put),

@@ -12,7 +12,19 @@ from pgbeam_core.settings import Settings
 from pgbeam_core.telemetry.metrics import Family
 from pgbeam_core.web.replies import Refused
 
-_STATUS = {"42704": 404, "22023": 400, "53400": 409, "57P01": 503, "57014": 503, "58030": 507, "42501": 403}
+_STATUS = {
+    "42704": 404,
+    "22023": 400,
+    "53400": 409,
+    "57P01": 503,
+    "57014": 503,
+    "58030": 507,
+    "42501": 403,
+    "3D000": 404,
+    "42601": 400,
+    "08P01": 400,
+    "55000": 409,
+}
 """SQLSTATE of an answer on the control socket → status of HTTP."""
 
 

@@ -78,10 +78,21 @@ def stage() -> Iterator[Stage]:
     seen = {"stats": {}, "latencies": {}, "panels": [], "addresses": [["127.0.0.1", 6432]], "up_s": 1.0}
     control.answer("view", lambda _: {**seen, "log_level": "info", "projects": ["shop"]})
     control.answer("cache.shapes", lambda request: {"shapes": [SHAPE], "total": 1})
+    control.answer("console", console)
     Rules(stage)
     stage.start_looking()
     yield stage
     stage.stop_looking()
+
+
+def console(request: Any) -> dict[str, Any]:
+    """In the place of the console's: it knows one database and one client."""
+    verb, _, about = request["command"].partition(" ")
+    if verb.lower() not in request["verbs"]:
+        raise PgBeamError(f"{verb} cannot be said here", sqlstate="42501")
+    if about not in ('"shop"', "7", ""):
+        raise PgBeamError(f"no such database: {about}", sqlstate="3D000")
+    return {"tag": verb, "pending": verb == "PAUSE" and not request["again"]}
 
 
 def tables(names: list[str]) -> dict[str, Any]:
@@ -301,3 +312,44 @@ def test_projects_have_no_passwords() -> None:
     reply = stage.ask("GET", "/v1/projects")
     assert b"s3cret" not in reply.body
     assert told(reply)["projects"][0]["primary"] == "db.example.com:5432"
+
+
+CONSOLE = "/v1/console"
+
+
+def order(stage: Stage, command: str, **more: Any) -> HttpReply:
+    reply = stage.ask("POST", CONSOLE, json={"command": command, **more})
+    check(reply, CONSOLE, "POST")
+    return reply
+
+
+def test_a_client_is_ended_and_a_database_paused(stage: Stage) -> None:
+    """What is ordered is done, and told to be under way where it waits."""
+    assert told(order(stage, "KILL_CLIENT 7")) == {"tag": "KILL_CLIENT", "pending": False}
+    assert told(order(stage, 'PAUSE "shop"')) == {"tag": "PAUSE", "pending": True}
+    assert told(order(stage, 'PAUSE "shop"', again=True)) == {"tag": "PAUSE", "pending": False}
+
+
+@pytest.mark.parametrize("command", ["SHUTDOWN", "SET log_level = debug", "RELOAD", "SHOW CONFIG", "KILL", "SUSPEND"])
+def test_no_more_than_that_is_ordered(stage: Stage, command: str) -> None:
+    """Who may steer the dashboard does not end PgBeam, nor read or change its settings."""
+    assert order(stage, command).status == 403
+
+
+def test_wrong_orders_are_told(stage: Stage) -> None:
+    """What is not there, and what is no order at all."""
+    assert order(stage, 'PAUSE "nowhere"').status == 404
+    for body in ([], {}, {"command": 7}, {"command": "PAUSE", "again": "yes"}, {"command": "PAUSE", "more": 1}):
+        sent = {"body": json.dumps(body).encode(), "headers": {"content-type": "application/json"}}
+        reply = stage.ask("POST", CONSOLE, **sent)
+        check(reply, CONSOLE, "POST")
+        assert reply.status == 400
+    assert stage.ask("POST", CONSOLE, body=b"PAUSE", headers={"content-type": "text/plain"}).status == 415
+
+
+def test_who_only_looks_orders_nothing() -> None:
+    """Without dashboard_write, and without the token."""
+    stage = Stage(dashboard_write=False)
+    stage.beam.control.answer("console", console)
+    assert stage.ask("POST", CONSOLE, json={"command": "PAUSE"}).status == 403
+    assert stage.ask("POST", CONSOLE, json={"command": "PAUSE"}, token=None).status == 401

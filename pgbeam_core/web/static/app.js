@@ -2,6 +2,7 @@
 import { ask, token, Unauthorized } from "./api.js";
 import * as charts from "./charts.js";
 import { byId, make, text } from "./dom.js";
+import * as orders from "./orders.js";
 import * as shapes from "./shapes.js";
 import * as tables from "./tables.js";
 
@@ -19,6 +20,7 @@ async function enter() {
   byId("tabs").hidden = false;
   byId("leave").hidden = false;
   shapes.setup(session.write, refresh);
+  orders.setup(session.write);
   const { projects } = await ask("/v1/projects");
   byId("project").replaceChildren(make("option", { value: "" }, "all"), ...projects.map(({ name }) => make("option", { value: name }, name)));
   show(location.hash.slice(1) || view);

@@ -1,11 +1,12 @@
 // What the console shows as tables, for those views that are no more than that.
 import { ask, Unauthorized } from "./api.js";
 import { byId, make, number } from "./dom.js";
+import * as orders from "./orders.js";
 
 export const VIEWS = {
-  pools: [["pools", "Pools"], ["waiting", "Who waits"], ["clients", "Clients"], ["servers", "Servers"]],
-  targets: [["breakers", "Circuit breakers"], ["members", "Members"], ["replicas", "Replicas"]],
-  limits: [["limits", "Limits"], ["pins", "Pins"], ["transactions", "Transactions"], ["plugins", "Plugins"]],
+  pools: [["waiting", "Who waits"], ["transactions", "In transactions"], ["databases", "Databases"], ["pools", "Pools"], ["clients", "Clients"], ["servers", "Servers"]],
+  targets: [["breakers", "Circuit breakers"], ["replicas", "Replicas"]],
+  limits: [["limits", "Limits"], ["pins", "Pins"], ["plugins", "Plugins"]],
 };
 const MOST = 100;
 const LONG = 40;
@@ -16,21 +17,24 @@ export async function load(view, project) {
   for (const [name, title] of VIEWS[view]) {
     try {
       const table = await ask(`/v1/tables/${name}`, { parameters: { limit: MOST } });
-      blocks.push(block(title, table, project));
+      blocks.push(block(name, title, table, project));
     } catch (error) {
       if (error instanceof Unauthorized) throw error;
     }
   }
+  if (section.contains(document.activeElement) && document.activeElement.tagName === "BUTTON") return;
   const scrolled = [...section.querySelectorAll(".scroll")].map((each) => each.scrollLeft);
   section.replaceChildren(section.querySelector("h2"), ...blocks);
   section.querySelectorAll(".scroll").forEach((each, place) => { each.scrollLeft = scrolled[place] ?? 0; });
 }
 
-function block(title, { columns, rows, total }, project) {
+function block(name, title, { columns, rows, total }, project) {
   const place = columns.findIndex((name) => name === "project");
   const mine = project && place >= 0 ? rows.filter((row) => row[place] === project) : rows;
-  const head = make("tr", {}, ...columns.map((name) => make("th", { scope: "col" }, name.replaceAll("_", " "))));
-  const body = mine.map((row) => make("tr", {}, ...row.map(cell)));
+  const order = orders.of(name, columns);
+  const first = order ? [make("th", { scope: "col" }, "order")] : [];
+  const head = make("tr", {}, ...first, ...columns.map((each) => make("th", { scope: "col" }, each.replaceAll("_", " "))));
+  const body = mine.map((row) => make("tr", {}, ...(order ? [make("td", {}, order(row))] : []), ...row.map(cell)));
   const left = total > rows.length ? `, the first ${rows.length} of ${total}` : "";
   const content = body.length
     ? make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": title }, make("table", {}, make("caption", { class: "hidden" }, title), make("thead", {}, head), make("tbody", {}, ...body)))
