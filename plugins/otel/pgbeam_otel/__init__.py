@@ -15,7 +15,7 @@ from pgbeam_otel.spans import attributes, name_of
 
 
 class Traces:
-    """One process's spans."""
+    """Chooses which queries of this process become spans, and hands those on to be sent."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Traces:
 
     @hookimpl
     def shutdown(self, beam: Beam) -> Deferred[None] | None:
-        """Send what is left."""
+        """Send the spans that wait, as long as that takes no more than LAST_SPANS_S."""
         exporting, self._exporting = self._exporting, None
         return None if exporting is None else exporting.stop()
 

@@ -132,7 +132,7 @@ class _Complaints(logging.Handler):
         self._logger.propagate = self._propagated
 
     def emit(self, record: logging.LogRecord) -> None:
-        """From whichever thread."""
+        """Called on whichever thread has something to complain of, the loop's own included."""
         now = time.monotonic()
         if self._last is None or now - self._last >= COMPLAIN_EVERY_S:
             self._last = now

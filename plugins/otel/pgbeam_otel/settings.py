@@ -1,4 +1,4 @@
-"""What `[plugins.otel]` may hold."""
+"""The settings under `[plugins.otel]`: which queries become spans, and who receives them."""
 
 from __future__ import annotations
 
