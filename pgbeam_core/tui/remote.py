@@ -20,7 +20,7 @@ MOST_MISSED = 6
 """Looks in a row without an answer, after which it is gone."""
 
 
-class Looker:
+class Onlooker:
     """Asks again and again, and tells when nobody answers any more."""
 
     def __init__(self, there: Elsewhere, ask: Ask, gone: Callable[[Any], None]) -> None:
@@ -69,7 +69,7 @@ def show_elsewhere(reactor: Any, blocking: Callable[..., Any], seen: Any) -> Def
         if not ended.called:
             ended.callback(result)
 
-    follower = Looker(there, ask, end)
+    follower = Onlooker(there, ask, end)
     reactor.addSystemEventTrigger("before", "shutdown", show.close)
     show.quit.addBoth(end)
     show.start()
