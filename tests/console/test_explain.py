@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pgbeam_cache import Caching
 from pgbeam_core.testing import Client, Rehearsal
-from pgbeam_core.testing.frames import table
+from pgbeam_core.testing.frames import done, table
 from pgbeam_pool import Pools
 
 READ = "SELECT name FROM products WHERE id = 1"
+WRITE = "UPDATE products SET name = 'x'"
 
 
 @pytest.fixture
@@ -88,3 +90,26 @@ def test_a_plugin_that_gives_no_explanation_costs_only_itself(tmp_path: Path) ->
     with Rehearsal({"broken": Broken()}, project={"auth": "trust"}) as rehearsal:
         assert explained(rehearsal.login(), "SELECT 1")["class"][0] == "select"
         assert rehearsal.hooks.raised["explain", "broken"] == 2
+
+
+def test_where_a_server_would_come_from(tmp_path: Path) -> None:
+    """A new one, an idle one, one's own, or a line to wait in."""
+    options: dict[str, Any] = {"top": {"state_dir": str(tmp_path)}, "project": {"auth": "trust"}}
+    with Rehearsal({"pool": Pools()}, settings={"pool": {"max_active": 1}}, **options) as stage:
+        stage.primary.answers[READ] = table(["name"], [["ink"]])
+        stage.primary.answers[WRITE] = done("UPDATE 1")
+        client = stage.login()
+        client.query(READ)
+        assert said_of_server(client)[0] == "idle"
+        client.query("BEGIN")
+        client.query(WRITE)
+        assert said_of_server(client) == ("its own", "the session keeps one")
+        value, why = said_of_server(stage.login())
+        assert value == "waits"
+        assert "max_active" in why
+
+
+def said_of_server(client: Client) -> tuple[str, str]:
+    """Value and reason of the pool's row."""
+    (row,) = (row for row in client.query(f"/* @pgbeam:explain */ {READ}").rows if row[0] == "pool")
+    return str(row[1]), str(row[2])

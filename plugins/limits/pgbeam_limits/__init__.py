@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from twisted.logger import Logger
 
-from pgbeam_core import Beam, Kind, Metric, Query, Refusal, Result, Session, Table, Target, hookimpl
+from pgbeam_core import Beam, Explanation, Kind, Metric, Query, Refusal, Result, Session, Table, Target, hookimpl
 from pgbeam_limits.admission import RATE, Admission
 from pgbeam_limits.attempts import FailedLogins
 from pgbeam_limits.counts import Counts
@@ -160,6 +160,20 @@ class Limits:
             admission: Admission | None = query.notes.pop("limits", None)
             if admission is not None and "limits" in session.notes:
                 admission.end()
+
+    @hookimpl
+    def explain(self, session: Session, query: Query) -> Sequence[Explanation]:
+        """Each limit of queries that it would meet, and whether it would pass, should a server be asked."""
+        if not query.needs_server:
+            return []
+        project = self._projects.get(session.project.name)
+        rows = [] if project is None else project.rows_for(session.user, self._beam.now())
+        if not rows:
+            return [Explanation("limits", "pass", "no limit of queries is set for the project")]
+        return [
+            Explanation(limit, "refuse" if used > most - 1 else "pass", f"{used:g} of {most:g} are used")
+            for limit, used, most in rows
+        ]
 
     @hookimpl
     def stats(self) -> Mapping[str, Mapping[str, int]]:

@@ -15,6 +15,7 @@ TOO_MANY_CONNECTIONS = Refusal("53300", "too many connections for project")
 MOST_USERS = 10_000
 """Users without clients whose buckets are remembered until they are full again."""
 
+_OF_QUERIES = ("queries_per_second", "max_concurrent_queries")
 Row = tuple[str, str | None, float, float | None, int]
 """Limit, whose, used, most, refused."""
 
@@ -112,6 +113,14 @@ class ProjectLimits:
             )
         for network in settings.networks:
             yield "allowed_cidrs", network.entry, self.networks[network.entry], None, counts.refused_by_allowlist
+
+    def rows_for(self, user: str, now: float) -> list[tuple[str, float, float]]:
+        """(limit, used, most) of those that a query of that user meets."""
+        return [
+            (limit, used, most)
+            for limit, whose, used, most, _ in self.rows(now)
+            if most is not None and whose in (None, user) and limit.startswith(_OF_QUERIES)
+        ]
 
 
 def _bounds(settings: LimitsSettings) -> tuple[Bounds, Bounds]:

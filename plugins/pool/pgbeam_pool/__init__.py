@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.task import LoopingCall
 
-from pgbeam_core import Beam, Metric, Project, Server, Session, Table, Target, hookimpl
+from pgbeam_core import Beam, Explanation, Metric, Project, Query, Server, Session, Table, Target, hookimpl
 from pgbeam_pool.budget import Budget
 from pgbeam_pool.metrics import metrics
 from pgbeam_pool.pool import TargetPool
@@ -109,6 +109,21 @@ class Pools:
         columns = ("project", "address", "state", "failures", "retry_s")
         types = ("text", "text", "text", "int4", "float8")
         return {"BREAKERS": Table(columns, rows, types, _BREAKER_KEY, {"failures": "max", "retry_s": "min"})}
+
+    @hookimpl
+    def explain(self, session: Session, query: Query) -> Sequence[Explanation] | None:
+        """Where a server for it would come from, should one be asked."""
+        target = query.target
+        pool = None if self._beam is None or target is None else self._beam.pools.get(target)
+        if target is None or not isinstance(pool, TargetPool):
+            return None
+        if (query.in_transaction and not query.lazily) or session.pins:
+            return [Explanation("pool", "its own", "the session keeps one")]
+        if pool.breaker.open:
+            why = f"the circuit breaker of {target.address} is open, only servers that are there are used"
+            return [Explanation("pool", "breaker open", why)]
+        value, why = pool.console.expects(session.identity)
+        return [Explanation("pool", value, why)]
 
     def _pools_of(self, session: Session) -> list[Host]:
         budget = self._budgets.get(session.project.name)

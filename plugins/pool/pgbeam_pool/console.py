@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pgbeam_core import PoolMember, PoolSizes, PoolWaiter
+from pgbeam_core import Identity, PoolMember, PoolSizes, PoolWaiter
 from pgbeam_pool.budget import Budget
 from pgbeam_pool.waiting import Host, Waiter
 
@@ -66,12 +66,31 @@ class TargetPoolConsole:
             if not waiter.done
         ]
 
+    def expects(self, identity: Identity) -> tuple[str, str]:
+        """Where its next server would come from, and why."""
+        budget, pool = self._budget, self._pool
+        most, waiting = budget.settings.max_active, len(budget.waiting)
+        if pool.upkeep.orders.holds(identity):
+            return "waits", self._paused(identity)
+        idle = len(pool.servers.idle.get(identity, ()))
+        if idle:
+            return (
+                "idle",
+                f"{idle} of its user and database are idle; {budget.servers} of {most} (max_active) are there",
+            )
+        if budget.has_room:
+            return "new", f"none of its user and database is idle; {budget.servers} of {most} (max_active) are there"
+        return "waits", f"all {most} servers of the project are there (max_active); {waiting} clients wait already"
+
+    def _paused(self, identity: Identity) -> str:
+        everything = None in self._pool.upkeep.orders.paused
+        return "all databases are paused" if everything else f'database "{identity.database}" is paused'
+
     def _why(self, waiter: Waiter) -> str:
         """In words for who looks at it."""
         upkeep, settings = self._pool.upkeep, self._budget.settings
         if upkeep.orders.holds(waiter.identity):
-            everything = None in upkeep.orders.paused
-            return "all databases are paused" if everything else f'database "{waiter.identity.database}" is paused'
+            return self._paused(waiter.identity)
         if waiter.opening is not None:
             return "a server is being opened for it"
         if waiter.relay is not None and self._budget.logins.places >= settings.login_places:

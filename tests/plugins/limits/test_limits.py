@@ -470,3 +470,27 @@ def test_an_error_of_the_plugin_itself_refuses_the_query(limited):
     client = enter(rehearsal)
     next(iter(rehearsal.beam.sessions.values())).notes["limits"] = object()
     assert client.query("SELECT 1").error[0] == "XX000"
+
+
+def test_explain_says_which_limit_a_query_would_meet(limited):
+    """Before it is sent: what is used of each limit of queries, and that the next one would be refused."""
+    rehearsal = limited(queries_per_second=1, burst=2, max_concurrent_queries=5)
+    client = enter(rehearsal)
+
+    def explained():
+        rows = client.query("/* @pgbeam:explain */ SELECT 1").rows
+        return {row[0]: (row[1], row[2]) for row in rows if row[3] == "limits"}
+
+    assert explained()["queries_per_second"] == ("pass", "0 of 2 are used")
+    client.query("SELECT 1")
+    client.query("SELECT 1")
+    assert explained()["queries_per_second"] == ("refuse", "2 of 2 are used")
+    assert explained()["max_concurrent_queries"] == ("pass", "0 of 5 are used")
+    assert client.query("SELECT 1").error[0] == "53400"
+
+
+def test_explain_says_that_there_are_no_limits(limited):
+    """Silence would look like a limit that is not seen."""
+    client = enter(limited())
+    rows = client.query("/* @pgbeam:explain */ SELECT 1").rows
+    assert ("limits", "pass", "no limit of queries is set for the project", "limits") in rows
