@@ -93,23 +93,23 @@ def test_a_plugin_that_gives_no_explanation_costs_only_itself(tmp_path: Path) ->
 
 
 def test_where_a_server_would_come_from(tmp_path: Path) -> None:
-    """A new one, an idle one, one's own, or a line to wait in."""
+    """An idle one, one's own, or a line to wait in."""
     options: dict[str, Any] = {"top": {"state_dir": str(tmp_path)}, "project": {"auth": "trust"}}
     with Rehearsal({"pool": Pools()}, settings={"pool": {"max_active": 1}}, **options) as stage:
         stage.primary.answers[READ] = table(["name"], [["ink"]])
-        stage.primary.answers[WRITE] = done("UPDATE 1")
+        stage.primary.answers |= {WRITE: done("UPDATE 1"), "COMMIT": done("COMMIT")}
         client = stage.login()
         client.query(READ)
-        assert said_of_server(client)[0] == "idle"
+        assert said_of_pool(client)[0] == "idle"
         client.query("BEGIN")
         client.query(WRITE)
-        assert said_of_server(client) == ("its own", "the session keeps one")
-        value, why = said_of_server(stage.login())
-        assert value == "waits"
-        assert "max_active" in why
+        assert said_of_pool(client) == ("its own", "the session keeps one")
+        client.query("COMMIT")
+        stage.beam.pools[stage.beam.settings.projects["shop"].primary].console.pause(None)
+        assert said_of_pool(client) == ("waits", "all databases are paused")
 
 
-def said_of_server(client: Client) -> tuple[str, str]:
+def said_of_pool(client: Client) -> tuple[str, str]:
     """Value and reason of the pool's row."""
     (row,) = (row for row in client.query(f"/* @pgbeam:explain */ {READ}").rows if row[0] == "pool")
     return str(row[1]), str(row[2])
