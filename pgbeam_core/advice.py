@@ -111,6 +111,10 @@ ADVICE = (
         "Check sslrootcert, sslcert, sslkey and sslcrl in upstream.",
     ),
     Advice(
+        *("08006", "upstream unavailable (no primary among …)", "no-primary"),
+        "Promote a standby, or start the primary again; SHOW MEMBERS says what each host is.",
+    ),
+    Advice(
         *("08006", "… is not in the settings any more", "a-server-that-cannot-be-reached"),
         "Connect again: the settings were changed.",
     ),

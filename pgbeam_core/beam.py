@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from twisted.internet.defer import Deferred, succeed
@@ -34,8 +34,10 @@ from pgbeam_core.net.unauthenticated import Unauthenticated
 from pgbeam_core.session.large_messages import LargeMessages
 from pgbeam_core.session.session import Session
 from pgbeam_core.session.statement_hooks import StatementHooks
+from pgbeam_core.settings import by_name_and_class
 from pgbeam_core.sql.statements import Statements
 from pgbeam_core.telemetry.stats import ProjectStats, StatsByDatabase
+from pgbeam_core.upstream.upstreams import Upstreams
 
 if TYPE_CHECKING:
     from pgbeam_core.catalog.catalog import Catalog
@@ -54,17 +56,10 @@ _MOST_SURVEYS = 500
 """Databases whose catalogs are remembered. Beyond that all are forgotten, and asked for again."""
 
 
-def by_name_and_class(settings: Mapping[str, Any]) -> dict[type | str, Any]:
-    """The settings of plugins by their names, and by their classes where these are distinct."""
-    classes = [type(found) for found in settings.values()]
-    known: dict[type | str, Any] = {}
-    known.update(settings)
-    known.update({type(found): found for found in settings.values() if classes.count(type(found)) == 1})
-    return known
-
-
 class Beam:
     """Settings, sessions, pools, and the means to run queries of one's own."""
+
+    _function_call: Statement | None = None
 
     def __init__(
         self, settings: Settings, hooks: Hooks, reactor: Any, *, random: Callable[[int], bytes] = os.urandom
@@ -117,6 +112,7 @@ class Beam:
         self.overtime = Overtime(reactor, lambda: self.settings)
         """Ends clients that take too long."""
         self.counted, self.console = StatsByDatabase(), ConsoleRoom(self)
+        self.upstreams = Upstreams(self, self._project_of)
         self._settings_of = by_name_and_class(settings.plugin)
         self._ageing = LoopingCall(self._age)
         self._ageing.clock = reactor
@@ -124,7 +120,6 @@ class Beam:
         self.broadcast.subscribe(_LEFT, self._left_elsewhere)
         self._statement_hooks = StatementHooks(hooks)
         self._statements = Statements(judge=self._statement_hooks.template)
-        self._function_call: Statement | None = None
         self._pools: dict[Target, Pool] = {}
         self._surveys: dict[tuple[str | int, ...], Survey] = {}
         self._leftover: dict[Target, Project] = {}
@@ -251,6 +246,7 @@ class Beam:
             self._ageing.stop()
         self.authority.secrets.close()
         self.console.stop()
+        self.upstreams.keep(())
 
     def reload(self, settings: Settings) -> None:
         """Take new settings, and let plugins know. Targets that are gone go with the last client that uses them.
@@ -283,6 +279,7 @@ class Beam:
         self._leftover = {target: project for project in former for target in project.targets if target not in current}
         for target in [target for target in self._pools if target not in current and target not in self._leftover]:
             self._pools.pop(target).close("not in the settings any more")
+        self.upstreams.keep({*current, *self._leftover})
 
     def _project_of(self, target: Target) -> Project:
         project = self.settings.projects.get(target.project)
@@ -322,8 +319,8 @@ class Beam:
         return found
 
     def opener(self, target: Target) -> Opener:
-        """Opens servers of a target, for pools and health checks."""
-        return self.authority.opener(target, self.settings.max_prepared_statements, self.isolation)
+        """Opens servers of a target, for pools and health checks; of several hosts servers of the primary."""
+        return self.upstreams.opener(target)
 
     def ask(
         self, target: Target, identity: Identity, sql: bytes, *, password: str | None = None

@@ -31,11 +31,31 @@ class Target(NamedTuple):
     sslnegotiation: str = "postgres"
     sslsni: bool = True
     ssl_min_protocol_version: str = "TLSv1.2"
+    hosts: tuple[tuple[str, int], ...] = ()
+    """Where it may be, if the URL names several hosts; `host` and `port` are the first of these."""
+    session_attrs: str = "any"
+    """What a server of it must be, as libpq's target_session_attrs: any, primary or read-write."""
+    hostaddr: str | None = None
+    """The address that `host` stands for, where that has been looked up."""
 
     @property
     def address(self) -> str:
-        """host:port, or the socket's path, as debug notices and stats show it."""
+        """host:port, or the socket's path, as debug notices and stats show it; of several hosts all."""
+        if self.hosts:
+            return ",".join(f"{host}:{port}" for host, port in self.hosts)
         return f"{self.host}:{self.port}"
+
+    @property
+    def watched(self) -> bool:
+        """Whether PgBeam has to find out which server it is, and may not take the first that answers."""
+        return bool(self.hosts) or self.session_attrs != "any"
+
+    @property
+    def places(self) -> tuple[Target, ...]:
+        """A target for each of its hosts."""
+        if not self.hosts:
+            return (self,)
+        return tuple(self._replace(host=host, port=port, hosts=()) for host, port in self.hosts)
 
 
 @dataclass(slots=True, frozen=True)

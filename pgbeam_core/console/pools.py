@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pgbeam_core.api.console import Table
 from pgbeam_core.api.pool import PoolSizes
+from pgbeam_core.api.query import Target
 from pgbeam_core.console.places import NAME, consoles, known, label
 from pgbeam_core.console.sockets import WAITING, is_in, state_of, user_of, waits_since
 
@@ -73,6 +74,10 @@ def pools(beam: Beam) -> Table:
     return Table(_POOLS, rows, types, ("database", "user"), {"maxwait": "max", "maxwait_us": "max"})
 
 
+def _hosts(target: Target) -> str:
+    return ",".join(host for host, _ in target.hosts) or target.host
+
+
 def databases(beam: Beam) -> Table:
     """SHOW DATABASES: those that the settings name, and those that clients use."""
     clients, servers = _clients_of(beam), _servers_of(beam)
@@ -89,7 +94,7 @@ def databases(beam: Beam) -> Table:
         paused, disabled = steering.paused(project_name, database), steering.is_disabled(project_name, database)
         rows.append(
             (
-                *(name, project.primary.host, project.primary.port, there, user, sizes.size, sizes.min_idle, 0),
+                *(name, _hosts(project.primary), project.primary.port, there, user, sizes.size, sizes.min_idle, 0),
                 *(int(sizes.lifetime_s), project.pool_mode, None, sizes.size, servers[name], 0, clients[name]),
                 *(int(paused), int(disabled)),
             )

@@ -21,6 +21,7 @@ from pgbeam_core.net.deadlines import LOGIN_TIMEOUT
 from pgbeam_core.net.greeting import Greetings
 from pgbeam_core.net.identifying import Identification, Told
 from pgbeam_core.net.server import Server
+from pgbeam_core.net.transport import CONNECT_TIMEOUT
 
 _CREDENTIALS = "28"
 """Class of the SQLSTATEs that are about who may log in."""
@@ -28,10 +29,36 @@ _MOST_TWINS = 10_000
 """Identities whose oids on a server that is no copy are remembered."""
 
 
+class Limit:
+    """The time that a login may take. A client that is asked for its password has time of its own, which others keep;
+    LOGIN_TIMEOUT is the end for both."""
+
+    def __init__(self, reactor: Any, seconds: float, relay: Relay | None, too_slow: Callable[[], None]) -> None:
+        self._reactor = reactor
+        self._seconds = seconds
+        self._relay = relay
+        self._too_slow = too_slow
+        self._last = reactor.seconds() + LOGIN_TIMEOUT - seconds
+        self._timer = reactor.callLater(seconds, self._over)
+
+    def stop(self) -> None:
+        """It has come to an end in time."""
+        if self._timer.active():
+            self._timer.cancel()
+
+    def _over(self) -> None:
+        if self._relay is not None and self._relay.unanswered and self._reactor.seconds() <= self._last:
+            self._timer = self._reactor.callLater(self._seconds, self._over)
+        else:
+            self._too_slow()
+
+
 class Opener:
     """Opens servers of one target. Without `identities` they are not asked who they are: they serve no client.
 
-    credentials: gives what answers a server's questions where no client does.
+    credentials: gives what answers a server's questions where no client does. at: the host to connect to, where the
+    target has several. timeout: seconds until a server has let PgBeam in, those aside in which a client is asked for
+    its password.
     """
 
     def __init__(
@@ -44,10 +71,14 @@ class Opener:
         isolation: Isolation | None = None,
         greetings: Greetings | None = None,
         credentials: Callable[[Identity], Relay] | None = None,
+        at: Target | None = None,
+        timeout: float = CONNECT_TIMEOUT,
     ) -> None:
         self._reactor = reactor
         self._target = target
+        self._at = target if at is None else at
         self._prepared_limit = prepared_limit
+        self._timeout = timeout
         self._identities = identities
         self._isolation = isolation
         self._greetings = greetings
@@ -84,7 +115,7 @@ class Opener:
         self, identity: Identity, application_name: str | None, relay: Relay | None
     ) -> Deferred[pool.Server]:
         server, opened = self._open(identity, application_name, relay, encrypted=None)
-        if len(tls.ways(self._target)) > 1:
+        if len(tls.ways(self._at)) > 1:
             opened.addErrback(self._other_way, server, application_name, relay)
         return opened
 
@@ -94,7 +125,7 @@ class Opener:
         """As libpq's `allow` and `prefer`: pg_hba.conf may let in with TLS whom it refuses without, or the reverse."""
         error, was_encrypted = failure.value, bool(getattr(server.transport, "encrypted", False))
         refused = isinstance(error, ServerRefused) and error.sqlstate == "28000" and server.reproducible
-        if not refused or was_encrypted != tls.ways(self._target)[0]:
+        if not refused or was_encrypted != tls.ways(self._at)[0]:
             return failure
         return self._open(server.identity, application_name, relay, encrypted=not was_encrypted)[1]
 
@@ -112,20 +143,20 @@ class Opener:
             prepared_limit=self._prepared_limit,
             relay=relay,
         )
+        server.address = self._at.address
         connecting: Deferred[Any] = Deferred()
         opened: Deferred[pool.Server] = Deferred(lambda _: self._give_up(server, connecting, "given up"))
-        timeout = reactor.callLater(LOGIN_TIMEOUT, lambda: self._give_up(server, connecting, "login timed out"))
+        limit = Limit(reactor, self._timeout, relay, lambda: self._give_up(server, connecting, "login timed out"))
 
         def over(result: Any) -> Any:
-            if timeout.active():
-                timeout.cancel()
+            limit.stop()
             return result
 
         if self._identities is not None and not dict(identity.parameters).get("replication"):
             server.ready.addCallback(self._identify, self._identities, self._identities.epoch())
         server.ready.addBoth(over)
         server.ready.addCallbacks(opened.callback, lambda failure: None if opened.called else opened.errback(failure))
-        connecting = transport.connect(reactor, self._target, server, encrypted=encrypted)
+        connecting = transport.connect(reactor, self._at, server, encrypted=encrypted)
         connecting.addErrback(server.failed)
         return server, opened
 
@@ -136,7 +167,7 @@ class Opener:
         """It is who was asked for, or is closed."""
         oids, wanted = told.oids, server.identity
         server.left = lambda: identities.lost(self._target)
-        server.in_template = told.in_template
+        server.in_template, server.recovering = told.in_template, told.recovering
         if not wanted.oids:
             server.identity = wanted._replace(oids=oids)
             identities.told(self._target, server.identity, epoch)
@@ -165,14 +196,14 @@ class Opener:
             server.close(reason)
             return
         if server.reproducible:
-            server.failed(Failure(ServerUnavailable(f"{self._target.address}: {reason}")))
+            server.failed(Failure(ServerUnavailable(f"{self._at.address}: {reason}")))
         else:  # the server waits for the client's answer: the target is not to blame
             server.failed(Failure(PgBeamError("canceling authentication due to timeout", sqlstate="57014")))
 
     def cancel(self, server: Server) -> Deferred[None]:
         """Ask the target's postmaster to cancel what a server is doing. Never fails."""
         canceller = Canceller(server.pid, server.secret, self._reactor)
-        connecting = transport.connect(self._reactor, self._target, canceller)
+        connecting = transport.connect(self._reactor, self._at, canceller)
 
         def in_vain(_failure: Failure) -> None:
             if not canceller.done.called:

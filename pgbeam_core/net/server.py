@@ -76,16 +76,13 @@ class Server:
         self.target = target
         self.address = target.address
         self.identity = identity
-        self.id, self.pid = next(_ids), 0
-        self.secret = b""
-        self.alive = False
+        self.id, self.pid, self.secret = next(_ids), 0, b""
+        self.alive = self.in_doubt = self.in_template = self.recovering = False
         self.opened_at = self.used_at = now()
         self.state: set[str] = set()
-        self.in_doubt = False
         self.settings: dict[str, str] = {} if application_name is None else {"application_name": application_name}
         self.roles_at = 0
         self.statements = ServerStatements(prepared_limit)
-        self.in_template = False
         self.reproducible = True
         self.lease: Lease | None = None
         self.sharers = 0
@@ -100,6 +97,7 @@ class Server:
         self.gone: Callable[[Any, bool], None] = lambda _server, _expected: None
         self.left: Callable[[], None] = lambda: None
         """Told when it has gone by itself."""
+        self.ended: Callable[[bool], None] = lambda _expected: None
         self._login_size = self._login_messages = self._questions = self._parameter_size = self._unheard = 0
         self._application_name = application_name
         self._now = now
@@ -471,6 +469,12 @@ class Server:
                 self.transport.loseConnection()
             self._lost(reason, expected=True)
 
+    def abandon(self, reason: str) -> None:
+        """Hang up at once: what has not left this machine is not to reach it any more."""
+        if self.alive:
+            self.transport.abortConnection()
+            self.close(reason)
+
     def failed(self, failure: Failure) -> None:
         """It could not be connected, or took too long."""
         if self._cutter is not None:
@@ -521,6 +525,7 @@ class Server:
         if not expected:
             self.left()
         self.gone(self, expected)
+        self.ended(expected)
         if holder is not None:
             holder.server_gone(self, reason)
         self._cancelling.lost()

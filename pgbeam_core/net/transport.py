@@ -144,7 +144,7 @@ async def _open(loop: asyncio.AbstractEventLoop, target: Target, bridge: Bridge)
         if target.host.startswith("/"):
             await loop.create_unix_connection(lambda: bridge, f"{target.host}/.s.PGSQL.{target.port}")
         else:
-            await loop.create_connection(lambda: bridge, target.host, target.port)
+            await loop.create_connection(lambda: bridge, target.hostaddr or target.host, target.port)
     except BaseException:
         bridge.give_up()  # uvloop's transport is closed without a word; to write to it would raise
         raise
@@ -163,7 +163,7 @@ class _One(Factory):
 def _endpoint(reactor: Any, target: Target) -> Any:
     if target.host.startswith("/"):
         return UNIXClientEndpoint(reactor, f"{target.host}/.s.PGSQL.{target.port}", CONNECT_TIMEOUT)
-    return HostnameEndpoint(reactor, target.host.encode(), target.port, CONNECT_TIMEOUT)
+    return HostnameEndpoint(reactor, (target.hostaddr or target.host).encode(), target.port, CONNECT_TIMEOUT)
 
 
 def _unavailable(failure: Failure, target: Target) -> Any:

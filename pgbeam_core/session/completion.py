@@ -9,8 +9,8 @@ from pgbeam_core.api.query import Query
 from pgbeam_core.api.results import Refusal, Result
 from pgbeam_core.internal.leftover import Leftover
 from pgbeam_core.session import counting, outcome
-from pgbeam_core.session.dispatch import CANCELLED, SendRequest
-from pgbeam_core.session.settings import is_role_set
+from pgbeam_core.session.dispatch import CANCELLED
+from pgbeam_core.session.retry import Retry
 from pgbeam_core.session.state import Phase
 from pgbeam_core.session.turns import Fate, Owner, Turn
 from pgbeam_core.wire import backend
@@ -25,18 +25,14 @@ _READY_SIZE = len(backend.READY_IDLE)
 class TurnCompletion:
     """Settles what a conversation's turns have come to."""
 
-    __slots__ = ("_conversation", "_fatal", "_inside", "_once", "_retry", "cancelled", "told", "unsaid")
+    __slots__ = ("_conversation", "_fatal", "cancelled", "retry", "told", "unsaid")
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
         self._fatal = False
         """It was an error after which PostgreSQL itself ends the session, whatever the server's state."""
-        self._retry: tuple[list[Query], SendRequest] | None = None
-        """What a shared turn is about, to be sent once more if it never was at the head."""
-        self._once = False
-        """It is being sent once more: this time on a server of its own."""
-        self._inside = False
-        """It is being sent once more inside of its transaction, which becomes real for that."""
+        self.retry = Retry(conversation)
+        """What might be sent once more."""
         self.cancelled = False
         """The client has asked that what is under way be cancelled."""
         self.told = False
@@ -54,7 +50,7 @@ class TurnCompletion:
             turn.again(turn)
             return
         if turn.fate is Fate.TAKEN_BACK:
-            self._once_more()
+            self.retry.once_more()
             return
         if turn.syncs and conversation.copying.asks_for_syncs(turn, ready):
             return
@@ -156,8 +152,9 @@ class TurnCompletion:
         conversation = self._conversation
         if self.has_left():
             return
-        if (turn.shared or turn.outside) and not turn.began and self._retry is not None:
-            self._once_more()
+        if (turn.shared or turn.outside or turn.elsewhere) and self.retry.holds(turn):
+            self.retry.lost(reason)
+            self.retry.once_more()
             return
         turn.withheld.clear()
         error = Refusal("08006", f"server connection was lost: {reason}")
@@ -173,24 +170,14 @@ class TurnCompletion:
         if turn.shared and conversation.session.lease is not None:
             self.server_gone(conversation.session.lease.server, reason)
 
-    def retry_on_cancel(self, error: bytes) -> bool:
-        """Whether an error is not to reach the client: in a shared turn a cancel that was meant for one before it; in
-        one that runs as if outside of its transaction any error, which is then had inside."""
-        if self.cancelled or self._retry is None:
-            return False
-        if outcome.error_of(error)[0] == "57014" and b"user request" in error:
-            return True
-        self._inside = self._retry[0][0].lazily
-        return self._inside
-
     def reassign(self) -> Owner | None:
         """A shared turn is not to wait any longer. Gives who takes what the server still owes for it."""
         lease = self._conversation.session.lease
-        if self._conversation.phase is Phase.GONE or self._retry is None or lease is None:
+        if self._conversation.phase is Phase.GONE or lease is None or not self.retry.pending:
             return None
         lease.server.state.add("moved_on")  # nobody will know what was prepared there for the sake of this turn
         self._conversation.leasing.hold(None)
-        self._once_more()
+        self.retry.once_more()
         return Leftover(lease)
 
     def cancel_behind(self, turn: Turn, lease: Lease) -> None:
@@ -199,49 +186,12 @@ class TurnCompletion:
         lease.server.state.add("moved_on")
         turn.pass_to(Leftover(lease))
         conversation.leasing.hold(None)
-        conversation.turn = self._retry = None
+        conversation.turn = None
+        self.retry.forget()
         conversation.sender.forget()
         conversation.state.enter(_IDLE)
         conversation.dispatch.refuse(turn.queries, "pgbeam", CANCELLED)
         conversation.resume_input()
-
-    def _once_more(self) -> None:
-        """A turn never had its chance: it gets a server of its own, inside of its transaction if that is why."""
-        conversation = self._conversation
-        assert self._retry is not None
-        (queries, send_request), self._retry = self._retry, None
-        lease = conversation.leasing.hold(None)
-        conversation.turn = None
-        conversation.sender.forget()
-        conversation.state.enter(_IDLE)
-        if lease is not None:
-            conversation.leasing.part_from(lease)
-        self._once = True
-        if self._inside:
-            self._inside = queries[0].lazily = queries[0].answerable = False
-            queries[0].keep = 0
-            conversation.transaction.failed_outside = True
-        conversation.leasing.lease_for(queries, send_request)
-        conversation.resume_input()
-
-    def may_share(self, queries: list[Query], send_request: SendRequest) -> bool:
-        """Whether this request may go behind other clients' turns: one short, small, plain read in autocommit."""
-        conversation = self._conversation
-        self._retry = None
-        if self._once or len(queries) != 1 or not queries[0].answerable:
-            self._once = False
-            return False
-        session, statement = conversation.session, queries[0].statement
-        if queries[0].lazily:
-            self._retry = queries, send_request
-        if session.keeps_server or session.settings.unknown:
-            return False
-        if not (statement.shareable and statement._cost.small):
-            return False
-        if is_role_set(session.settings.now) or conversation.tracker.may_leave(statement, queries[0].arrived):
-            return False
-        self._retry = queries, send_request
-        return True
 
     def has_left(self) -> bool:
         """Whether the client of a shared turn has left before its reply came; then nothing more is to be done."""
@@ -256,7 +206,7 @@ class TurnCompletion:
 
     def forget(self) -> None:
         """The client has left, and nothing of it is under way."""
-        self._retry = None
+        self.retry.forget()
 
     def server_gone(self, server: Server, reason: str) -> None:
         """A server of this session is gone. Without state on it the session goes on."""

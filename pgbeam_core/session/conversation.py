@@ -510,7 +510,7 @@ class Conversation:
 
     def retry_on_cancel(self, turn: Turn, error: bytes) -> bool:
         """Whether a shared turn's error is not this client's."""
-        return self.completion.retry_on_cancel(error)
+        return self.completion.retry.takes_back(turn, error, cancelled=self.completion.cancelled)
 
     def server_gone(self, server: Server, reason: str) -> None:
         """A server that this session holds is gone."""

@@ -86,6 +86,7 @@ class Leasing:
                 conversation.completion.forget()  # what could be sent once more is an earlier request
                 settled = session.lease.server.settled() if conversation.turn is None else None
                 if settled is None:
+                    conversation.completion.retry.stays(queries, send_request)
                     send_request()
                 else:  # a cancel request for what came before may still be under way, and must not hit this
                     self._settle(settled, queries, send_request)
@@ -97,9 +98,9 @@ class Leasing:
         try:
             pool = conversation.runtime.pool(target)
         except PgBeamError as error:  # no plugin gives one, or the target is gone from the settings
-            self._without_pool(queries, target, error, send_request)
+            self._without_server(queries, target, error, send_request)
             return
-        shared = conversation.completion.may_share(queries, send_request)
+        shared = conversation.completion.retry.may_share(queries, send_request)
         got = pool.lease(session.identity, session.settings.now, shared=shared)
         if isinstance(got, Lease):
             self._leased(got, queries, send_request)
@@ -150,17 +151,12 @@ class Leasing:
         def failed(failure: Any) -> None:
             if not conversation.resumed():
                 return
-            if self._falls_back(queries, target, failure.value):
-                self.lease_for(queries, send_request)
-            else:
-                self._no_server(queries, failure.value)
+            self._without_server(queries, target, failure.value, send_request)
             conversation.resume_input()
 
         got.addCallbacks(leased, failed)
 
-    def _without_pool(
-        self, queries: list[Query], target: Target, error: PgBeamError, send_request: SendRequest
-    ) -> None:
+    def _without_server(self, queries: list[Query], target: Target, error: Any, send_request: SendRequest) -> None:
         if self._falls_back(queries, target, error):
             self.lease_for(queries, send_request)
         else:
@@ -168,13 +164,18 @@ class Leasing:
 
     def _falls_back(self, queries: list[Query], target: Target, error: BaseException) -> bool:
         """Whether the primary may be asked instead: nothing was sent to a replica that lets nobody in."""
-        primary = self._conversation.session.project.primary
-        if target == primary or not isinstance(error, ServerUnavailable | ServerRefused):
+        if target == self._conversation.session.project.primary or not isinstance(
+            error, ServerUnavailable | ServerRefused
+        ):
             return False
-        for query in queries:
-            query.target, query.fell_back = primary, error
-        self._come_home()
+        self.fall_back(queries, error)
         return True
+
+    def fall_back(self, queries: list[Query], error: PgBeamError | None) -> None:
+        """The primary is asked instead of a replica, for that reason."""
+        for query in queries:
+            query.target, query.fell_back = self._conversation.session.project.primary, error
+        self._come_home()
 
     def _come_home(self) -> bool:
         """Back to the client's own server, if it was away. True if it was."""

@@ -384,7 +384,7 @@ class ReplyQueue:
     @staticmethod
     def _is_taken_back(turn: Turn, error: bytes) -> bool:
         """Whether the owner, who has no byte of the reply yet, will have it sent once more elsewhere."""
-        if not (turn.shared or turn.outside) or _is_out_of_date(turn, error):
+        if not (turn.shared or turn.outside or turn.elsewhere) or _is_out_of_date(turn, error):
             return False
         return turn.owner.retry_on_cancel(turn, error)
 

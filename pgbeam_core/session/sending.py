@@ -16,6 +16,7 @@ from pgbeam_core.session.databases import to_be_left
 from pgbeam_core.session.extended import BIND, FLUSH, SYNC, Plan
 from pgbeam_core.session.failing import Failing
 from pgbeam_core.session.prepared import Prepared, ServerStatements
+from pgbeam_core.session.retry import is_elsewhere
 from pgbeam_core.session.rewrite import PROVOKE, Rewriter
 from pgbeam_core.session.state import Phase
 from pgbeam_core.session.steps import FREE, TO_THE_END, Owed, say
@@ -288,8 +289,10 @@ class Sender:
         if self._conversation.session.replication:
             turn.at = FREE
         self._in_flight(queries)
-        if len(queries) == 1 and queries[0].keep:
-            turn.keep_up_to(queries[0].keep)
+        if len(queries) == 1:
+            turn.elsewhere = ended and is_elsewhere(queries[0])
+            if queries[0].keep:
+                turn.keep_up_to(queries[0].keep)
         self._conversation.transaction.sent(queries)
         self._conversation.turn = turn
         return turn

@@ -79,6 +79,7 @@ class Turn:
         "began",
         "begins",
         "copying",
+        "elsewhere",
         "ended",
         "error",
         "fate",
@@ -154,8 +155,8 @@ class Turn:
         """It stands behind other clients' turns, or they behind it."""
         self.begins = False
         """What makes its client's transaction real has gone out with it."""
-        self.outside = False
-        """It runs as if outside of its client's transaction, which is kept back: an error may send it into that."""
+        self.outside = self.elsewhere = False
+        """It runs as if outside of its client's transaction, or on a replica: an error may send it into that, or on."""
         self.withheld: list[bytes] = []
         """The beginning of such a reply, as long as it may still end in an error that the client is not told of."""
         self.fate = Fate.TOLD
@@ -193,7 +194,7 @@ class Turn:
                 self.kept = None
             else:
                 self.kept.append(data)
-        if self.outside and self.ended and not self.began and self.size <= SMALL_BYTES:
+        if (self.outside or self.elsewhere) and self.ended and not self.began and self.size <= SMALL_BYTES:
             self.withheld.append(data)
             return
         self.began = True

@@ -6,7 +6,7 @@ from pgbeam_core.settings.build import build
 from pgbeam_core.settings.changes import reloaded
 from pgbeam_core.settings.differences import differences
 from pgbeam_core.settings.load import apply_project, beside_plugins, core_settings, layers, load, plugin_order, validate
-from pgbeam_core.settings.model import Alias, Core, Endpoint, Project, Settings, Tls
+from pgbeam_core.settings.model import Alias, Core, Endpoint, Project, Settings, Tls, by_name_and_class
 from pgbeam_core.settings.show import to_toml
 from pgbeam_core.settings.sources import Merged
 from pgbeam_core.settings.tree import as_tree, from_tree
@@ -26,6 +26,7 @@ __all__ = [
     "as_tree",
     "beside_plugins",
     "build",
+    "by_name_and_class",
     "core_settings",
     "differences",
     "from_tree",

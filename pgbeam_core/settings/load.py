@@ -55,6 +55,8 @@ class RawPlace:
     databases: Mapping[str, Alias] = dataclasses.field(
         default_factory=dict, metadata={"help": "names that clients may use for databases of the server"}
     )
+    failover_hold_s: float = dataclasses.field(default=10.0, metadata={"min": 0, "max": 300})
+    failover_probe_s: float = dataclasses.field(default=2.0, metadata={"min": 0.1, "max": 60})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,11 +223,15 @@ def _project(name: str, table: Any, where: Where) -> Project:
             if password is not None:
                 passwords[target] = password
     wrong.tell()
-    checked = logins(raw, raw.auth, targets[0], where)
+    primary, *replicas = targets
+    if not replicas:  # members are listed once: those that are standbys may answer reads
+        replicas = [member._replace(role="replica", session_attrs="any") for member in primary.places if primary.hosts]
+        passwords.update(dict.fromkeys(replicas, passwords[primary]) if primary in passwords else {})
+    checked = logins(raw, raw.auth, primary, where)
     return Project(
         name=name,
-        primary=targets[0],
-        replicas=tuple(targets[1:]),
+        primary=primary,
+        replicas=tuple(replicas),
         hostnames=tuple(hostname.lower().rstrip(".") for hostname in raw.hostnames),
         auth=raw.auth,
         pool_mode=raw.pool_mode,
@@ -237,6 +243,8 @@ def _project(name: str, table: Any, where: Where) -> Project:
         auto_read_routing=raw.auto_read_routing,
         default=raw.default,
         databases=MappingProxyType(dict(raw.databases)),
+        failover_hold_s=raw.failover_hold_s,
+        failover_probe_s=raw.failover_probe_s,
         passwords=MappingProxyType(passwords),
         logins=checked,
     )

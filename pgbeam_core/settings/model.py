@@ -117,6 +117,8 @@ class Project:
     default: bool = False
     databases: Mapping[str, Alias] = field(default_factory=dict, hash=False)
     """Names that clients may use for databases of the server."""
+    failover_hold_s: float = 10.0
+    failover_probe_s: float = 2.0
     passwords: Mapping[Target, str] = field(default_factory=dict, repr=False, hash=False)
     """Passwords that URLs carried. They are shown nowhere."""
     logins: Logins = field(default_factory=Logins, hash=False)
@@ -165,6 +167,9 @@ class Core:
     login_timeout_s: float = _option(
         15.0, "seconds for a client's startup packet, and for each answer while it logs in", min=0.1
     )
+    connect_timeout_s: float = _option(
+        15.0, "seconds until a server is connected and has let PgBeam in, the client's answers aside", min=0.1, max=60
+    )
     max_unauthenticated: int = _option(
         5_000, "clients of a process that have not logged in; the oldest make room", min=1
     )
@@ -203,3 +208,12 @@ class Settings(Core):
     def default_project(self) -> Project | None:
         """The project for clients whose host name matches none."""
         return next((project for project in self.projects.values() if project.default), None)
+
+
+def by_name_and_class(settings: Mapping[str, Any]) -> dict[type | str, Any]:
+    """The settings of plugins by their names, and by their classes where these are distinct."""
+    classes = [type(found) for found in settings.values()]
+    known: dict[type | str, Any] = {}
+    known.update(settings)
+    known.update({type(found): found for found in settings.values() if classes.count(type(found)) == 1})
+    return known

@@ -41,7 +41,8 @@ def _project_lines(project: Project) -> Iterator[str]:
         "databases",
     ):
         yield _line(name, getattr(project, name))
-    for name in ("idle_transaction_timeout_ms", "transaction_timeout_ms", "client_idle_timeout_s"):
+    timeouts = ("idle_transaction_timeout_ms", "transaction_timeout_ms", "client_idle_timeout_s")
+    for name in (*timeouts, "failover_hold_s", "failover_probe_s"):
         yield _line(name, getattr(project, name))
     for name in FIELDS:
         yield _line(name, _shown(name, getattr(project.logins, name)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -19,7 +20,10 @@ TLS_CHOICES = {
     "ssl_min_protocol_version": TLS_PROTOCOLS,
 }
 """Options that have few values, the default first."""
-OPTIONS = ("host", "port", "sslmode", *TLS_FILES, *TLS_CHOICES)
+SESSION_ATTRS = ("any", "primary", "read-write")
+"""A primary is one of these; libpq's other ones ask for something else."""
+OPTIONS = ("host", "port", "sslmode", "target_session_attrs", *TLS_FILES, *TLS_CHOICES)
+MOST_HOSTS = 32
 DEFAULT_PORT = 5432
 MAX_SOCKET_PATH = 107
 """Bytes that the system takes."""
@@ -60,7 +64,8 @@ def _folder(folder: str, port: str, text: str) -> Endpoint:
 
 
 def parse_upstream(url: str, project: str, role: str = "primary") -> Upstream:
-    """`postgresql://[user[:password]@]host[:port][/db][?sslmode=…&sslrootcert=…]`. ValueError says what is wrong.
+    """`postgresql://[user[:password]@]host[:port][,host[:port]]…[/db][?sslmode=…&sslrootcert=…]`. ValueError says what
+    is wrong.
 
     `?host=/path` names the directory of a unix socket; the target's host is then that directory.
     """
@@ -68,20 +73,22 @@ def parse_upstream(url: str, project: str, role: str = "primary") -> Upstream:
     if parts.scheme not in ("postgresql", "postgres"):
         raise ValueError("an upstream URL begins with postgresql://")
     options = _options(parts.query)
-    host, port = _host_and_port(parts.netloc.rpartition("@")[2])
-    host = options.get("host") or host
-    if not host:
-        raise ValueError("the URL names no host")
-    mode = options.get("sslmode") or _unsaid_sslmode(host, options)
+    hosts = _hosts(parts.netloc.rpartition("@")[2], options)
+    if len(hosts) > 1 and role != "primary":
+        raise ValueError("the URL of a replica names one host; list each replica by itself")
+    host, port = hosts[0]
+    mode = options.get("sslmode") or _unsaid_sslmode((host for host, _ in hosts), options)
     target = Target(
         project=project,
         role=role,
         host=host,
-        port=_port(options.get("port") or port),
+        port=port,
         database=unquote(parts.path[1:]) or None,
         user=unquote(parts.username) if parts.username else None,
         sslmode=mode,
         **_tls(options, mode),
+        hosts=tuple(hosts) if len(hosts) > 1 else (),
+        session_attrs=_session_attrs(options.get("target_session_attrs"), role, several=len(hosts) > 1),
     )
     return Upstream(target, unquote(parts.password) if parts.password else None)
 
@@ -96,8 +103,10 @@ def _options(query: str) -> dict[str, str]:
     return options
 
 
-def _unsaid_sslmode(host: str, options: dict[str, str]) -> str:
-    return "verify-full" if options.get("sslrootcert") == "system" else default_sslmode(host)
+def _unsaid_sslmode(hosts: Iterable[str], options: dict[str, str]) -> str:
+    if options.get("sslrootcert") == "system":
+        return "verify-full"
+    return max(map(default_sslmode, hosts), key=SSLMODES.index)
 
 
 def _tls(options: dict[str, str], mode: str) -> dict[str, Any]:
@@ -116,6 +125,42 @@ def _tls(options: dict[str, str], mode: str) -> dict[str, Any]:
     if chosen["sslsni"] == "0" and mode == "verify-full":
         raise ValueError("sslmode=verify-full needs sslsni=1: the name that is checked is told the server too")
     return {**files, **chosen, "sslsni": chosen["sslsni"] == "1"}
+
+
+def _hosts(places: str, options: dict[str, str]) -> list[tuple[str, int]]:
+    """The hosts and ports of a URL, as libpq reads them: `host` and `port` among the options come before the others."""
+    found = [_host_and_port(place) for place in places.split(",")]
+    if named := options.get("host"):
+        found = [(host, found[0][1] if len(found) == 1 else "") for host in named.split(",")]
+    if ported := options.get("port"):
+        ports = ported.split(",")
+        if len(ports) not in (1, len(found)):
+            raise ValueError(f"could not match {len(ports)} port numbers to {len(found)} hosts")
+        found = [(host, port) for (host, _), port in zip(found, ports * len(found), strict=False)]
+    if not all(host for host, _ in found):
+        raise ValueError("the URL names no host" if len(found) == 1 else "one of the hosts in the URL is empty")
+    if len(found) > MOST_HOSTS:
+        raise ValueError(f"the URL names more than {MOST_HOSTS} hosts")
+    hosts = [(host, _port(port)) for host, port in found]
+    if len(set(hosts)) < len(hosts):
+        raise ValueError("the URL names one host twice")
+    return hosts
+
+
+def _session_attrs(wanted: str | None, role: str, *, several: bool) -> str:
+    """What is asked of a server. Of several hosts only a primary will do: what PgBeam writes to must be the one."""
+    if wanted is None:
+        return "primary" if several else "any"
+    if role != "primary":
+        raise ValueError("target_session_attrs belongs to `upstream`; replicas are asked what they are")
+    if wanted not in SESSION_ATTRS:
+        raise ValueError(
+            f"target_session_attrs={wanted} is of no use here, an upstream is a primary; "
+            f"known: {', '.join(SESSION_ATTRS)}; standbys belong under `replicas`"
+        )
+    if several and wanted == "any":
+        raise ValueError("target_session_attrs=any with several hosts would write to whichever answers; use read-write")
+    return wanted
 
 
 def _host_and_port(place: str) -> tuple[str, str]:
@@ -155,13 +200,16 @@ def format_upstream(target: Target, password: str | None = None) -> str:
     options.update({name: value for name in TLS_FILES if (value := getattr(target, name)) is not None})
     chosen = {name: getattr(target, name) for name in TLS_CHOICES} | {"sslsni": "1" if target.sslsni else "0"}
     options.update({name: value for name, value in chosen.items() if value != TLS_CHOICES[name][0]})
+    if target.session_attrs != "any":
+        options["target_session_attrs"] = target.session_attrs
     user = quote(target.user or "", safe="")
     if password is not None:
         user += ":" + password
-    host = f"[{target.host}]" if ":" in target.host else target.host
-    place = f"{host}:{target.port}"
-    if target.host.startswith("/"):
-        options = {"host": target.host, "port": str(target.port), **options}
+    hosts = target.hosts or ((target.host, target.port),)
+    place = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in hosts)
+    if any(host.startswith("/") for host, _ in hosts):
+        names, ports = (",".join(str(part) for part in parts) for parts in zip(*hosts, strict=True))
+        options = {"host": names, "port": ports, **options}
         place = ""
     path = "/" + quote(target.database, safe="") if target.database else ("/" if not place else "")
     return f"postgresql://{user + '@' if user else ''}{place}{path}?{urlencode(options, safe='/')}"

@@ -36,21 +36,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "control": {"twisted", "errors"},
     "telemetry": {"twisted", "zope", "api"},
     "beam": {
-        *(
-            "twisted",
-            "api",
-            "catalog",
-            "console",
-            "control",
-            "errors",
-            "firing",
-            "internal",
-            "net",
-            "session",
-            "sql",
-        ),
-        "telemetry",
+        *("twisted", "api", "catalog", "console", "control", "errors", "firing", "internal", "net", "session"),
+        *("settings", "sql", "telemetry", "upstream"),
     },
+    "upstream": {"twisted", "api", "errors", "internal", "net"},
     "service": {
         *(
             "twisted",

@@ -23,6 +23,7 @@ FOR_OPERATORS = {
 }
 """Folders and files whose errors no client of a project gets: they are answers to those who start and run PgBeam."""
 NO_CLIENT_HEARS = {
+    "given up",  # the client has left
     "cannot listen on …",
     "unix_socket_group = …",
     "plugin … could not start: …",

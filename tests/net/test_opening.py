@@ -53,3 +53,49 @@ def test_a_server_is_told_no_database_that_it_would_choose_itself(monkeypatch: p
     connect.arrive()
     assert len(connect.transport.value()) < 10_000
     connect.server.close("the test is over")
+
+
+class Slow:
+    """A client whose login is relayed, and who has been asked for its password, or not."""
+
+    def __init__(self) -> None:
+        self.unanswered = False
+
+    def attach(self, server: Any) -> None:
+        """It is connected."""
+
+    def detach(self) -> None:
+        """It is over."""
+
+
+def test_a_server_that_accepts_and_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for it longer than connect_timeout_s."""
+    connect, clock = Unstoppable(), Clock()
+    monkeypatch.setattr(opening.transport, "connect", connect)
+    failed: list[Any] = []
+    opener = opening.Opener(clock, TARGET, prepared_limit=10, timeout=15)
+    opener(Identity("anna", "shop"), None, None).addErrback(failed.append)
+    connect.arrive()
+    clock.advance(14.9)
+    assert not failed
+    clock.advance(0.2)
+    assert failed[0].value.sqlstate == "08006"
+    assert connect.transport.disconnecting
+    assert not clock.getDelayedCalls()
+
+
+def test_a_client_that_is_asked_for_its_password_has_time_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is not to blame; a minute is the end for both."""
+    connect, clock, relay = Unstoppable(), Clock(), Slow()
+    monkeypatch.setattr(opening.transport, "connect", connect)
+    failed: list[Any] = []
+    opener = opening.Opener(clock, TARGET, prepared_limit=10, timeout=15)
+    opener(Identity("anna", "shop"), None, relay).addErrback(failed.append)  # type: ignore[arg-type]
+    connect.arrive()
+    relay.unanswered = True
+    clock.pump([1] * 44)
+    assert not failed
+    relay.unanswered = False
+    clock.pump([1] * 2)
+    assert failed
+    assert not clock.getDelayedCalls()

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import psycopg
 
 from pgbeam_core.embedded.account import server_account
@@ -147,6 +148,46 @@ class Cluster:
     def crash(self) -> None:
         """End it at once, as a crash would; `revive` starts it again."""
         self._end(signal.SIGQUIT)
+
+    def kill(self) -> None:
+        """SIGKILL to all its processes: nobody is told anything, and nothing is left that would keep a new one away."""
+        assert self.process is not None
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for each in psutil.Process(self.process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
+        self._end(signal.SIGKILL)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to it and all its processes, as SIGSTOP and SIGCONT are meant here."""
+        assert self.process is not None
+        with contextlib.suppress(psutil.NoSuchProcess):
+            parent = psutil.Process(self.process.pid)
+            for each in (parent, *parent.children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.send_signal(number)
+
+    def promote(self) -> None:
+        """Make a primary of a replica; when this returns it takes writes."""
+        with self.connect(database="postgres") as boss:
+            boss.execute("SELECT pg_promote()")
+
+    def follow(self, primary: Cluster) -> None:
+        """Have a replica, running or not, stream from that primary from now on."""
+        line = f"primary_conninfo = 'host=127.0.0.1 port={primary.port} user=boss'\n"
+        with (self.folder / "data" / "postgresql.auto.conf").open("a") as file:
+            file.write(line)
+        (self.folder / "data" / "standby.signal").touch()
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGHUP)
+
+    def rewind(self, primary: Cluster) -> None:
+        """Bring what was a primary to where it may follow that one; it must not be running."""
+        source = f"host=127.0.0.1 port={primary.port} user=boss dbname=postgres"
+        data = str(self.folder / "data")
+        own = (self.folder / "data" / "postgresql.auto.conf").read_text()
+        _run([self.installation.program("pg_rewind"), "-D", data, "--source-server", source], self.folder)
+        (self.folder / "data" / "postgresql.auto.conf").write_text(own)
 
     def revive(self) -> None:
         """Start it again on the same port."""

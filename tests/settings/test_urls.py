@@ -49,6 +49,57 @@ def test_a_url_that_cannot_be_meant_is_refused(url):
         parse_upstream(url, "shop")
 
 
+@pytest.mark.parametrize(
+    ("url", "hosts"),
+    [
+        ("postgresql://a,b/db", (("a", 5432), ("b", 5432))),
+        ("postgresql://a:1,b:2/db", (("a", 1), ("b", 2))),
+        ("postgresql://u:p@a:1,[::1]:2,c", (("a", 1), ("::1", 2), ("c", 5432))),
+        ("postgresql:///db?host=a,b&port=7", (("a", 7), ("b", 7))),
+        ("postgresql:///db?host=/run/pg,b&port=7,8", (("/run/pg", 7), ("b", 8))),
+        ("postgresql://a/db?target_session_attrs=read-write", ()),
+    ],
+)
+def test_an_upstream_may_name_several_hosts_as_libpq_does(url, hosts):
+    """Whoever has such a URL for libpq gives it to PgBeam; printed and read again it is the same."""
+    target = parse_upstream(url, "shop").target
+    assert target.hosts == hosts
+    assert target.watched
+    assert [(place.host, place.port) for place in target.places] == list(hosts or (("a", 5432),))
+    assert parse_upstream(format_upstream(target), "shop").target == target
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://a,,b", "one of the hosts in the URL is empty"),
+        ("postgresql://a,a", "names one host twice"),
+        ("postgresql:///?host=a,b,c&port=1,2", "could not match 2 port numbers to 3 hosts"),
+        ("postgresql://a,b?target_session_attrs=any", "use read-write"),
+        ("postgresql://a?target_session_attrs=standby", "standbys belong under `replicas`"),
+        ("postgresql://" + ",".join(f"h{n}" for n in range(40)), "more than 32 hosts"),
+    ],
+)
+def test_hosts_that_cannot_be_meant_are_refused(url, said):
+    """The message says which part of the URL is wrong."""
+    with pytest.raises(ValueError, match=said):
+        parse_upstream(url, "shop")
+
+
+def test_the_url_of_a_replica_names_one_host():
+    """Each replica is watched by itself."""
+    with pytest.raises(ValueError, match="list each replica by itself"):
+        parse_upstream("postgresql://a,b", "shop", "replica")
+    with pytest.raises(ValueError, match="replicas are asked what they are"):
+        parse_upstream("postgresql://a?target_session_attrs=primary", "shop", "replica")
+
+
+def test_a_name_among_the_hosts_has_all_of_them_verified():
+    """An address beside a name does not weaken what the name's certificate is checked for."""
+    assert parse_upstream("postgresql://10.0.0.1,db.example.com", "shop").target.sslmode == "verify-full"
+    assert parse_upstream("postgresql://10.0.0.1,10.0.0.2", "shop").target.sslmode == "prefer"
+
+
 names = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zs", "Zl", "Zp")), min_size=1, max_size=12
 )

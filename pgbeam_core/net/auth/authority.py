@@ -19,7 +19,7 @@ from pgbeam_core.wire.secrets import Password
 
 if TYPE_CHECKING:
     from pgbeam_core.beam import Beam
-    from pgbeam_core.settings import Project
+    from pgbeam_core.settings import Project, Settings
 
 
 class Authority:
@@ -46,14 +46,16 @@ class Authority:
         given = Password(raw(password))
         return StoredSecret(user, lambda: given, self._beam.random)
 
-    def opener(self, target: Target, prepared_limit: int, isolation: Isolation) -> Opener:
-        """Opens servers of a target. Where no client answers their questions, PgBeam does."""
+    def opener(self, target: Target, settings: Settings, isolation: Isolation, *, at: Target | None = None) -> Opener:
+        """Opens servers of a target, at one of its hosts. Where no client answers their questions, PgBeam does."""
         return Opener(
             self._beam.reactor,
             target,
-            prepared_limit=prepared_limit,
+            prepared_limit=settings.max_prepared_statements,
             identities=self.identities,
             isolation=isolation,
             greetings=self.greetings,
             credentials=lambda identity: self.relay(target, identity.user),
+            at=at,
+            timeout=settings.connect_timeout_s,
         )

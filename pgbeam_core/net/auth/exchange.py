@@ -71,6 +71,11 @@ class RelayedLogin:
     def unanswered(self) -> bool:
         return self._exchange.unanswered
 
+    @property
+    def spent(self) -> bool:
+        """Whether its client has been asked or told something, so that no other server may begin anew."""
+        return self._exchange.asked or self._exchange.over
+
     def attach(self, server: Server) -> None:
         self._server = server
 

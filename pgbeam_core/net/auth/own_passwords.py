@@ -146,5 +146,8 @@ def _one(data: bytes, key: str) -> Password:
 
 
 def _from_pgpass(target: Target, database: str, user: str) -> Password | None:
-    found = password_from(password_file(), target.host, target.port, database, user)
-    return None if found is None else Password(raw(found))
+    for place in target.places:  # of several hosts they are copies, and have the same users
+        found = password_from(password_file(), place.host, place.port, database, user)
+        if found is not None:
+            return Password(raw(found))
+    return None

@@ -24,6 +24,14 @@ class CacheSettings:
         default=30,
         metadata={"help": "how long after that it is served while it is refreshed", "min": 0, "max": 2_147_483_647},
     )
+    stale_if_error_s: int = field(
+        default=0,
+        metadata={
+            "help": "how long after that it is served while the server cannot be reached; 0: not at all",
+            "min": 0,
+            "max": 2_147_483_647,
+        },
+    )
     max_entries: int = field(default=10_000, metadata={"help": "replies kept in memory", "min": 1})
     max_entry_bytes: int = field(
         default=1024 * 1024, metadata={"help": "larger replies are not kept", "min": 1, "unit": "bytes"}

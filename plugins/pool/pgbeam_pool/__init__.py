@@ -103,7 +103,8 @@ class Pools:
         rows = []
         for target, pool in [] if self._beam is None else list(self._beam.pools.items()):
             if isinstance(pool, TargetPool):
-                breaker, retry = pool.breaker, pool.breaker.retry_s
+                breaker = pool.reaching.breaker
+                retry = breaker.retry_s
                 retry_s = None if retry is None else round(retry, 1)
                 rows.append((target.project, target.address, breaker.state, breaker.failures, retry_s))
         columns = ("project", "address", "state", "failures", "retry_s")
@@ -119,7 +120,7 @@ class Pools:
             return None
         if (query.in_transaction and not query.lazily) or session.pins:
             return [Explanation("pool", "its own", "the session keeps one")]
-        if pool.breaker.open:
+        if pool.reaching.breaker.open:
             why = f"the circuit breaker of {target.address} is open, only servers that are there are used"
             return [Explanation("pool", "breaker open", why)]
         value, why = pool.console.expects(session.identity)
@@ -163,7 +164,7 @@ def _counts(budget: Budget) -> dict[str, int]:
         "logins": budget.logins.places,
         "logins_waiting": budget.logins.waiting,
         "servers_lost": sum(pool.lost for pool in budget.pools),
-        "breakers_open": sum(pool.breaker.open for pool in budget.pools),
+        "breakers_open": sum(pool.reaching.breaker.open for pool in budget.pools),
     }
 
 

@@ -11,7 +11,11 @@ LONGEST_PROBE_S = 60.0
 
 
 class Breaker:
-    """Of one target. Closed: all may connect. Open: one may, to probe, when it is time; a success closes it."""
+    """Of one target. Closed: all may connect. Open: one may, to probe, when it is time; a success closes it.
+
+    An attempt that was allowed while it was open is the probe; what others come to that began before tells nothing new,
+    unless they succeed.
+    """
 
     __slots__ = ("_failures", "_now", "_probe_at", "_probing", "_wait")
 
@@ -57,16 +61,17 @@ class Breaker:
         self._wait = FIRST_PROBE_S
         self._probing = False
 
-    def failed(self) -> None:
+    def failed(self, *, probe: bool = False) -> None:
         """The target did not answer."""
+        was_open = self.open
         self._failures += 1
-        if not self.open:
-            return
-        if self._probing:
+        if probe and was_open:
             self._wait = min(2 * self._wait, LONGEST_PROBE_S)
-        self._probing = False
-        self._probe_at = self._now() + self._wait
+            self._probing = False
+        if self.open and (probe or not was_open):
+            self._probe_at = self._now() + self._wait
 
-    def given_up(self) -> None:
+    def given_up(self, *, probe: bool = False) -> None:
         """The attempt ended without an answer either way."""
-        self._probing = False
+        if probe:
+            self._probing = False

@@ -41,6 +41,10 @@ class Budget:
         """It is closed: who waits there waits in vain."""
         self._closed.add(pool)
         pool.upkeep.orders.close(reason)
+        self.dismiss(pool, reason)
+
+    def dismiss(self, pool: Host, reason: str) -> None:
+        """Who waits at that pool waits in vain. A login that is under way finds out for itself."""
         for waiter in [*(waiter for waiter in self.waiting if waiter.pool is pool), *self.logins.of_pool(pool)]:
             self.forget(waiter)
             waiter.fail(ServerUnavailable(reason))

@@ -30,7 +30,7 @@ def metrics(budgets: Mapping[str, Budget]) -> Sequence[Metric]:
         Metric(
             "breaker_open",
             "1 for a target whose circuit breaker is open",
-            [({"project": name, "target": pool.address}, float(pool.breaker.open)) for name, pool in pools],
+            [({"project": name, "target": pool.address}, float(pool.reaching.breaker.open)) for name, pool in pools],
             "gauge",
             "max",
         ),

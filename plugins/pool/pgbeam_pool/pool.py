@@ -17,15 +17,14 @@ from pgbeam_core import (
     Project,
     Relay,
     Server,
-    ServerProtocolError,
     ServerRefused,
     ServerUnavailable,
     Session,
     neighbourhood,
 )
-from pgbeam_pool.breaker import Breaker
 from pgbeam_pool.budget import Budget
 from pgbeam_pool.console import TargetPoolConsole
+from pgbeam_pool.reaching import Reaching
 from pgbeam_pool.settings import PoolSettings
 from pgbeam_pool.sharing import DEPTH, Sharing
 from pgbeam_pool.states import Servers
@@ -46,7 +45,6 @@ class TargetPool:
         self.project = project
         self.address = ""
         self.servers = Servers()
-        self.breaker = Breaker(clock.seconds)
         self.lost = 0
         """Servers that went away by themselves."""
         self.upkeep = Upkeep(self.servers, lambda: budget.settings, clock.seconds, random)
@@ -56,6 +54,9 @@ class TargetPool:
         self._of_logins: set[Server] = set()
         """Servers that a client's login has opened, and that have not come back since."""
         self._closed: str | None = None
+        self.reaching = Reaching(
+            project, opener, self.upkeep, clock, has_room=lambda: budget.has_room, changed=self._reach_changed
+        )
         budget.join(self)
 
     @property
@@ -64,8 +65,7 @@ class TargetPool:
 
     @property
     def available(self) -> bool:
-        """Whether the target counts as reachable."""
-        return not self.breaker.open
+        return self.reaching.available
 
     # Asking for a server.
 
@@ -180,7 +180,8 @@ class TargetPool:
         return True
 
     def _open(self, waiter: Waiter) -> None:
-        if not self.breaker.allows():
+        probe = self.reaching.begin()
+        if probe is None:
             self._budget.forget(waiter)
             waiter.fail(ServerUnavailable(BREAKER_OPEN))
             return
@@ -190,12 +191,12 @@ class TargetPool:
         self.servers.opening[opening] = identity
         self._budget.waiting.took_place(identity.user)
         opening.addCallbacks(
-            self._opened, self._not_opened, callbackArgs=(opening, waiter), errbackArgs=(opening, waiter)
+            self._opened, self._not_opened, callbackArgs=(opening, waiter), errbackArgs=(opening, waiter, probe)
         )
 
     def _opened(self, server: Server, opening: Deferred[Server], waiter: Waiter) -> None:
         self.servers.opening.pop(opening, None)
-        self.breaker.succeeded()
+        self.reaching.answered()
         server.gone = self._gone
         self.servers.to_returning(server)
         self.upkeep.opened(server)
@@ -215,24 +216,26 @@ class TargetPool:
         if self._budget.logins.waiting:
             self._budget.pump()
 
-    def _not_opened(self, failure: Failure, opening: Deferred[Server], waiter: Waiter) -> None:
+    def _not_opened(self, failure: Failure, opening: Deferred[Server], waiter: Waiter, probe: bool) -> None:
         self.servers.opening.pop(opening, None)
         self._budget.waiting.left_place(waiter.identity.user)
         if failure.check(ServerRefused, PasswordNeeded):
-            self.breaker.succeeded()
+            self.reaching.answered()
             if getattr(failure.value, "sqlstate", "") == _NO_ROOM and not self._make_way(waiter):
                 return
-            others = waiter.relay is None and self.upkeep.refused(waiter.identity, failure.value)
-            if others and not waiter.done:  # it waits on, for one of these
-                waiter.opening = None
+            if waiter.relay is None and self.upkeep.refused(waiter.identity, failure.value) and not waiter.done:
+                waiter.opening = None  # it waits on, for one of those that there are
                 self._budget.pump()
                 return
-        elif failure.check(ServerUnavailable) and not (failure.check(ServerProtocolError) or waiter.done):
-            self.breaker.failed()
-        else:
-            self.breaker.given_up()
         self._budget.forget(waiter)
+        self.reaching.ended(failure, probe=probe, unwanted=waiter.done)
         waiter.fail(failure.value or ServerUnavailable("no server"))
+        self._budget.pump()
+
+    def _reach_changed(self) -> None:
+        """The breaker has opened, and nobody is to wait any longer; or it has closed, and who waits may try."""
+        if self.reaching.breaker.open and not self.reaching.holds:
+            self._budget.dismiss(self, BREAKER_OPEN)
         self._budget.pump()
 
     def _make_way(self, waiter: Waiter) -> bool:
@@ -339,10 +342,8 @@ class TargetPool:
     def close(self, reason: str) -> None:
         """Close all servers, the leased ones when they come back; nobody gets a server any more."""
         self._closed = reason
+        self.reaching.close()
         self._budget.leave(self, reason)
         for opening in list(self.servers.opening):
             opening.cancel()
-        self.upkeep.close_all_idle(reason)
-        for server in self.servers.open:
-            if server.lease is None and not server.sharers:
-                server.close(reason)
+        self.upkeep.close_unleased(reason)

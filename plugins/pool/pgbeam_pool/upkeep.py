@@ -11,6 +11,8 @@ from pgbeam_pool.states import Servers
 
 LEFT_FOR_S = 10.0
 """Seconds for which no server is kept idle in a database that is to be dropped or copied: PostgreSQL waits for 5."""
+SILENT_S = 15.0
+"""Seconds for a server to become clean: what it is asked for takes milliseconds."""
 QUIET_S = 1.0
 """A server of clients who are there, idle for this long, may be closed for a login."""
 SPARE = 10
@@ -83,7 +85,8 @@ class Upkeep:
         return _TEMPLATE if server.in_template and not self._has_clients(server.identity.database) else None
 
     def close_old(self) -> None:
-        """Close what is idle too long or too old."""
+        """Close what is idle too long or too old, and what does not answer while it is made ready for others."""
+        self._close_silent()
         now, limit = self._now(), self._settings().idle_timeout_s
         for identity, idle in list(self._servers.idle.items()):
             for server in list(idle):
@@ -91,6 +94,12 @@ class Upkeep:
                     server.close(_TOO_OLD)
                 elif limit and now - server.used_at > limit and self._spare(identity):
                     server.close("idle for longer than idle_timeout_s")
+
+    def _close_silent(self) -> None:
+        now = self._now()
+        for server in list(self._servers.returning):
+            if server.lease is None and now - server.used_at > SILENT_S:
+                server.close("it did not answer while it was made ready for the next client")
 
     def trim(self, identity: Identity) -> None:
         """Each login brings a server, wanted or not: many logins must not use up PostgreSQL's connections."""
@@ -142,6 +151,12 @@ class Upkeep:
     def close_all_idle(self, reason: str) -> None:
         for idle in list(self._servers.idle.values()):
             for server in list(idle):
+                server.close(reason)
+
+    def close_unleased(self, reason: str) -> None:
+        """Close all that nobody uses now."""
+        for server in self._servers.open:
+            if server.lease is None and not server.sharers:
                 server.close(reason)
 
     def leave(self, database: str) -> None:

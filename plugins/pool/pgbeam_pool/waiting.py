@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pgbeam_core import Identity, Lease, Relay, Server
-from pgbeam_pool.breaker import Breaker
+from pgbeam_pool.reaching import Reaching
 from pgbeam_pool.states import Servers
 from pgbeam_pool.upkeep import Upkeep
 
@@ -21,7 +21,7 @@ class Host(Protocol):
     """Of its target."""
     servers: Servers
     upkeep: Upkeep
-    breaker: Breaker
+    reaching: Reaching
     lost: int
     """Servers that went away by themselves."""
 

@@ -13,6 +13,7 @@ from pgbeam_core import (
     Query,
     Result,
     ServerRefused,
+    ServerUnavailable,
     Session,
     Statement,
     Table,
@@ -37,6 +38,8 @@ class Replicas:
         self._beam: Beam
         self._settings: ReplicaSettings
         self._watches: dict[str, Watch] = {}
+        self._under_way: dict[int, Health] = {}
+        """Session → the replica that has its query, where it matters how much each has to do."""
 
     @hookimpl
     def settings_spec(self) -> type:
@@ -78,6 +81,7 @@ class Replicas:
 
     @hookimpl
     def disconnect(self, session: Session) -> None:
+        self._ended(session)
         if session.notes.pop("replica", None) is not None:
             self._watch(session.project).left()
 
@@ -101,6 +105,10 @@ class Replicas:
             return None
         query.notes["replica"] = health
         query.explain(replica="true")
+        if self._settings.choice == "least_busy":
+            self._ended(session)
+            self._under_way[session.id] = health
+            health.busy += 1
         return health.target
 
     @hookimpl
@@ -134,6 +142,7 @@ class Replicas:
             return
         health: Health | None = query.notes.get("replica")
         if health is not None:
+            self._ended(session)
             self._came_back(session, query, result, health)
         judged: Reading = query.statement.notes["replica"]
         if judged.writes:
@@ -160,8 +169,9 @@ class Replicas:
     @hookimpl
     def console(self) -> Mapping[str, Table]:
         rows = [_row(name, health) for name, watch in self._watches.items() for health in watch.replicas]
-        columns = ("project", "address", "state", "lag_s", "failures", "reason")
-        types, merge = ("text", "text", "text", "float8", "int4", "text"), {"lag_s": "max", "failures": "max"}
+        columns = ("project", "address", "state", "lag_s", "failures", "reason", "weight", "busy")
+        types = ("text", "text", "text", "float8", "int4", "text", "int4", "int4")
+        merge = {"lag_s": "max", "failures": "max", "busy": "sum"}
         return {"REPLICAS": Table(columns, rows, types, ("project", "address", "state"), merge)}
 
     def _watch(self, project: Project) -> Watch:
@@ -173,11 +183,14 @@ class Replicas:
         return watch
 
     def _begin(self, project: Project, before: Watch | None) -> Watch:
-        fresh = self._watches[project.name] = Watch(self._beam, project)
-        if before is not None:
-            before.stop()
-            fresh.clients, fresh.routed, fresh.fell_back = before.clients, before.routed, before.fell_back
+        fresh = self._watches[project.name] = Watch(self._beam, project, before)
         return fresh
+
+    def _ended(self, session: Session) -> None:
+        """Its query is answered, or will never be."""
+        health = self._under_way.pop(session.id, None)
+        if health is not None:
+            health.busy -= 1
 
     def _writes_of(self, session: Session) -> Writes | None:
         """Its writes, where they matter."""
@@ -193,11 +206,16 @@ class Replicas:
             if result.error is not None and result.error[0] == _UNAVAILABLE:
                 health.failed(result.error[1])
             return
-        self._watch(session.project).fell_back += 1
+        watch = self._watch(session.project)
         query.facts.pop("replica", None)
+        if isinstance(error, ServerUnavailable | ServerRefused):
+            watch.fell_back += 1
+        else:
+            watch.retried += 1
+            query.explain(retried=error.sqlstate)
         if isinstance(error, PasswordNeeded | ServerRefused):
             health.turned_away(session.identity, self._beam.now() + TURNED_AWAY_S)
-        else:
+        elif isinstance(error, ServerUnavailable):
             health.failed(error.message)
 
 
@@ -214,12 +232,22 @@ def _counts(watch: Watch) -> dict[str, int]:
         "replicas_lagging": sum(health.up and health.lagging for health in watch.replicas),
         "queries_routed": watch.routed,
         "queries_fell_back": watch.fell_back,
+        "queries_retried": watch.retried,
     }
 
 
 def _row(project: str, health: Health) -> tuple[object, ...]:
     state = "out" if not health.up else "lagging" if health.lagging else "up"
-    return (project, health.target.address, state, health.lag_s, health.failures, health.reason or None)
+    return (
+        project,
+        health.target.address,
+        state,
+        health.lag_s,
+        health.failures,
+        health.reason or None,
+        health.weight,
+        health.busy,
+    )
 
 
 plugin = Replicas()

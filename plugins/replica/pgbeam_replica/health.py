@@ -17,8 +17,14 @@ _MOST_TURNED_AWAY = 1_000
 class Health:
     """Of one replica. Nobody has asked it yet: it is out; the first success lets it in, after a failure the second."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, weight: int = 1) -> None:
         self.target = target
+        self.weight = weight
+        """Its share of the reads."""
+        self.credit = 0
+        """What it is owed of its share."""
+        self.busy = 0
+        """Queries that it has been given and has not answered, where that matters."""
         self.up = False
         self.lagging = False
         self.lag_s: float | None = None
@@ -33,7 +39,7 @@ class Health:
     @property
     def usable(self) -> bool:
         """Whether it may be asked at all."""
-        return self.up and not self.lagging
+        return self.up and not self.lagging and self.weight > 0
 
     def takes(self, identity: Identity, now: float) -> bool:
         """Whether it is worth asking on behalf of that identity."""
@@ -50,12 +56,23 @@ class Health:
     def failed(self, reason: str) -> None:
         """A probe, a lease or a connection has failed."""
         self.failures += 1
+        self._out(reason)
+
+    def _out(self, reason: str) -> None:
         self._successes = 0
         self.replayed = None
         if self.up or not self.reason:
             log.warn("replica {address} is out: {reason}", address=self.target.address, reason=reason)
         self.up = False
         self.reason = reason
+
+    def is_primary(self) -> None:
+        """It has been promoted, or was a primary all the time. That is no failure."""
+        self._out("it is no replica: pg_is_in_recovery() is false")
+
+    def is_astray(self, timeline: int, primary: int) -> None:
+        """It has not followed a promotion: what it shows may never have been, as far as the primary knows."""
+        self._out(f"it follows timeline {timeline}, and the primary is on timeline {primary}")
 
     def forget(self) -> None:
         """Nobody watches it any more: it is as if it had never been asked."""

@@ -46,6 +46,10 @@ class Positions:
     def add(self, position: Position) -> None:
         self._told.append(position)
 
+    def clear(self) -> None:
+        """What was told is of another timeline: there may be no such positions on this one."""
+        self._told.clear()
+
     def lag(self, replayed: int, asked: float) -> float:
         """Seconds that a replica is behind at least, which was asked then and had replayed that much.
 

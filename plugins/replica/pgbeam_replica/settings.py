@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+MOST_WEIGHT = 1000
 
 
 @dataclass(frozen=True)
 class ReplicaSettings:
     """How replicas are watched and when they may answer. Times are seconds."""
 
+    choice: str = field(
+        default="round_robin",
+        metadata={
+            "help": "which of the healthy ones: each in turn, or the one that has least to do",
+            "choices": ("round_robin", "least_busy"),
+        },
+    )
+    weights: Mapping[str, int] = field(
+        default_factory=dict,
+        metadata={"help": "host:port → its share of the reads, 1 where nothing is said; 0: none"},
+    )
     probe_interval_s: float = field(default=5.0, metadata={"help": "each replica is asked this often", "min": 0.1})
     probe_timeout_s: float = field(
         default=5.0, metadata={"help": "a probe that takes longer has failed, connecting included", "min": 0.1}
@@ -25,6 +39,11 @@ class ReplicaSettings:
     park_after_s: float = field(
         default=300.0, metadata={"help": "a project without clients for this long is not probed; 0: always", "min": 0}
     )
+
+    def __post_init__(self) -> None:
+        for address, weight in self.weights.items():
+            if not 0 <= weight <= MOST_WEIGHT:
+                raise ValueError(f'the weight of "{address}" must be from 0 to {MOST_WEIGHT}')
 
     @property
     def interval(self) -> float:

@@ -101,8 +101,33 @@ def test_while_the_server_is_out_of_reach_stale_replies_are_served_without_refre
     world.run(session, SQL)
     world.clock.advance(61)
     world.beam.available = False
-    assert world.run(session, SQL) == "stale"
+    query = world.query(session, SQL)
+    assert world.execute(query) is not None
+    assert (query.facts["cache"], query.facts["unavailable"]) == ("stale", "true")
     assert world.beam.reruns == []
+
+
+def test_stale_if_error_serves_longer_while_the_server_is_out_of_reach() -> None:
+    """Only then: as soon as the server is there again, an old reply is a miss."""
+    world = World(stale_if_error_s=600)
+    session = world.session()
+    world.run(session, SQL)
+    world.clock.advance(500)
+    assert world.run(session, SQL) == "miss"
+    world.clock.advance(600)
+    world.beam.available = False
+    assert world.run(session, SQL) == "stale"
+    world.clock.advance(100)
+    assert world.run(session, SQL) == "miss"
+
+
+def test_without_stale_if_error_the_swr_window_is_the_end(world: World) -> None:
+    """Off by default: nobody gets older replies than he has asked for."""
+    session = world.session()
+    world.run(session, SQL)
+    world.clock.advance(91)
+    world.beam.available = False
+    assert world.run(session, SQL) == "miss"
 
 
 def test_a_refresh_of_what_was_written_meanwhile_is_not_kept(world: World) -> None:

@@ -150,15 +150,15 @@ class Asked:
 class Machinery:
     """A project with one pool."""
 
-    def __init__(self, *, random: float = 0.5, **settings: Any) -> None:
+    def __init__(self, *, random: float = 0.5, opener: type[Openings] = Openings, **settings: Any) -> None:
         self.clock = Clock()
         self.budget = Budget(PoolSettings(**settings))
-        self.openings = Openings(self.clock)
+        self.openings: Any = opener(self.clock)
         self.pool = self.another(random)
 
     def another(self, random: float = 0.5) -> TargetPool:
         """One more pool of the project."""
-        project: Any = SimpleNamespace(name="shop")
+        project: Any = SimpleNamespace(name="shop", primary=SimpleNamespace(user=None, database=None))
         openings: Any = self.openings
         return TargetPool(project, openings, self.budget, self.clock, lambda: random)
 

@@ -157,7 +157,7 @@ def test_a_failed_opening_is_its_waiters_error(error: PgBeamError, *, opens: boo
         machinery.openings.fail(error)
         assert asked.error is error
         machinery.check()
-    assert machinery.pool.breaker.open is opens
+    assert machinery.pool.reaching.breaker.open is opens
     assert machinery.pool.available is not opens
 
 

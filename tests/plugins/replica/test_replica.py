@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from pgbeam_core.testing import FakePostgres, Rehearsal, done, error, table
+from pgbeam_core.wire import frontend
 from pgbeam_replica import Replicas
 from pgbeam_replica.watch import ASK_PRIMARY, ASK_REPLICA
 
@@ -243,7 +244,7 @@ def test_a_password_in_the_settings_is_used(stage):
 
 
 def test_a_connection_that_breaks_takes_the_replica_out(stage):
-    """A replica that dies under a query is not asked again before it has answered probes."""
+    """A replica that dies under a query is not asked again before it has answered probes; the primary answers."""
     made = stage()
     client = made.rehearsal.login()
 
@@ -252,9 +253,8 @@ def test_a_connection_that_breaks_takes_the_replica_out(stage):
         return b""
 
     made.replicas[0].answers[PLAIN] = crash
-    assert client.query(ASKED).error[0] == "08006"
-    assert [client.query(ASKED).rows for _ in range(3)] == [(("1",),)] * 3
-    assert made.counts() == (0, 1, 3)
+    assert [client.query(ASKED).rows for _ in range(4)] == [(("1",),)] * 4
+    assert made.counts() == (1, 1, 3)
 
 
 def test_a_project_without_clients_is_not_probed(stage):
@@ -295,7 +295,8 @@ def test_a_replica_that_stays_behind_is_out_until_it_has_caught_up(stage):
     made.replayed[0].at = made.written.at
     made.rehearsal.advance(1)
     client.query(ASKED)
-    assert made.counts() == (0, 2, 3)
+    client.query(ASKED)
+    assert made.counts() == (0, 2, 4)
 
 
 def test_a_replica_whose_lag_cannot_be_told_is_not_used(stage):
@@ -376,15 +377,124 @@ def test_read_your_writes_can_be_turned_off(stage):
     assert made.counts() == (1, 1, 0)
 
 
-def test_an_error_of_the_query_is_no_failure_of_the_replica(stage):
-    """A query that fails on a replica fails for its client, and the replica stays in use."""
+@pytest.mark.parametrize("sqlstate", ["22012", "42601", "57014"])
+def test_an_error_of_the_query_is_no_failure_of_the_replica(stage, sqlstate):
+    """A query that fails of itself on a replica fails for its client, and the replica stays in use."""
     made = stage()
-    made.replicas[0].answers[PLAIN] = error("42P01", 'relation "t" does not exist')
+    made.replicas[0].answers[PLAIN] = error(sqlstate, "it is the statement")
     client = made.rehearsal.login()
-    assert client.query(ASKED).error[0] == "42P01"
+    assert client.query(ASKED).error[0] == sqlstate
     client.query(ASKED)
     client.query(ASKED)
     assert made.counts() == (0, 2, 1)
+
+
+@pytest.mark.parametrize("ask", ["query", "execute"])
+@pytest.mark.parametrize(
+    ("sqlstate", "message"),
+    [
+        ("25006", "cannot execute INSERT in a read-only transaction"),
+        ("40001", "canceling statement due to conflict with recovery"),
+        ("57014", "canceling statement due to conflict with recovery"),
+        ("42P01", 'relation "t" does not exist'),
+        ("55000", "recovery is in progress"),
+    ],
+)
+def test_an_error_that_only_a_replica_gives_is_not_the_clients(stage, ask, sqlstate, message):
+    """The primary is asked once; its answer is what the client gets, and the replica stays in use."""
+    made = stage()
+    made.replicas[0].answers[PLAIN] = error(sqlstate, message)
+    client = made.rehearsal.login()
+    assert [getattr(client, ask)(ASKED).rows for _ in range(3)] == [(("1",),)] * 3
+    assert made.counts() == (2, 2, 1)
+    counts = made.rehearsal.stats()["replica"]["shop"]
+    assert (counts["queries_retried"], counts["queries_fell_back"], counts["replicas_up"]) == (2, 0, 2)
+
+
+def test_an_error_of_the_primary_too_is_the_clients(stage):
+    """There is one retry, not two: what the primary says goes."""
+    made = stage()
+    for server in (made.primary, made.replicas[0]):
+        server.answers[PLAIN] = error("42P01", 'relation "t" does not exist')
+    assert made.rehearsal.login().query(ASKED).error[0] == "42P01"
+    assert made.counts() == (1, 1, 0)
+
+
+def test_replicas_get_reads_by_their_weights(stage):
+    """A machine that is twice as large gets twice as much, spread evenly."""
+    made = stage(settings={"weights": {"r1:5432": 2}})
+    client = made.rehearsal.login()
+    for _ in range(6):
+        client.query(ASKED)
+    assert made.counts() == (0, 4, 2)
+    upstreams = [query.facts["upstream"] for query, _ in made.rehearsal.results]
+    assert upstreams == ["r1:5432", "r2:5432", "r1:5432"] * 2
+
+
+def test_a_weight_of_nought_is_no_reads(stage):
+    """A replica can be kept for other things, and is watched all the same."""
+    made = stage(settings={"weights": {"r1:5432": 0, "r2:5432": 0}})
+    made.rehearsal.login().query(ASKED)
+    assert made.counts() == (1, 0, 0)
+
+
+def test_the_least_busy_replica_is_asked(stage):
+    """One that is held up by a long query gets no more of them than the other one has."""
+    made = stage(settings={"choice": "least_busy"})
+    first, second = made.rehearsal.login(), made.rehearsal.login()
+    first.query(ASKED)
+    made.replicas[1].silent = True
+    first.send(frontend.Query(ASKED.encode()).to_bytes())
+    for _ in range(4):
+        second.query(ASKED)
+    assert made.counts() == (0, 5, 0)
+    first.vanish()
+    made.rehearsal.pump()
+    ((_, tables),) = made.rehearsal.hooks.console()
+    assert [row[7] for row in tables["REPLICAS"].rows] == [0, 0]
+
+
+def test_replicas_join_and_leave_at_reload(stage):
+    """Those that stay are in use without a pause; those that come are probed first."""
+    made = stage()
+    client = made.rehearsal.login()
+    client.query(ASKED)
+    made.rehearsal.reload(project={"replicas": ["postgresql://r2:5432?sslmode=disable"]})
+    fresh = made.rehearsal.login()
+    for _ in range(3):
+        fresh.query(ASKED)
+    assert made.counts() == (0, 1, 3)
+    urls = ["postgresql://r1:5432?sslmode=disable", "postgresql://r2:5432?sslmode=disable"]
+    made.rehearsal.reload(project={"replicas": urls})
+    again = made.rehearsal.login()
+    for _ in range(4):
+        again.query(ASKED)
+    assert made.counts() == (0, 3, 5)
+
+
+def test_a_promoted_replica_is_none_any_more(stage):
+    """It would show what the primary never had."""
+    made = stage()
+    made.replicas[0].answers[ASK_REPLICA.decode()] = table(["a", "b", "c", "d"], [("f", None, "2", "f")])
+    made.rehearsal.advance(6)
+    client = made.rehearsal.login()
+    for _ in range(3):
+        client.query(ASKED)
+    assert made.counts() == (0, 0, 3)
+
+
+def test_a_replica_that_has_not_followed_a_promotion_is_out(stage):
+    """It is on the timeline before, and may show what was lost with the old primary."""
+    made = stage(auto_read_routing=True)
+    made.primary.answers[ASK_PRIMARY.decode()] = table(["a", "b", "c"], [("0/2000", "0/2000", "00000002")])
+    behind, follows = (table(["a", "b", "c", "d"], [("t", "0/3000", tli, "f")]) for tli in ("1", "2"))
+    made.replicas[0].answers[ASK_REPLICA.decode()] = behind
+    made.replicas[1].answers[ASK_REPLICA.decode()] = follows
+    made.rehearsal.advance(12)
+    client = made.rehearsal.login()
+    for _ in range(3):
+        client.query(PLAIN)
+    assert made.counts() == (0, 0, 3)
 
 
 def test_show_replicas(stage):

@@ -146,14 +146,14 @@ class Cache:
         if age < ttl:
             self.counts.hits += 1
             lookup.explain("hit", age)
-        elif age < ttl + swr:
+        elif age < ttl + swr or (age < ttl + swr + settings.stale_if_error_s and not self._reaches(lookup)):
             self.counts.stale_hits += 1
             lookup.explain("stale", age)
             self._refresh(lookup, settings)
         else:
             return None
         self.store.used(entry)
-        entry.useful_for(ttl + swr)
+        entry.useful_for(ttl + swr + settings.stale_if_error_s)
         return entry.answer
 
     def _usable(self, entry: Entry, lookup: Lookup, settings: CacheSettings) -> bool:
@@ -270,8 +270,8 @@ class Cache:
     # In the background.
 
     def _refresh(self, lookup: Lookup, settings: CacheSettings) -> None:
-        target = lookup.query.target
-        if target is not None and not self.beam.pool(target).available:
+        if not self._reaches(lookup):
+            lookup.query.explain(unavailable="true")
             return
         started = self.refreshes.start(
             lookup.key,
@@ -281,6 +281,10 @@ class Cache:
         )
         if started:
             self.counts.refreshes += 1
+
+    def _reaches(self, lookup: Lookup) -> bool:
+        target = lookup.query.target
+        return target is None or self.beam.pool(target).available
 
     def _refresh_failed(self) -> None:
         self.counts.refresh_failures += 1

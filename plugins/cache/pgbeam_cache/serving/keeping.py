@@ -74,5 +74,5 @@ class Keeping:
         store = self._cache.store
         store.max_entries, store.max_bytes = settings.max_entries, settings.l1_bytes
         entry.owner = lookup.state.session.project.name
-        entry.useful_for(sum(lookup.terms))
+        entry.useful_for(sum(lookup.terms) + settings.stale_if_error_s)
         store.put(entry)

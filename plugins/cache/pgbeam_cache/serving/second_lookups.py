@@ -48,7 +48,8 @@ class SecondLookups:
             return
         versions = lookup.tokens if second.remote else lookup.versions
         if versions is not None:
-            second.keep(lookup.key, answer, second.wall() - server_time, versions, sum(lookup.terms))
+            seconds = sum(lookup.terms) + self._cache.settings.stale_if_error_s
+            second.keep(lookup.key, answer, second.wall() - server_time, versions, seconds)
 
     def _ask(self, lookup: Lookup) -> Deferred[Found]:
         assert self._cache.second is not None

@@ -1,0 +1,64 @@
+"""Where servers of each target come from: its one host, or that of several which is the primary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from pgbeam_core.api.pool import Identity, Opener
+from pgbeam_core.api.query import Target
+from pgbeam_core.internal.question import Question
+from pgbeam_core.net import opening
+from pgbeam_core.upstream.members import Members
+from pgbeam_core.upstream.memory import Memory
+from pgbeam_core.upstream.names import Names
+from pgbeam_core.upstream.opener import PrimaryOpener
+from pgbeam_core.upstream.verdict import QUESTION, Row
+
+_TIMELINE = "upstream.timeline"
+"""Published: a primary was seen on another timeline than before."""
+
+
+class Upstreams:
+    """Of one `Beam`. project_of(target): the project as it was set when the target came."""
+
+    def __init__(self, beam: Any, project_of: Callable[[Target], Any]) -> None:
+        self.members: dict[Target, Members] = {}
+        """Of the targets that have several hosts, or have to prove that they are primaries."""
+        self.memory = Memory(beam.settings.state_dir, partial(beam.broadcast.publish, _TIMELINE))
+        beam.broadcast.subscribe(_TIMELINE, self.memory.heard)
+        self._beam = beam
+        self._project_of = project_of
+
+    def opener(self, target: Target) -> Opener:
+        """Opens servers of a target; of several hosts servers of the primary."""
+        if not target.watched:
+            return self._open_at(target, target)
+        project = self._project_of(target)
+        members = self.members.get(target)
+        reactor = self._beam.reactor
+        if members is None:
+            ask = partial(self._ask, target)
+            places = Names(target, reactor).places
+            probe_s = project.failover_probe_s
+            members = Members(target, reactor, self.memory, ask=ask, places=places, interval=probe_s)
+            self.members[target] = members
+        return PrimaryOpener(members, partial(self._open_at, target), reactor, project.failover_hold_s)
+
+    def keep(self, targets: Collection[Target]) -> None:
+        """Watch over no others any more."""
+        for target in [target for target in self.members if target not in targets]:
+            self.members.pop(target).close()
+
+    def _open_at(self, target: Target, place: Target) -> opening.Opener:
+        beam = self._beam
+        opener: opening.Opener = beam.authority.opener(target, beam.settings, beam.isolation, at=place)
+        return opener
+
+    def _ask(self, target: Target, place: Target) -> Deferred[list[Row]]:
+        beam, identity = self._beam, Identity(place.user or "postgres", place.database or "postgres")
+        opener = opening.Opener(beam.reactor, place, prepared_limit=1, timeout=beam.settings.connect_timeout_s)
+        return Question(identity, QUESTION, beam.authority.relay(target, identity.user)).ask(opener)
