@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgbeam_core.api.console import Table
 from pgbeam_core.console import merging, pools, process, sessions, sockets, traffic
+from pgbeam_core.console.members import members
 from pgbeam_core.console.merging import Tables
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _COLLECTED: dict[str, Callable[[Beam], Table]] = {
     "WAITING": sessions.waiting,
     "TRANSACTIONS": sessions.transactions,
     "PINS": sessions.pins,
+    "MEMBERS": members,
 }
 
 

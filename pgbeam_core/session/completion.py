@@ -25,7 +25,7 @@ _READY_SIZE = len(backend.READY_IDLE)
 class TurnCompletion:
     """Settles what a conversation's turns have come to."""
 
-    __slots__ = ("_conversation", "_fatal", "cancelled", "retry", "told", "unsaid")
+    __slots__ = ("_conversation", "_fatal", "cancelled", "parted", "retry", "told", "unsaid")
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
@@ -35,6 +35,8 @@ class TurnCompletion:
         """What might be sent once more."""
         self.cancelled = False
         """The client has asked that what is under way be cancelled."""
+        self.parted = False
+        """The server has said goodbye outside of any turn: a session that ends with it is told nothing more."""
         self.told = False
         """The server has said goodbye with an error that the client has got."""
         self.unsaid: list[bytes] = []
@@ -213,14 +215,14 @@ class TurnCompletion:
         conversation = self._conversation
         if not conversation.leasing.has(server):
             return  # what was under way on it is being sent once more elsewhere
-        told = self.told
-        self.told = conversation.server_is_full = False
+        told, parted = self.told, self.parted
+        self.told = self.parted = conversation.server_is_full = False
         conversation.sender.forget()
         needed = conversation.leasing.lost(server)
         message = f"server connection was lost: {reason}"
         if needed or self._fatal or conversation.phase in (Phase.OPEN, Phase.COPYING):
             torn = conversation.turn is not None and conversation.turn.began  # on another server
-            farewell = b"" if told or torn else backend.error_response("FATAL", "08006", message)
+            farewell = b"" if told or torn or parted else backend.error_response("FATAL", "08006", message)
             conversation.client.hang_up(message, farewell)
         elif conversation.phase is Phase.BUSY:
             conversation.state.enter(_IDLE)

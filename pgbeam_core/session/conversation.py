@@ -549,7 +549,8 @@ class Conversation:
             if frame[:1] != b"E":
                 self.completion.unsaid.append(frame)
             return
-        self.completion.told = self.completion.told or frame[:1] == b"E"
+        if frame[:1] == b"E":
+            self.completion.parted = True
         self.client.write(frame)
 
     def cancel(self) -> Deferred[None] | None:

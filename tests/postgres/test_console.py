@@ -38,7 +38,19 @@ SHOWN = (
     ),
     *("POOLS", "SERVERS", "SOCKETS", "STATE", "STATS", "STATS_AVERAGES", "STATS_TOTALS", "TOTALS", "USERS", "VERSION"),
 )
-OWN = ("BREAKERS", "CACHE", "LIMITS", "PINS", "PLUGINS", "REPLICAS", "RULES", "SHAPES", "TRANSACTIONS", "WAITING")
+OWN = (
+    "BREAKERS",
+    "CACHE",
+    "LIMITS",
+    "MEMBERS",
+    "PINS",
+    "PLUGINS",
+    "REPLICAS",
+    "RULES",
+    "SHAPES",
+    "TRANSACTIONS",
+    "WAITING",
+)
 TOP = {"admin_users": ["app"], "stats_users": ["with_scram"]}
 NOT_THERE = ("PEERS", "PEER_POOLS", "STATE", "ACTIVE_SOCKETS", "SOCKETS")
 """What the PgBouncer of Debian 12, which is 1.18, does not show, or shows with columns that went with it."""

@@ -40,7 +40,8 @@ def beam(trio, tmp_path: Path) -> Iterator[Callable[..., Beam]]:
     running: list[Beam] = []
 
     def start(**project: Any) -> Beam:
-        settings = {"plugins": {"replica": {"probe_interval_s": 0.3, "health_user": "boss"}}}
+        replica = {"probe_interval_s": 0.3, "health_user": "boss"}
+        settings = {"admin_users": ["app"], "plugins": {"replica": replica}}
         running.append(Beam(trio.nodes[0], "transaction", tmp_path, project=trio.project(**project), settings=settings))
         return running[-1]
 
@@ -57,6 +58,13 @@ def connect(beam: Beam, **more: Any) -> psycopg.Connection:
 def port(client: psycopg.Connection, sql: str = WHERE) -> int:
     (found,) = client.execute(sql).fetchone()
     return int(found)
+
+
+def members(beam: Beam) -> dict[int, str]:
+    """What SHOW MEMBERS says of each host, by its port."""
+    with psycopg.connect(beam.url(), dbname="pgbeam", autocommit=True) as console:
+        shown = console.execute("SHOW MEMBERS").fetchall()
+    return {int(address.rpartition(":")[2]): state for _, address, state, *_ in shown}
 
 
 def rows(node: Cluster) -> set[int]:
@@ -128,6 +136,7 @@ def test_what_was_not_sent_waits_for_the_promotion_and_the_old_primary_is_fenced
         for number in range(5, 30):
             with connect(running) as another:
                 another.execute(WRITE, [number])
+        assert members(running) == {old.port: "fenced", new.port: "primary", other.port: "standby"}
         assert rows(old) == {1}
         old.crash()
         old.rewind(new)

@@ -102,6 +102,19 @@ def test_a_lost_server_does_not_cost_the_next_query_its_own() -> None:
     assert stage.client.take() == done() + READY
 
 
+def test_a_goodbye_that_crosses_a_commit_is_the_only_one() -> None:
+    """A server that ends a transaction while its client says COMMIT: one FATAL, as from PostgreSQL, not two."""
+    stage = Stage()
+    stage.turn(query("BEGIN"), done("BEGIN") + IN_TRANSACTION)
+    goodbye = error("57P01", "terminating connection", "FATAL")
+    stage.say(goodbye)
+    assert stage.client.take() == goodbye
+    stage.send(query("COMMIT"))
+    stage.lose()
+    assert stage.client.take() == b""
+    assert stage.client.gone is not None
+
+
 @pytest.mark.parametrize("request_", [query("BEGIN"), query("LISTEN a")])
 def test_a_lost_server_with_state_ends_the_session(request_: bytes) -> None:
     """A transaction or a pin cannot be continued elsewhere: FATAL, and the connection ends."""

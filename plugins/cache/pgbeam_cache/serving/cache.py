@@ -19,7 +19,7 @@ from pgbeam_cache.serving.counts import Counts
 from pgbeam_cache.serving.flights import Flight, Flights
 from pgbeam_cache.serving.idle_eviction import IdleEviction
 from pgbeam_cache.serving.keeping import Keeping
-from pgbeam_cache.serving.lookup import Lookup, obstacle
+from pgbeam_cache.serving.lookup import Lookup, obstacle, reaches
 from pgbeam_cache.serving.refreshes import Refreshes
 from pgbeam_cache.serving.samples import Samples
 from pgbeam_cache.serving.second_lookups import SecondLookups
@@ -146,7 +146,7 @@ class Cache:
         if age < ttl:
             self.counts.hits += 1
             lookup.explain("hit", age)
-        elif age < ttl + swr or (age < ttl + swr + settings.stale_if_error_s and not self._reaches(lookup)):
+        elif age < ttl + swr or (age < ttl + swr + settings.stale_if_error_s and not reaches(self.beam, lookup)):
             self.counts.stale_hits += 1
             lookup.explain("stale", age)
             self._refresh(lookup, settings)
@@ -270,7 +270,7 @@ class Cache:
     # In the background.
 
     def _refresh(self, lookup: Lookup, settings: CacheSettings) -> None:
-        if not self._reaches(lookup):
+        if not reaches(self.beam, lookup):
             lookup.query.explain(unavailable="true")
             return
         started = self.refreshes.start(
@@ -281,10 +281,6 @@ class Cache:
         )
         if started:
             self.counts.refreshes += 1
-
-    def _reaches(self, lookup: Lookup) -> bool:
-        target = lookup.query.target
-        return target is None or self.beam.pool(target).available
 
     def _refresh_failed(self) -> None:
         self.counts.refresh_failures += 1

@@ -8,7 +8,7 @@ from pgbeam_cache.policy.keys import LONGEST_BOUND
 from pgbeam_cache.policy.terms import Terms
 from pgbeam_cache.serving.flights import Flight
 from pgbeam_cache.storage.packing import Versions
-from pgbeam_core import Query
+from pgbeam_core import Beam, Query
 
 
 class Lookup:
@@ -64,3 +64,9 @@ def obstacle(state: SessionState, query: Query, note: Cacheability) -> str | Non
     if query.mentions_clock:
         return "volatile"
     return None
+
+
+def reaches(beam: Beam, lookup: Lookup) -> bool:
+    """Whether there is a server that could answer, as far as is known."""
+    target = lookup.query.target
+    return target is None or beam.pool(target).available
