@@ -43,6 +43,16 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Credentials:
+    """A user who has to prove who it is, by SCRAM."""
+
+    name: str
+    password: str
+    secret: str
+    """What PostgreSQL keeps of the password."""
+
+
+@dataclass(frozen=True)
 class Setup:
     """What the proxies need to know."""
 
@@ -60,6 +70,8 @@ class Setup:
     """Where PgBeam is, if it is not the one that is installed."""
     relay: int | None = None
     """The port of what stands before PostgreSQL, if anything does."""
+    account: Credentials | None = None
+    """Who alone is let in by the proxies; None: everybody is trusted."""
 
     @property
     def upstream(self) -> int:
@@ -85,7 +97,8 @@ class Setup:
 
     def psql(self, port: int) -> list[str]:
         """psql at a port of ours, quiet, its first error its end."""
-        place = ["-h", HOST, "-p", str(port), "-U", USER, "-d", DATABASE]
+        user, password = (USER, "") if self.account is None else (self.account.name, self.account.password)
+        place = ["-h", HOST, "-p", str(port), "-d", f"dbname={DATABASE} user={user} password={password}"]
         return [str(self.postgres.programs / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", *place]
 
 
@@ -97,7 +110,9 @@ def pgbouncer(setup: Setup) -> Iterator[Place]:
     prepares = tuple(map(int, version.split(".")[:2])) >= PREPARED_SINCE
     home, port = setup.home("pgbouncer"), free_port()
     cert, key = setup.certificate(home)
-    (home / "users.txt").write_text(f'"{USER}" ""\n')
+    account = setup.account
+    name, secret = (USER, "") if account is None else (account.name, account.secret)
+    (home / "users.txt").write_text(f'"{name}" "{secret}"\n')
     (home / "pgbouncer.ini").write_text(
         f"""[databases]
 {DATABASE} = host={HOST} port={setup.upstream} dbname={DATABASE}
@@ -105,7 +120,7 @@ def pgbouncer(setup: Setup) -> Iterator[Place]:
 listen_addr = {HOST}
 listen_port = {port}
 unix_socket_dir =
-auth_type = trust
+auth_type = {"trust" if account is None else "scram-sha-256"}
 auth_file = {home}/users.txt
 pool_mode = transaction
 default_pool_size = {setup.servers}
@@ -173,6 +188,10 @@ def pgbeam(setup: Setup) -> Iterator[Place]:
     """PgBeam with all its plugins, in transaction mode."""
     home, port = setup.home("pgbeam"), free_port()
     cert, key = setup.certificate(home)
+    account = setup.account
+    who = 'auth = "trust"'
+    if account is not None:
+        who = f'auth = "scram"\nusers = {{{account.name} = "{account.secret}"}}'
     (home / "settings.toml").write_text(
         f"""listen = ["{HOST}:{port}"]
 tls = {{cert = "{cert}", key = "{key}"}}
@@ -180,7 +199,7 @@ state_dir = "{home}/state"
 log_level = "warn"
 [projects.bench]
 upstream = "postgresql://{HOST}:{setup.upstream}/{DATABASE}?sslmode=disable"
-auth = "trust"
+{who}
 pool_mode = "transaction"
 [plugins.pool]
 max_active = {setup.servers}

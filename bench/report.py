@@ -27,12 +27,12 @@ class Report:
         """Tables of rates, of CPU time and latency, of waits, of memory, and of goals; then the notes."""
         timed = [result for result in self.results if result.group != "idle"]
         idle = [result for result in self.results if result.group == "idle"]
-        batches = [result for result in self.results if result.group == "batch"]
+        batches = [result for result in self.results if result.group in ("batch", "login")]
         parts = [", ".join(f"{name}: {value}" for name, value in self.facts.items())]
         if timed:
             parts += ["### Rates", _rates(timed), "### CPU time and latency", _costs(timed)]
         if batches:
-            parts += ["### Another client beside batches", _beside(batches)]
+            parts += ["### Another client meanwhile", _beside(batches)]
         if idle:
             parts += ["### Memory", _memory(idle)]
         if goals := _goals(self.results):
@@ -94,7 +94,7 @@ def _cost(sample: Sample, shape: str) -> list[str]:
 
 
 def _beside(results: Sequence[Result]) -> str:
-    header = ["meanwhile", "by way of", "batch, ms", "usual wait, ms", "longest wait, ms"]
+    header = ["meanwhile", "by way of", "batch or login, ms", "usual wait, ms", "longest wait, ms"]
     rows = []
     for result in results:
         for way, name in NAMES.items():

@@ -41,7 +41,7 @@ class BatchWork:
         """Make the table, and insert once unmeasured."""
         stage.postgres.psql(f"{TABLE}; {GRANT}", DATABASE)
         stage.postgres.psql("TRUNCATE batched", DATABASE)
-        _finished(_client(self.driver, place, min(self.rows, 1000)))
+        finished(client(self.driver, place, min(self.rows, 1000)))
 
     def once(self, stage: Stage, place: Place) -> Sample:
         """One batch."""
@@ -49,25 +49,26 @@ class BatchWork:
         return stage.measured(place, lambda: self._batch(place))
 
     def _batch(self, place: Place) -> tuple[Sample, int]:
-        other = _client("beside", place, 0)
+        other = client("beside", place, 0)
         assert other.stdout is not None
         if other.stdout.readline().strip() != "ready":
-            _finished(other)
+            finished(other)
             raise RunFailed("the second client could not begin")
         try:
-            (took_s,) = _finished(_client(self.driver, place, self.rows))
+            (took_s,) = finished(client(self.driver, place, self.rows))
         finally:
-            usual_ms, longest_ms = _finished(other)
+            usual_ms, longest_ms = finished(other)
         return Sample(rate=self.rows / took_s, beside_ms=usual_ms, longest_ms=longest_ms), self.rows
 
 
-def _client(what: str, place: Place, rows: int) -> subprocess.Popen[str]:
-    arguments = [what, HOST, str(place.port), USER, DATABASE, str(rows)]
+def client(what: str, place: Place, rows: int, user: str = USER, password: str = "") -> subprocess.Popen[str]:
+    """One of `batch_client`, begun."""
+    arguments = [what, HOST, str(place.port), user, DATABASE, str(rows)]
     pipe = subprocess.PIPE
     return subprocess.Popen(
         [sys.executable, "-m", "bench.batch_client", *arguments],
         cwd=ROOT,
-        env=environment(),
+        env=environment() | {"PGPASSWORD": password},
         stdin=pipe,
         stdout=pipe,
         stderr=pipe,
@@ -75,7 +76,7 @@ def _client(what: str, place: Place, rows: int) -> subprocess.Popen[str]:
     )
 
 
-def _finished(client: subprocess.Popen[str]) -> list[float]:
+def finished(client: subprocess.Popen[str]) -> list[float]:
     """Close its stdin, wait for its end; the figures that it printed."""
     try:
         said, problems = client.communicate(timeout=PATIENCE_S)

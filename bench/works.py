@@ -12,9 +12,10 @@ from bench.work_batch import BatchWork
 from bench.work_copy import CopyWork
 from bench.work_far import LIBRARIES, FarWork
 from bench.work_idle import IdleWork
+from bench.work_login import LoginWork
 from bench.work_pgbench import KEYS, PROTOCOLS, PgbenchWork
 
-GROUPS = ("select", "cached", "transaction", "far", "tpcb", "connect", "tls", "batch", "copy", "idle")
+GROUPS = ("select", "cached", "transaction", "far", "tpcb", "connect", "login", "tls", "batch", "copy", "idle")
 THREE = ("direct", "pgbouncer", "pgbeam")
 DRIVERS = ("psycopg", "asyncpg", "raw")
 IDLE_BYTES = 25_000
@@ -108,6 +109,7 @@ def all_works(
             warm_up=50,
         ),
     ]
+    works.append(LoginWork(16, THREE, (Goal(0.7, "pgbouncer"), Goal(10.0, "direct"))))
     works += [_encrypted(clients) for clients in (16, 64)]
     works.append(_encrypted(16, reconnect=True))
     works += [_batch(rows, driver) for driver in DRIVERS for rows in batch_rows]

@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from pgbeam_core import settings
 from pgbeam_core.api.commands import Command
 from pgbeam_core.cli import options
+from pgbeam_core.net import certificates
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -19,6 +20,7 @@ def run(args: Namespace) -> int:
     """Print the settings that `pgbeam run` would use, or all that is wrong with them."""
     merged = options.read_layers(args)
     found, _ = options.checked(merged, options.load_plugins(merged), args.upstream)
+    certificates.check(found.tls)
     print(settings.to_toml(found), end="")
     return 0
 

@@ -87,7 +87,9 @@ def _live(chosen: Any, first: Any, reread: Any, took: Any, manager: Any, *, tui:
     def service(current: Settings) -> Service:
         if current.workers > 1:
             return Supervisor(current, chosen, tui=tui)
-        return PgBeamService(current, manager, chosen)
+        alone = PgBeamService(current, manager, chosen)
+        alone.beam.authority.keep_secret()
+        return alone
 
     life = Life(chosen, first, reread, took, service, embedded, ready)
 

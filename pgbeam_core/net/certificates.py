@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +45,7 @@ def load(settings: Tls) -> ClientTls:
     if settings.client_crl is not None:
         load_revoked(context, "tls.client_crl", settings.client_crl)
     context.sni_callback = _asked_for
+    _mute_odd_names()
     return ClientTls(context, settings.mode == "require", leaf, expires)
 
 
@@ -141,6 +143,20 @@ def _wrong(key: str, path: Path | str, error: OSError, unusable: str) -> NoRetur
 
 def _error(key: str, path: Path | str, reason: str | None) -> SettingsError:
     return SettingsError(f"{key} = {str(path)!r}: {reason}")
+
+
+def _mute_odd_names() -> None:
+    """Python tells stderr, with a traceback, of each host name that is not ASCII; the handshake fails, and says so."""
+    before: Any = sys.unraisablehook
+    if getattr(before, "mutes_odd_names", False):
+        return
+
+    def heard(what: Any) -> None:
+        if not (what.exc_type is UnicodeDecodeError and isinstance(what.object, bytes)):
+            before(what)
+
+    heard.mutes_odd_names = True  # type: ignore[attr-defined]
+    sys.unraisablehook = heard
 
 
 def _asked_for(tls: Any, hostname: str | None, _context: ssl.SSLContext) -> None:

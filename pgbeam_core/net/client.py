@@ -23,8 +23,9 @@ from pgbeam_core.errors import (
 )
 from pgbeam_core.net import console_login
 from pgbeam_core.net.asking import Asking
+from pgbeam_core.net.auth.admission import Admitted
 from pgbeam_core.net.auth.exchange import LoginExchange
-from pgbeam_core.net.auth.login import Admitted, Login
+from pgbeam_core.net.auth.login import Login
 from pgbeam_core.net.channel import Channel
 from pgbeam_core.net.judging import Judging, turned_away
 from pgbeam_core.net.negotiation import Negotiation
@@ -71,6 +72,8 @@ class ClientProtocol:
         self._conversation: Conversation | None = None
         self._exchange: LoginExchange | None = None
         self._answers = FrameCutter(max_length=MAX_AUTH_LENGTH)
+        self._ahead: list[bytes] = []
+        """Messages that have come with an answer, and behind it."""
         self._early: list[bytes] = []
         self._stats = beam.counted.unseen
         self._pending: Deferred[Any] | None = None
@@ -238,16 +241,19 @@ class ClientProtocol:
             self.dataReceived(b"".join(early))
 
     def _authenticating(self, data: bytes) -> None:
-        assert self._exchange is not None
-        if self._exchange.over or not self._exchange.asked:
+        exchange = self._exchange
+        assert exchange is not None
+        if exchange.over or not exchange.asked:
             self._keep_for_later(data)
             return
-        for frame in self._answers.feed(data):
+        self._ahead += self._answers.feed(data)
+        while self._ahead and not exchange.over and self._reason is None:
+            frame = self._ahead.pop(0)
             if frame[0] == _TERMINATE:
                 self.hang_up("client left during login")
                 return
             self._beam.answers.met(self._no_answer)
-            if frame[0] != _PASSWORD or not self._exchange.respond(frame):
+            if frame[0] != _PASSWORD or not exchange.respond(frame):
                 raise ProtocolViolation(f"expected password response, got message type {frame[0]}")
 
     def _keep_for_later(self, data: bytes) -> None:
@@ -323,7 +329,8 @@ class ClientProtocol:
     def _go_on(self, take: Callable[[bytes], None]) -> None:
         """What has come behind the login, and all that is to come, goes there."""
         self._take = take
-        rest = self._answers.rest() + b"".join(self._early)
+        rest = b"".join([*self._ahead, self._answers.rest(), *self._early])
+        self._ahead.clear()
         self._early.clear()
         if rest:
             self.dataReceived(rest)
@@ -449,6 +456,7 @@ class ClientProtocol:
         # Nothing it has said is of use any more, and nothing is to wait for a collector of garbage.
         self._take = _ignore
         self._answers = FrameCutter(max_length=MAX_AUTH_LENGTH)
+        self._ahead.clear()
         self._early.clear()
         self._conversation = self._exchange = self._pending = self._session = self._judging = None
 

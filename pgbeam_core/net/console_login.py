@@ -8,22 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, inlineCallbacks, succeed
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from pgbeam_core.api.pool import Identity
+from pgbeam_core.api.pool import Identity, Server
 from pgbeam_core.api.results import Refusal
 from pgbeam_core.console import access
 from pgbeam_core.console.conversation import ConsoleConversation
 from pgbeam_core.console.manners import PARAMETERS
 from pgbeam_core.console.places import NAME
 from pgbeam_core.errors import PgBeamError
-from pgbeam_core.net.auth.checks import WrongPassword, check_md5
+from pgbeam_core.net.auth.checks import WrongPassword
 from pgbeam_core.net.auth.exchange import RelayedLogin
 from pgbeam_core.net.auth.login import Login
 from pgbeam_core.net.auth.passwords import AskedPassword
 from pgbeam_core.wire import backend
-from pgbeam_core.wire.scram import ScramKeys
 
 if TYPE_CHECKING:
     from pgbeam_core.beam import Beam
@@ -44,37 +43,31 @@ class ConsoleLogin(Login):
 
     def begin(self) -> Deferred[Any]:
         """Find out whether it is who it says. Fails with PgBeamError."""
-        return self._trust() if access.runs_pgbeam(self._channel) else super().begin()
+        if access.runs_pgbeam(self._channel):
+            self._attempt(self._trust)
+            return self._outcome
+        return super().begin()
 
-    def _admit(self) -> Any:
-        return succeed(None)
+    def _admit(self) -> None:
+        self._enter(None)
 
-    @inlineCallbacks
-    def _passthrough(self) -> Any:
-        """By what an earlier login has taught; else by a server, which is closed again."""
-        user, encrypted = self._session.identity.user, self._channel.encrypted
-        known = self._beam.authority.secrets.keyring.of(self._project.name, user)
-        if known is not None:
-            try:
-                yield self._check(known)
-            except WrongPassword:
-                if not encrypted:
-                    raise
-            else:
-                return
+    def _doubt(self, error: WrongPassword) -> None:
+        if not self._channel.encrypted:
+            raise error
+        self._by_server()
+
+    def _by_server(self) -> None:
+        """A server that is opened for it, and closed again."""
+        user = self._session.identity.user
         relay: RelayedLogin | AskedPassword = RelayedLogin(self._exchange)
-        if encrypted:
+        if self._channel.encrypted:
             relay = AskedPassword(self._exchange, user, self._beam.random, self._learn)
-        server = yield self._beam.opener(self._project.primary)(Identity(user, _MAINTENANCE), None, relay)
-        server.close("it was opened for a login to the console")
+        opened = self._beam.opener(self._project.primary)(Identity(user, _MAINTENANCE), None, relay)
+        self._wait(opened, self._opened)
 
-    @inlineCallbacks
-    def _check(self, known: Any) -> Any:
-        if isinstance(known, ScramKeys):
-            self._exchange.say((yield self._known_scram(known)))
-        else:
-            yield check_md5(self._exchange, self._session.identity.user, known, self._beam.random)
-        self._exchange.accepted()
+    def _opened(self, server: Server) -> None:
+        server.close("it was opened for a login to the console")
+        self._enter(None)
 
 
 def enter(

@@ -9,6 +9,7 @@ from twisted.logger import Logger
 from pgbeam_core.net import certificates, project_choice
 from pgbeam_core.net.certificates import ClientTls
 from pgbeam_core.net.channel import Channel
+from pgbeam_core.net.handshakes import FailedHandshakes
 from pgbeam_core.net.proxies import Proxies
 from pgbeam_core.net.throttle import Throttle
 
@@ -27,6 +28,7 @@ class Entrance:
         self._settings = settings
         self.throttle = Throttle(lambda step: reactor.callLater(0, step), reactor.seconds)
         """What clients that have not logged in wait for in turn."""
+        self.failed_handshakes = FailedHandshakes(reactor.seconds)
         self.tls: ClientTls | None = None if settings.tls is None else certificates.load(settings.tls)
         self.proxies = _proxies(settings)
         why = None if self.tls is None else certificates.expired(self.tls)

@@ -6,8 +6,6 @@ import ssl
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from twisted.logger import Logger
-
 from pgbeam_core.errors import ProtocolViolation, Unanswered
 from pgbeam_core.net.certificates import ALPN
 from pgbeam_core.net.encryption import Encrypted, described
@@ -20,8 +18,6 @@ from pgbeam_core.wire.startup import CancelRequest, GSSENCRequest, SSLRequest, S
 if TYPE_CHECKING:
     from pgbeam_core.beam import Beam
     from pgbeam_core.net.client import ClientProtocol
-
-log = Logger(__name__)
 
 _CLIENT_HELLO = 0x16
 """The first byte of a handshake. As the first of a startup packet's length it would be far too long."""
@@ -158,5 +154,5 @@ class Negotiation:
 
     def _failed(self, error: Exception) -> None:
         words = (error.reason or str(error)) if isinstance(error, ssl.SSLError) else str(error)
-        log.debug("could not accept TLS from {address}: {reason}", address=self._client.channel.address, reason=words)
+        self._entrance.failed_handshakes.failed(self._client.channel.address, words)
         self._client.hang_up(f"could not accept TLS: {words}")

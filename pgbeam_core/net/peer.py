@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from pgbeam_core.net.channel import UNIX, Channel
+from pgbeam_core.net.streams import Stream
 
 _CREDENTIALS = struct.Struct("3i")
 """Process, user and group: the kernel's, as of when the client connected."""
@@ -16,6 +17,11 @@ _CREDENTIALS = struct.Struct("3i")
 
 def channel_of(transport: Any) -> Channel:
     """A client that has just connected."""
+    if isinstance(transport, Stream):
+        name = transport.peername()
+        if isinstance(name, tuple):
+            return Channel(name[0], name[1])
+        return Channel(UNIX, system_user=local_user(transport))
     peer = transport.getPeer()
     host = getattr(peer, "host", None)
     if host is None:

@@ -7,7 +7,6 @@ protocols use them); `Bridge` is the asyncio protocol that feeds it.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -18,11 +17,9 @@ from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pgbeam_core.net import sockets
+
 log = Logger(__name__)
-
-_KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
-"""A peer that vanished without a word is noticed after two minutes instead of two hours."""
-
 
 _AT_ONCE = 64 * 1024
 """Bytes that are handed to the loop without waiting for the end of its iteration: what a socket buffer holds."""
@@ -30,6 +27,9 @@ _AT_ONCE = 64 * 1024
 
 _PIECE = 256 * 1024
 """Bytes that the loop is given in one go; the rest waits until they are written, encrypted perhaps."""
+
+
+_DONE = Failure(ConnectionDone())
 
 
 class Flusher:
@@ -220,9 +220,13 @@ class Stream:
         elif self._producer is not None:
             self._producer.resumeProducing()
 
+    def peername(self) -> Any:
+        """Address and port of the other end, as an asyncio transport has them: cheaper than `getPeer`."""
+        return self._transport.get_extra_info("peername")
+
     def getPeer(self) -> IAddress:
         """Who is at the other end."""
-        return _address(self._transport.get_extra_info("peername"))
+        return _address(self.peername())
 
     def getHost(self) -> IAddress:
         return _address(self._transport.get_extra_info("sockname"))
@@ -233,17 +237,19 @@ class Stream:
 
 
 class Bridge(asyncio.Protocol):
-    """Feeds a Twisted protocol from an asyncio transport."""
+    """Feeds a Twisted protocol from an asyncio transport. `prompt`: its socket has not got its options yet."""
 
-    def __init__(self, protocol: Any, flusher: Flusher) -> None:
+    def __init__(self, protocol: Any, flusher: Flusher, *, prompt: bool = True) -> None:
         self._protocol = protocol
+        self._prompt = prompt
         self._flusher = flusher
         self._stream: Stream | None = None
         # Looked up once by the loop, so a chunk costs no call of ours.
         self.data_received = protocol.dataReceived  # type: ignore[method-assign]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        _prompt(transport.get_extra_info("socket"))
+        if self._prompt:
+            sockets.prompt(transport.get_extra_info("socket"))
         self._stream = Stream(transport, self._flusher)
         self._stream.stand_on(self)
         self._protocol.makeConnection(self._stream)
@@ -269,18 +275,7 @@ class Bridge(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._stream is not None:
             self._stream.lost()
-        self._protocol.connectionLost(Failure(ConnectionDone() if exc is None else ConnectionLost(str(exc))))
-
-
-def _prompt(sock: Any) -> None:
-    """Small messages must not wait for one another, and a peer that vanished must be noticed."""
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE:
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        self._protocol.connectionLost(_DONE if exc is None else Failure(ConnectionLost(str(exc))))
 
 
 def _address(name: Any) -> IAddress:

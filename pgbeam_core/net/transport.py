@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 
 from pgbeam_core.api.query import Target
 from pgbeam_core.errors import PgBeamError, ServerUnavailable
-from pgbeam_core.net import tls
+from pgbeam_core.net import sockets, tls
 from pgbeam_core.net.server_negotiation import ServerNegotiation, in_words
 from pgbeam_core.net.streams import Bridge, Flusher
 from pgbeam_core.net.throttle import Throttle
@@ -40,10 +40,20 @@ def adopt(reactor: Any, client: socket.socket, factory: IProtocolFactory) -> Def
     """
     client.setblocking(False)
     loop = _loop(reactor)
-    if loop is not None:
-        return Deferred.fromFuture(loop.create_task(loop.connect_accepted_socket(_accepted(loop, factory), client)))
-    adopted = maybeDeferred(reactor.adoptStreamConnection, client.fileno(), client.family, factory)
-    return adopted.addBoth(_closing, client)
+    if loop is None:
+        twisteds = maybeDeferred(reactor.adoptStreamConnection, client.fileno(), client.family, factory)
+        return twisteds.addBoth(_closing, client)
+    adopted: Deferred[Any] = Deferred()
+
+    def taken(task: asyncio.Task[Any]) -> None:
+        failed = ConnectionError("given up") if task.cancelled() else task.exception()
+        if failed is None:
+            adopted.callback(None)
+        else:
+            adopted.errback(Failure(failed))
+
+    loop.create_task(loop.connect_accepted_socket(_accepted(loop, factory), client)).add_done_callback(taken)
+    return adopted
 
 
 def _closing(result: Any, duplicated: socket.socket) -> Any:
@@ -115,7 +125,7 @@ def _flusher(loop: asyncio.AbstractEventLoop) -> Flusher:
 
 def _accepted(loop: asyncio.AbstractEventLoop, factory: IProtocolFactory) -> Callable[[], Bridge]:
     def accepted() -> Bridge:
-        return Bridge(factory.buildProtocol(None), _flusher(loop))  # type: ignore[arg-type]
+        return Bridge(factory.buildProtocol(None), _flusher(loop), prompt=not sockets.INHERITED)  # type: ignore[arg-type]
 
     return accepted
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, Final, NamedTuple, Self
 
 from pgbeam_core.advice import hint_of
 from pgbeam_core.errors import ProtocolViolation
@@ -13,19 +13,19 @@ from pgbeam_core.wire.frames import frame
 from pgbeam_core.wire.message import INT32, UINT16, Fields, Message, counted, cstring, int16s, oids, raw, text
 from pgbeam_core.wire.tags import Backend
 
-AUTHENTICATION_OK = b"R\x00\x00\x00\x08\x00\x00\x00\x00"
-PARSE_COMPLETE = b"1\x00\x00\x00\x04"
-BIND_COMPLETE = b"2\x00\x00\x00\x04"
-CLOSE_COMPLETE = b"3\x00\x00\x00\x04"
-COPY_DONE = b"c\x00\x00\x00\x04"
-EMPTY_QUERY_RESPONSE = b"I\x00\x00\x00\x04"
-NO_DATA = b"n\x00\x00\x00\x04"
-PORTAL_SUSPENDED = b"s\x00\x00\x00\x04"
-READY_IDLE: bytes = b"Z\x00\x00\x00\x05I"
-READY_IN_TRANSACTION = b"Z\x00\x00\x00\x05T"
-READY_FAILED = b"Z\x00\x00\x00\x05E"
+AUTHENTICATION_OK: Final[bytes] = b"R\x00\x00\x00\x08\x00\x00\x00\x00"
+PARSE_COMPLETE: Final[bytes] = b"1\x00\x00\x00\x04"
+BIND_COMPLETE: Final[bytes] = b"2\x00\x00\x00\x04"
+CLOSE_COMPLETE: Final[bytes] = b"3\x00\x00\x00\x04"
+COPY_DONE: Final[bytes] = b"c\x00\x00\x00\x04"
+EMPTY_QUERY_RESPONSE: Final[bytes] = b"I\x00\x00\x00\x04"
+NO_DATA: Final[bytes] = b"n\x00\x00\x00\x04"
+PORTAL_SUSPENDED: Final[bytes] = b"s\x00\x00\x00\x04"
+READY_IDLE: Final[bytes] = b"Z\x00\x00\x00\x05I"
+READY_IN_TRANSACTION: Final[bytes] = b"Z\x00\x00\x00\x05T"
+READY_FAILED: Final[bytes] = b"Z\x00\x00\x00\x05E"
 
-READY = {b"I": READY_IDLE, b"T": READY_IN_TRANSACTION, b"E": READY_FAILED}
+READY: Final[dict[bytes, bytes]] = {b"I": READY_IDLE, b"T": READY_IN_TRANSACTION, b"E": READY_FAILED}
 """By transaction status."""
 _COLUMN = struct.Struct("!IhIhih")
 

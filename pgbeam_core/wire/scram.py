@@ -55,11 +55,12 @@ _BINDING = b"p=tls-server-end-point,,"
 class StaleKeys(ProtocolViolation):
     """The server's salt or iterations are not those the keys were made with: its password was set anew."""
 
-    sqlstate = "28P01"
+    def __init__(self) -> None:
+        super().__init__("SCRAM keys do not fit the server's secret", sqlstate="28P01")
 
 
 def _xor(left: bytes, right: bytes) -> bytes:
-    return bytes(a ^ b for a, b in zip(left, right, strict=True))
+    return (int.from_bytes(left, "big") ^ int.from_bytes(right, "big")).to_bytes(KEY_LENGTH, "big")
 
 
 def _malformed(why: str) -> NoReturn:
@@ -160,7 +161,7 @@ class ScramClient:
         if not isinstance(self._secret, ScramKeys):
             return ScramKeys.from_password(self._secret, salt, iterations)
         if (self._secret.salt, self._secret.iterations) != (salt, iterations):
-            raise StaleKeys("SCRAM keys do not fit the server's secret")
+            raise StaleKeys
         return self._secret
 
     def verify(self, server_final: bytes) -> None:

@@ -46,7 +46,9 @@ def _serve(reactor: Any, manager: Any, orders: Message, end: socket.socket, rest
     def begin() -> None:
         signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(worker.drain))
         connect(reactor, end, worker.link)
-        worker.begin(PgBeamService(current, manager, reactor), log)
+        service = PgBeamService(current, manager, reactor)
+        service.beam.authority.keep_secret()
+        worker.begin(service, log)
         worker.link.dataReceived(rest)  # type: ignore[no-untyped-call]
 
     worker.over.addBoth(lambda _: reactor.stop())

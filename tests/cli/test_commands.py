@@ -253,3 +253,17 @@ def test_a_mistake_shows_no_password(pgbeam, arguments):
     assert done.returncode == 2
     assert done.stderr
     assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_check_reads_the_files_of_tls(pgbeam, tmp_path):
+    """Before a restart it is known whether the certificate is of use."""
+    (tmp_path / "server.crt").write_text("no certificate")
+    (tmp_path / "settings.toml").write_text(
+        'plugins = []\ntls = {cert = "server.crt", key = "missing.key"}\n'
+        '[projects.shop]\nupstream = "postgresql://db.example.com/x"\n'
+    )
+    done = pgbeam("check")
+    assert done.returncode == 2
+    assert "tls.cert" in done.stderr
+    assert "no certificate in PEM form is in it" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import ssl
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -375,3 +377,20 @@ def test_at_the_start_an_expired_certificate_is_used_and_told(tmp_path: Any) -> 
         globalLogPublisher.removeObserver(said.append)
     assert entrance.tls is not None
     assert any("the certificate expired on" in formatEvent(event) for event in said)
+
+
+def test_a_host_name_that_is_none_is_told_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strangers do not write tracebacks to PgBeam's stderr by asking for a host name in other bytes than ASCII."""
+    told: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    with make() as rehearsal:
+        caller = Caller(rehearsal)
+        outgoing = ssl.MemoryBIO()
+        tls = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="shop.example.com")
+        with suppress(ssl.SSLWantReadError):
+            tls.do_handshake()
+        assert caller.raw(SSLRequest().to_bytes()) == b"S"
+        caller.raw(outgoing.read().replace(b"shop.", b"sh\xefp."))
+        assert caller.closed
+        assert rehearsal.beam.entrance.failed_handshakes.count == 1
+    assert told == []

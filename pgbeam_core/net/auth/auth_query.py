@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -66,11 +66,11 @@ class AuthQuery:
         self._to_ask: deque[str] = deque()
         self._idle: Any = None
 
-    def lookup(self, user: str) -> Deferred[Secret | None]:
+    def lookup(self, user: str) -> Deferred[Secret | None] | Secret | None:
         """The secret; None if there is no such user. Fails with PgBeamError if that cannot be told."""
         known = self._known.get(user)
         if known is not None and self._clock.seconds() - known[1] <= self._project.logins.auth_cache_s:
-            return succeed(known[0])
+            return known[0]
         answer: Deferred[Secret | None] = Deferred(lambda answer: self._left(user, answer))
         asked = self._asking.get(user)
         if asked is not None:

@@ -11,6 +11,7 @@ from pgbeam_core.catalog.isolation import Isolation
 from pgbeam_core.errors import ServerUnavailable
 from pgbeam_core.internal.credentials import StoredSecret
 from pgbeam_core.net.auth.dials import Dials
+from pgbeam_core.net.auth.kept import kept_secret
 from pgbeam_core.net.auth.secrets import Secrets
 from pgbeam_core.net.greeting import Greetings
 from pgbeam_core.net.opening import Opener
@@ -34,6 +35,10 @@ class Authority:
         self.secrets = Secrets(beam.opener, beam.random, reactor, self.identities.doubt)
         self._beam = beam
         self._project_of = project_of
+
+    def keep_secret(self) -> None:
+        """Have salts of users that there are not outlive this process, and be those of the other workers."""
+        self.secrets.mock = kept_secret(self._beam.settings.state_dir, self._beam.random)
 
     def relay(self, target: Target, user: str, password: str | None = None) -> StoredSecret:
         """Logs in to a server of that target as that user: with this password, else with what PgBeam has."""

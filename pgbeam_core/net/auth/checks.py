@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable
-from typing import Any
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from twisted.internet.defer import Deferred, inlineCallbacks
 
 from pgbeam_core.errors import PgBeamError, ProtocolViolation
-from pgbeam_core.net.auth.exchange import LoginExchange
 from pgbeam_core.wire.authentication import (
     AuthenticationMD5Password,
     AuthenticationSASL,
@@ -25,6 +23,9 @@ from pgbeam_core.wire.secrets import Md5Hash
 
 Random = Callable[[int], bytes]
 _PLAIN, _PLUS = SCRAM_SHA_256.encode(), SCRAM_SHA_256_PLUS.encode()
+_OFFER = AuthenticationSASL((_PLAIN,)).to_bytes()
+_OFFER_BOUND = AuthenticationSASL((_PLUS, _PLAIN)).to_bytes()
+_GO_ON = AuthenticationSASLContinue(b"").to_bytes()
 _WEAK = ("md5", "sha1")
 """Hashes in certificates' signatures in whose place RFC 5929 takes SHA-256."""
 
@@ -32,52 +33,103 @@ _WEAK = ("md5", "sha1")
 class WrongPassword(PgBeamError):
     """As PostgreSQL says it, whatever was wrong."""
 
-    sqlstate = "28P01"
-
     def __init__(self, user: str) -> None:
-        super().__init__(f'password authentication failed for user "{user}"')
+        super().__init__(f'password authentication failed for user "{user}"', sqlstate="28P01")
 
 
-def check_scram(
-    exchange: LoginExchange, user: str, secret: Verifier, random: Random, certificate: bytes | None
-) -> Deferred[tuple[ScramKeys, bytes]]:
-    """The client's keys, and the message that tells it that they are right. Fails with WrongPassword.
+class Check:
+    """Whether one client is who it says: a question, its answer, perhaps another question."""
+
+    final = b""
+    """What the client is told when it has proven itself, before AuthenticationOk."""
+
+    def question(self) -> bytes:
+        """What the client is asked before all else."""
+        raise NotImplementedError
+
+    def answered(self, frame: bytes) -> bytes | None:
+        """The next question; None when the client has proven itself. Raises WrongPassword or ProtocolViolation."""
+        raise NotImplementedError
+
+    @property
+    def keys(self) -> ScramKeys | Md5Hash | None:
+        """What PgBeam can log in with as that user, once it has proven itself."""
+        raise NotImplementedError
+
+
+class ScramCheck(Check):
+    """By SCRAM-SHA-256.
 
     certificate: of PgBeam in this connection, where it has TLS: then channel binding is offered too.
     """
-    return _scram(exchange, user, secret, random, certificate)
+
+    def __init__(self, user: str, secret: Verifier, random: Random, certificate: bytes | None) -> None:
+        self._user = user
+        self._secret = secret
+        self._random = random
+        self._binding = None if certificate is None else end_point(certificate)
+        self._server: ScramServer | None = None
+        self._is_last = False
+
+    @property
+    def keys(self) -> ScramKeys | Md5Hash | None:
+        return None if self._server is None else self._server.keys
+
+    def question(self) -> bytes:
+        return _OFFER if self._binding is None else _OFFER_BOUND
+
+    def answered(self, frame: bytes) -> bytes | None:
+        server = self._server
+        if server is None:
+            return self._chosen(SASLInitialResponse.from_bytes(frame))
+        data = SASLResponse.from_bytes(frame).data
+        if not self._is_last:
+            return self._first(server, data)
+        final = server.final(data)
+        if final is None:
+            raise WrongPassword(self._user)
+        self.final = AuthenticationSASLFinal(final).to_bytes()
+        return None
+
+    def _chosen(self, chosen: SASLInitialResponse) -> bytes:
+        if chosen.mechanism != _PLAIN and (chosen.mechanism != _PLUS or self._binding is None):
+            raise ProtocolViolation("client selected an invalid SASL authentication mechanism")
+        random = self._random
+        server = self._server = ScramServer(
+            self._secret, lambda: random(18), mechanism=chosen.mechanism.decode(), binding=self._binding
+        )
+        if chosen.data is None:  # a client may leave its first word for later
+            return _GO_ON
+        return self._first(server, chosen.data)
+
+    def _first(self, server: ScramServer, data: bytes) -> bytes:
+        self._is_last = True
+        return AuthenticationSASLContinue(server.first(data)).to_bytes()
 
 
-@inlineCallbacks
-def _scram(exchange: LoginExchange, user: str, secret: Verifier, random: Random, certificate: bytes | None) -> Any:
-    binding = None if certificate is None else end_point(certificate)
-    offered = (_PLAIN,) if binding is None else (_PLUS, _PLAIN)
-    answer: bytes = yield exchange.ask(AuthenticationSASL(offered).to_bytes())
-    chosen = SASLInitialResponse.from_bytes(answer)
-    if chosen.mechanism not in offered:
-        raise ProtocolViolation("client selected an invalid SASL authentication mechanism")
-    server = ScramServer(secret, lambda: random(18), mechanism=chosen.mechanism.decode(), binding=binding)
-    first = chosen.data
-    if first is None:  # a client may leave its first word for later
-        answer = yield exchange.ask(AuthenticationSASLContinue(b"").to_bytes())
-        first = SASLResponse.from_bytes(answer).data
-    answer = yield exchange.ask(AuthenticationSASLContinue(server.first(first)).to_bytes())
-    final = server.final(SASLResponse.from_bytes(answer).data)
-    if final is None or server.keys is None:
-        raise WrongPassword(user)
-    return server.keys, AuthenticationSASLFinal(final).to_bytes()
+class Md5Check(Check):
+    """By md5, as servers before PostgreSQL 10 did."""
+
+    def __init__(self, user: str, secret: Md5Hash, random: Random) -> None:
+        self._user = user
+        self._secret = secret
+        self._salt = random(4)
+
+    @property
+    def keys(self) -> ScramKeys | Md5Hash | None:
+        return self._secret
+
+    def question(self) -> bytes:
+        return AuthenticationMD5Password(self._salt).to_bytes()
+
+    def answered(self, frame: bytes) -> bytes | None:
+        given = PasswordMessage.from_bytes(frame).password
+        if not hmac.compare_digest(given, self._secret.answer(self._salt)):
+            raise WrongPassword(self._user)
+        return None
 
 
-@inlineCallbacks
-def check_md5(exchange: LoginExchange, user: str, secret: Md5Hash, random: Random) -> Any:
-    """Fires with None. Fails with WrongPassword."""
-    salt = random(4)
-    answer: bytes = yield exchange.ask(AuthenticationMD5Password(salt).to_bytes())
-    given = PasswordMessage.from_bytes(answer).password
-    if not hmac.compare_digest(given, secret.answer(salt)):
-        raise WrongPassword(user)
-
-
+@lru_cache(maxsize=16)
 def end_point(certificate: bytes) -> bytes | None:
     """What tls-server-end-point binds to (RFC 5929); None where that is not defined, as for Ed25519."""
     try:

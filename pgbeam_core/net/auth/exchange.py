@@ -19,24 +19,29 @@ class LoginExchange:
         """`waits` is told each time that the client owes an answer."""
         self._write = write
         self._waits = waits
-        self._answer: Deferred[bytes] | None = None
+        self._heard: Callable[[bytes], None] | None = None
         self.asked = False
         """The client has been asked for an answer."""
         self.unanswered = False
         self.over = False
         """The client has been told that it is in; what it sends from now on is for later."""
 
-    def ask(self, frame: bytes) -> Deferred[bytes]:
-        """Put a question to the client; gives the frame that it answers with."""
+    def put(self, frame: bytes, heard: Callable[[bytes], None]) -> None:
+        """Put a question to the client; `heard` is given the frame that it answers with, and must not raise."""
         self.asked = self.unanswered = True
-        answer: Deferred[bytes] = Deferred(lambda _: self._forget())
-        self._answer = answer
+        self._heard = heard
         self._waits()
         self._write(frame)
+
+    def ask(self, frame: bytes) -> Deferred[bytes]:
+        """As `put`, for who would rather wait. Cancelling what it gives is not to want the answer any more."""
+        answer: Deferred[bytes] = Deferred(lambda _: self.forget())
+        self.put(frame, answer.callback)
         return answer
 
-    def _forget(self) -> None:
-        self._answer = None
+    def forget(self) -> None:
+        """Nobody wants the answer any more."""
+        self._heard = None
 
     def say(self, frame: bytes) -> None:
         """Tell the client something that it does not answer."""
@@ -44,11 +49,11 @@ class LoginExchange:
 
     def respond(self, frame: bytes) -> bool:
         """The client's answer. False when nobody has asked for one."""
-        answer, self._answer = self._answer, None
-        if answer is None:
+        heard, self._heard = self._heard, None
+        if heard is None:
             return False
         self.unanswered = False
-        answer.callback(frame)
+        heard(frame)
         return True
 
     def accepted(self) -> None:

@@ -6,25 +6,26 @@ in with the same credentials: see `Identities`. Where that is too long ago, one 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
-from pgbeam_core.api.pool import Identity, Lease
+from pgbeam_core.api.pool import Lease
 from pgbeam_core.catalog.identities import named
 from pgbeam_core.errors import IdentityChanged, PasswordNeeded, PgBeamError, ServerRefused
 from pgbeam_core.internal.keyring import Learned
+from pgbeam_core.net.auth.admission import Admitted, LoginSteps
 from pgbeam_core.net.auth.certificates import names_of
-from pgbeam_core.net.auth.checks import WrongPassword, check_md5, check_scram
+from pgbeam_core.net.auth.checks import Check, Md5Check, ScramCheck, WrongPassword
 from pgbeam_core.net.auth.exchange import LoginExchange, RelayedLogin
 from pgbeam_core.net.auth.passwords import AskedPassword
 from pgbeam_core.net.auth.user_map import may_be
 from pgbeam_core.net.channel import Channel
-from pgbeam_core.net.greeting import Greeting
-from pgbeam_core.wire.scram import ScramKeys, Verifier
-from pgbeam_core.wire.secrets import Md5Hash
+from pgbeam_core.wire.scram import Verifier
+from pgbeam_core.wire.secrets import Md5Hash, Secret
 
 if TYPE_CHECKING:
     from pgbeam_core.beam import Beam
@@ -36,60 +37,52 @@ _TRIES = 5
 """Whose names come to mean others again and again meanwhile opens a server of its own in the end."""
 
 
-@dataclass(frozen=True)
-class Admitted:
-    """A client is in, and this is what it is told."""
-
-    identity: Identity
-    greeting: Greeting
-    lease: Lease | None = None
-    """The server that it begins with; None where it needs none yet."""
-    notices: list[bytes] = field(default_factory=list)
-    """What the server said beside its parameters."""
-
-    @classmethod
-    def on(cls, lease: Lease) -> Admitted:
-        """With a server that was opened for it, or was free."""
-        server: Any = lease.server
-        notices = [*server.greeting]
-        server.greeting.clear()
-        return cls(server.identity, Greeting(server.parameters_at_login), lease, notices)
-
-
-class Login:
+class Login(LoginSteps):
     """Of one client. Cancelling what `begin` gives is leaving."""
 
     def __init__(self, beam: Beam, session: Session, channel: Channel, exchange: LoginExchange) -> None:
+        super().__init__(exchange)
         self._beam = beam
         self._session = session
         self._project = session.project
         self._channel = channel
-        self._exchange = exchange
         self._pool = beam.pool(session.project.primary)
+        self._tries = 0
+        self._proven: Callable[[Check], None] = _nobody
+        self._unproven: Callable[[WrongPassword], None] | None = None
+        self._known: Check | None = None
+        """How it has proven itself where the server has not been asked yet."""
 
     def begin(self) -> Deferred[Admitted]:
         """Find out who it is, and admit it. Fails with PgBeamError."""
-        how = {"passthrough": self._passthrough, "scram": self._scram, "peer": self._peer, "cert": self._cert}
-        return how.get(self._project.auth, self._trust)()
+        how = self._project.auth
+        if how == "scram":
+            self._attempt(self._scram)
+        elif how == "passthrough":
+            self._attempt(self._passthrough)
+        elif how == "peer":
+            self._attempt(self._peer)
+        elif how == "cert":
+            self._attempt(self._cert)
+        else:
+            self._attempt(self._trust)
+        return self._outcome
 
     # Who it is.
 
-    @inlineCallbacks
-    def _trust(self) -> Any:
+    def _trust(self) -> None:
         self._exchange.accepted()
-        return (yield self._admit())
+        self._admit()
 
-    @inlineCallbacks
-    def _peer(self) -> Any:
+    def _peer(self) -> None:
         user = self._session.user
         known_as = self._channel.system_user
         if known_as is None or not may_be(known_as, user, self._project.logins.user_map):
             log.info("peer authentication failed for {user}: it is {who}", user=user, who=known_as or "not local")
             raise PgBeamError(f'Peer authentication failed for user "{user}"', sqlstate="28000")
-        return (yield self._trust())
+        self._trust()
 
-    @inlineCallbacks
-    def _cert(self) -> Any:
+    def _cert(self) -> None:
         user, certificate = self._session.user, self._channel.certificate
         if certificate is None:
             raise PgBeamError("connection requires a valid client certificate", sqlstate="28000")
@@ -98,122 +91,190 @@ class Login:
         if not any(may_be(name, user, user_map) for name in names):
             log.info("certificate authentication failed for {user}: it is of {names}", user=user, names=names)
             raise PgBeamError(f'certificate authentication failed for user "{user}"', sqlstate="28000")
-        return (yield self._trust())
+        self._trust()
 
-    @inlineCallbacks
-    def _scram(self) -> Any:
+    def _scram(self) -> None:
         """Against a list of users, or what auth_query gives."""
-        session, secrets = self._session, self._beam.authority.secrets
-        secret = yield secrets.lookup(self._project, session.user)
-        if isinstance(secret, Md5Hash):
-            yield check_md5(self._exchange, session.user, secret, self._beam.random)
-            keys: Learned = secret
+        found = self._beam.authority.secrets.lookup(self._project, self._session.user)
+        if isinstance(found, Deferred):
+            self._wait(found, self._by_secret)
         else:
-            verifier = secrets.verifier(self._project, session.user, secret)
-            keys, final = yield check_scram(
-                self._exchange, session.user, verifier, self._beam.random, self._channel.server_certificate
-            )
-            self._exchange.say(final)
-        if session.user == session.identity.user and isinstance(secret, Verifier | Md5Hash):
+            self._by_secret(found)
+
+    def _by_secret(self, secret: Secret | None) -> None:
+        session, secrets = self._session, self._beam.authority.secrets
+        check: Check
+        if isinstance(secret, Md5Hash):
+            check = Md5Check(session.user, secret, self._beam.random)
+        else:
+            check = self._scram_check(session.user, secrets.verifier(self._project, session.user, secret))
+        learns = session.user == session.identity.user and isinstance(secret, Verifier | Md5Hash)
+        self._check(check, self._listed_and_learned if learns else self._listed)
+
+    def _scram_check(self, user: str, secret: Verifier) -> Check:
+        return ScramCheck(user, secret, self._beam.random, self._channel.server_certificate)
+
+    def _check(
+        self,
+        check: Check,
+        proven: Callable[[Check], None],
+        unproven: Callable[[WrongPassword], None] | None = None,
+    ) -> None:
+        """Have the client prove itself. `unproven`: what to do if it cannot; else that is the end."""
+        self._proven, self._unproven = proven, unproven
+        self._question(check, check.question())
+
+    def _question(self, check: Check, frame: bytes) -> None:
+        self._exchange.put(frame, lambda answer: self._heard(check, answer))
+
+    def _heard(self, check: Check, answer: bytes) -> None:
+        try:
+            question = check.answered(answer)
+            if question is not None:
+                self._question(check, question)
+            else:
+                self._proven(check)
+        except WrongPassword as error:
+            self._not_proven(error)
+        except Exception as problem:  # under a name of its own: compiled, a name has one type
+            self._fail(Failure(problem))
+
+    def _not_proven(self, error: WrongPassword) -> None:
+        unproven = self._unproven
+        if unproven is None:
+            self._fail(Failure(error))
+        else:
+            self._attempt(lambda: unproven(error))
+
+    def _listed_and_learned(self, check: Check) -> None:
+        keys = check.keys
+        if keys is not None:
             self._learn(keys)
-        self._exchange.accepted()
-        return (yield self._admit())
+        self._listed(check)
+
+    def _listed(self, check: Check) -> None:
+        if check.final:
+            self._exchange.say(check.final)
+        self._trust()
 
     def _learn(self, keys: Learned) -> None:
         self._beam.authority.secrets.learn(self._project, self._session.identity.user, keys)
 
     # Where PostgreSQL decides.
 
-    @inlineCallbacks
-    def _passthrough(self) -> Any:
+    def _passthrough(self) -> None:
         """By what an earlier login has taught, if that holds; else by a server."""
+        known = self._beam.authority.secrets.keyring.of(self._project.name, self._session.identity.user)
+        if known is None:
+            self._by_server()
+        else:
+            self._check(self._check_of(known), self._admit_known, self._doubt)
+
+    def _check_of(self, known: Learned) -> Check:
         user = self._session.identity.user
-        keyring, name = self._beam.authority.secrets.keyring, self._project.name
-        known = keyring.of(name, user)
-        if known is not None:
-            admission = yield self._known(known)
-            if admission is not None:
-                return admission
+        if isinstance(known, Md5Hash):
+            return Md5Check(user, known, self._beam.random)
+        return self._scram_check(user, Verifier(known.iterations, known.salt, known.stored_key, known.server_key))
+
+    def _admit_known(self, check: Check) -> None:
+        self._known = check
+        self._admit()
+
+    def _doubt(self, error: WrongPassword) -> None:
+        """The client against what PgBeam knows. If that does not hold any more, the client may know better."""
+        if not self._channel.encrypted:
+            # It cannot be asked again; but the next one is not to be checked against what is of no use.
+            self._still_holds(lambda _: self._fail(Failure(error)))
+            return
+        self._still_holds(lambda holds: self._fail(Failure(error)) if holds else self._by_server())
+
+    def _still_holds(self, then: Callable[[bool], None]) -> None:
+        """Whether the server takes what PgBeam knows."""
+
+        def opened(lease: Lease) -> None:
+            server: Any = lease.server
+            server.greeting.clear()
+            lease.release()
+            then(True)
+
+        def refused(failure: Failure) -> None:
+            error = failure.value
+            if not isinstance(error, PgBeamError):
+                self._fail(failure)
+            elif isinstance(error, PasswordNeeded | ServerRefused):
+                then(not error.sqlstate.startswith("28"))
+            else:
+                then(True)
+
+        self._wait(self._pool.login(self._session, self._relay()), opened, refused)
+
+    def _by_server(self) -> None:
+        user = self._session.identity.user
         relay: RelayedLogin | AskedPassword = RelayedLogin(self._exchange)
         if self._channel.encrypted:
             relay = AskedPassword(self._exchange, user, self._beam.random, self._learn)
-        lease: Lease = yield self._pool.login(self._session, relay)
-        return Admitted.on(lease)
-
-    @inlineCallbacks
-    def _known(self, known: Learned) -> Any:
-        """The client against what PgBeam knows; None if that does not hold any more, and the server is to be asked."""
-        final = b""
-        try:
-            if isinstance(known, ScramKeys):
-                final = yield self._known_scram(known)
-            else:
-                yield check_md5(self._exchange, self._session.identity.user, known, self._beam.random)
-        except WrongPassword:
-            if (yield self._still_holds()) or not self._channel.encrypted:
-                raise
-            return None
-        try:
-            admission = yield self._admit()
-        except PasswordNeeded as error:  # the client knows what the server does not take any more
-            if self._channel.encrypted:
-                return None
-            raise WrongPassword(self._session.user) from error
-        self._exchange.say(final)
-        self._exchange.accepted()
-        return admission
-
-    @inlineCallbacks
-    def _known_scram(self, known: ScramKeys) -> Any:
-        verifier = Verifier(known.iterations, known.salt, known.stored_key, known.server_key)
-        user, certificate = self._session.identity.user, self._channel.server_certificate
-        _, final = yield check_scram(self._exchange, user, verifier, self._beam.random, certificate)
-        return final
-
-    @inlineCallbacks
-    def _still_holds(self) -> Any:
-        """Whether the server takes what PgBeam knows. If it was changed there, the client may know better."""
-        try:
-            lease: Lease = yield self._pool.login(self._session, self._relay())
-        except (PasswordNeeded, ServerRefused) as error:
-            return not error.sqlstate.startswith("28")
-        except PgBeamError:
-            return True
-        lease.server.greeting.clear()
-        lease.release()
-        return True
+        self._known = None
+        self._wait(self._pool.login(self._session, relay), self._leased)
 
     # A place.
+
+    def _enter(self, admission: Any) -> None:
+        known, self._known = self._known, None
+        if known is not None:
+            if known.final:
+                self._exchange.say(known.final)
+            self._exchange.accepted()
+        super()._enter(admission)
 
     def _relay(self) -> Any:
         """What PgBeam logs in with in the client's name."""
         project = self._project
         return self._beam.authority.secrets.relay(project, project.primary, self._session.identity.user)
 
-    @inlineCallbacks
-    def _admit(self) -> Any:
+    def _admit(self) -> None:
         """The client is who it says. Gives what is known, or a server: one of its role's, if it is known which."""
         beam, session, primary = self._beam, self._session, self._project.primary
-        for _ in range(_TRIES):
+        while self._tries < _TRIES:
+            self._tries += 1
             found = beam.authority.identities.of(primary, session.identity)
             if found is None:
                 others = beam.authority.dials.of(primary, session.identity)
                 if others is None:
                     break
-                yield others
-                continue
+                self._wait(others, lambda _: self._admit(), self._not_opened)
+                return
             session.identity = found
             greeting = None if session.keeps_server else beam.authority.greetings.of(primary, found)
             if greeting is not None:
-                return Admitted(found, greeting)
+                self._enter(Admitted(found, greeting))
+                return
             got = self._pool.lease(found, session.settings.now)
-            try:
-                lease: Lease = (yield got) if isinstance(got, Deferred) else got
-            except IdentityChanged:
-                session.identity = named(found)
-                continue
-            return Admitted.on(lease)
-        lease = yield beam.authority.dials.open(
-            primary, session.identity, lambda: self._pool.login(session, self._relay())
-        )
-        return Admitted.on(lease)
+            if isinstance(got, Deferred):
+                self._wait(got, self._leased, self._not_leased)
+            else:
+                self._leased(got)
+            return
+        opened = beam.authority.dials.open(primary, session.identity, lambda: self._pool.login(session, self._relay()))
+        self._wait(opened, self._leased, self._not_opened)
+
+    def _leased(self, lease: Lease) -> None:
+        self._enter(Admitted.on(lease))
+
+    def _not_leased(self, failure: Failure) -> None:
+        if isinstance(failure.value, IdentityChanged):
+            self._session.identity = named(self._session.identity)
+            self._admit()
+        else:
+            self._not_opened(failure)
+
+    def _not_opened(self, failure: Failure) -> None:
+        if not isinstance(failure.value, PasswordNeeded) or self._known is None:
+            self._fail(failure)
+        elif self._channel.encrypted:  # the client knows what the server does not take any more
+            self._by_server()
+        else:
+            self._fail(Failure(WrongPassword(self._session.user)))
+
+
+def _nobody(_check: Check) -> None:
+    """Stands there until a client has been asked to prove itself."""

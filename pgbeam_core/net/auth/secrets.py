@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from pgbeam_core.api.pool import Opener
@@ -18,7 +18,7 @@ from pgbeam_core.net.auth.own_passwords import OwnPassword, own_password
 from pgbeam_core.settings import Project
 from pgbeam_core.settings.userlist import read_userlist
 from pgbeam_core.wire.message import raw
-from pgbeam_core.wire.scram import ScramKeys, Verifier, mock_verifier
+from pgbeam_core.wire.scram import SCRAM_SHA_256, ScramKeys, Verifier, mock_verifier
 from pgbeam_core.wire.secrets import Password, Proof, Secret, parse_secret
 
 log = Logger(__name__)
@@ -40,6 +40,8 @@ class UsersFile:
         self._looked_at: float | None = None
         self._mark: tuple[int, ...] | None = None
         self._users: Mapping[str, str] = {}
+        self.has_passwords = False
+        """Some of its secrets are passwords as they were typed."""
 
     def secret_of(self, user: str) -> str | None:
         now = self._now()
@@ -55,10 +57,18 @@ class UsersFile:
             if mark != self._mark:
                 self._mark = mark
                 self._users = read_userlist(self._path)
+                self.has_passwords = _any_passwords(self._users)
         except OSError as error:
             log.error("users_file {path} is as it was: {why}", path=str(self._path), why=error.strerror)
-        except ValueError as error:
-            log.error("users_file {path} is as it was: {why}", path=str(self._path), why=str(error))
+        except ValueError as problem:  # under a name of its own: compiled, a name has one type
+            log.error("users_file {path} is as it was: {why}", path=str(self._path), why=str(problem))
+
+
+def _any_passwords(users: Mapping[str, str]) -> bool:
+    """Whether a secret among them is a password as it was typed."""
+    return any(
+        isinstance(parse_secret(text), Password) for text in users.values() if not text.startswith(SCRAM_SHA_256)
+    )
 
 
 class Secrets:
@@ -79,21 +89,27 @@ class Secrets:
         self._opener = opener
         self._random = random
         self._clock = clock
-        self._mock = random(32)
+        self.mock = random(32)
+        """What the salts of users that there are not are made of: the same in all workers, and after a restart."""
         self._queries: dict[str, AuthQuery] = {}
         self._files: dict[Path, UsersFile] = {}
         self._own: dict[Target, OwnPassword | None] = {}
-        self._verifiers: dict[Place, tuple[Password, Verifier]] = {}
+        self._verifiers: dict[Place, tuple[Password | None, Verifier]] = {}
+        """Of passwords, and of users that there are not, with what they were made of."""
+        self._with_passwords: dict[str, bool] = {}
+        """Projects whose `users` hold passwords as they were typed."""
+        self._parsed: dict[str, Secret] = {}
+        """What entries of lists mean."""
         self._derived: dict[Place, ScramKeys] = {}
 
     # What a client is checked against.
 
-    def lookup(self, project: Project, user: str) -> Deferred[Secret | None]:
+    def lookup(self, project: Project, user: str) -> Deferred[Secret | None] | Secret | None:
         """From `users`, then `users_file`, then `auth_query`. None if none knows the user."""
         found = self._listed(project, user)
         if found is None and project.logins.auth_user is not None:
             return self._query(project).lookup(user)
-        return succeed(found)
+        return found
 
     def _listed(self, project: Project, user: str) -> Secret | None:
         logins = project.logins
@@ -105,11 +121,17 @@ class Secrets:
             text = file.secret_of(user)
         if not text:
             return None
-        try:
-            return parse_secret(text)
-        except ValueError:  # in a file that was changed since it was checked
-            log.error("the secret of user {user} in users_file is no SCRAM-SHA-256 secret", user=user)
-            return None
+        found = self._parsed.get(text)
+        if found is None:
+            try:
+                found = parse_secret(text)
+            except ValueError:  # in a file that was changed since it was checked
+                log.error("the secret of user {user} in users_file is no SCRAM-SHA-256 secret", user=user)
+                return None
+            if len(self._parsed) >= _MOST:
+                self._parsed.clear()
+            self._parsed[text] = found
+        return found
 
     def _query(self, project: Project) -> AuthQuery:
         query = self._queries.get(project.name)
@@ -120,9 +142,11 @@ class Secrets:
         return query
 
     def verifier(self, project: Project, user: str, secret: Password | Verifier | None) -> Verifier:
-        """What SCRAM checks. For a user that there is not, one that no proof fits."""
-        if secret is None:
-            return mock_verifier(user, self._mock)
+        """What SCRAM checks. For a user that there is not, one that no proof fits.
+
+        A password is hashed once, not at each login. Where some are listed as they were typed, as much is done for the
+        first login of who is not there: the time it takes tells nothing, nor does the salt.
+        """
         if isinstance(secret, Verifier):
             return secret
         place = project.name, user
@@ -130,11 +154,23 @@ class Secrets:
         if known is None or known[0] != secret:
             if len(self._verifiers) >= _MOST:
                 self._verifiers.clear()
-            salt = self._random(16)
-            keys = ScramKeys.from_password(secret.text, salt, _ITERATIONS)
-            known = secret, Verifier(_ITERATIONS, salt, keys.stored_key, keys.server_key)
-            self._verifiers[place] = known
+            known = self._verifiers[place] = secret, self._made(project, user, secret)
         return known[1]
+
+    def _made(self, project: Project, user: str, secret: Password | None) -> Verifier:
+        nobody = mock_verifier(user, self.mock)
+        if secret is None and not self._has_passwords(project):
+            return nobody
+        keys = ScramKeys.from_password(b"" if secret is None else secret.text, nobody.salt, _ITERATIONS)
+        return nobody if secret is None else Verifier(_ITERATIONS, nobody.salt, keys.stored_key, keys.server_key)
+
+    def _has_passwords(self, project: Project) -> bool:
+        """Whether any user of that project is listed with a password as it was typed."""
+        found = self._with_passwords.get(project.name)
+        if found is None:
+            found = self._with_passwords[project.name] = _any_passwords(project.logins.users)
+        file = None if project.logins.users_file is None else self._files.get(project.logins.users_file)
+        return found or (file is not None and file.has_passwords)
 
     # What PgBeam logs in with.
 
@@ -208,6 +244,8 @@ class Secrets:
     def project_changed(self, name: str) -> None:
         """Its settings are other ones now, or it is gone: nothing that was known holds."""
         self.keyring.forget_project(name)
+        self._with_passwords.pop(name, None)
+        self._parsed.clear()
         query = self._queries.pop(name, None)
         if query is not None:
             query.close()

@@ -114,6 +114,25 @@ def test_a_second_login_needs_no_server() -> None:
         assert tags(b"".join(second.send(query("SELECT 1")))) == "TDCZ"
 
 
+@pytest.mark.parametrize("garbage", [b"", b"p\0\0\0\4"])
+@pytest.mark.parametrize("password", ["sesame", "wrong"])
+def test_what_comes_with_the_proof_is_for_later(password: str, garbage: bytes) -> None:
+    """A client that sends its first query along with its proof gets its reply; where the proof is wrong, an error."""
+    with rehearsed("scram", **users("scram")) as rehearsal:
+        assert Caller(rehearsal).log_in() == ""  # what is known from it lets the next one in at once
+        caller = Caller(rehearsal)
+        first = caller.send(startup("app", "shop"))
+        challenge = caller.send(b"".join(caller._answer(frame, "app", password) for frame in first))
+        proof = b"".join(caller._answer(frame, "app", password) for frame in challenge)
+        got = caller.send(proof + garbage + query("SELECT 1"))
+        if password == "wrong":
+            assert caller.error["C"] == "28P01"
+        elif garbage:
+            assert caller.error["C"] == "08P01"
+        else:
+            assert tags(b"".join(got))[-4:] == "TDCZ"
+
+
 def test_many_logins_at_once_open_one_server() -> None:
     """Who comes while it is being opened waits for it; if its client leaves, the next one opens another."""
     with rehearsed("scram", **users("scram")) as one:

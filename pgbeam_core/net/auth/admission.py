@@ -1,0 +1,94 @@
+"""A client's admission: steps that wait for the client, for servers, or for nothing, with one end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from pgbeam_core.api.pool import Identity, Lease
+from pgbeam_core.net.auth.exchange import LoginExchange
+from pgbeam_core.net.greeting import Greeting
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A client is in, and this is what it is told."""
+
+    identity: Identity
+    greeting: Greeting
+    lease: Lease | None = None
+    """The server that it begins with; None where it needs none yet."""
+    notices: list[bytes] = field(default_factory=list)
+    """What the server said beside its parameters."""
+
+    @classmethod
+    def on(cls, lease: Lease) -> Admitted:
+        """With a server that was opened for it, or was free."""
+        server: Any = lease.server
+        notices = [*server.greeting]
+        server.greeting.clear()
+        return cls(server.identity, Greeting(server.parameters_at_login), lease, notices)
+
+
+class LoginSteps:
+    """Of one client. Each step ends with the next one, with waiting for what leads to it, with `_enter` or `_fail`.
+
+    Plain calls and no coroutine: clients come by the thousand a second.
+    """
+
+    def __init__(self, exchange: LoginExchange) -> None:
+        self._exchange = exchange
+        self._outcome: Deferred[Any] = Deferred(self._leave)
+        self._pending: Deferred[Any] | None = None
+        self._over = False
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        """Take a step; what it raises is the end."""
+        try:
+            step()
+        except Exception as error:
+            self._fail(Failure(error))
+
+    def _wait(
+        self,
+        pending: Deferred[Any],
+        then: Callable[[Any], None],
+        failed: Callable[[Failure], None] | None = None,
+    ) -> None:
+        """Go on with what that gives. `failed` is asked about its failure, if it is another step."""
+        self._pending = pending
+
+        def given(result: Any) -> None:
+            self._pending = None
+            if not self._over:
+                self._attempt(lambda: then(result))
+
+        def not_given(failure: Failure) -> None:
+            self._pending = None
+            if failed is None:
+                self._fail(failure)
+            elif not self._over:
+                self._attempt(lambda: failed(failure))
+
+        pending.addCallbacks(given, not_given)
+
+    def _leave(self, _outcome: Deferred[Any]) -> None:
+        self._over = True
+        self._exchange.forget()
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.cancel()
+
+    def _fail(self, failure: Failure) -> None:
+        if not self._over:
+            self._over = True
+            self._outcome.errback(failure)
+
+    def _enter(self, admission: Any) -> None:
+        """The client is in; what it is told stands in the admission."""
+        self._over = True
+        self._outcome.callback(admission)
