@@ -19,8 +19,6 @@ Row = tuple[str | None, ...]
 
 _WHO = re.compile(rb"\b(?:CURRENT_USER|SESSION_USER|CURRENT_ROLE)\b")
 _SETTINGS = frozenset({(None, "current_setting"), ("pg_catalog", "current_setting")})
-_DEFINES = frozenset({Kind.DDL, Kind.SELECT})
-"""What makes tables where it writes relations: SELECT by its INTO."""
 _MOST_WRITES = 10_000
 """Groups of relations that are written together, remembered with what that changes."""
 _serials = itertools.count(1)
@@ -172,7 +170,9 @@ class Catalog:
         return bool(written & self._anything) or any(known.may_write(name) for name in called)
 
     def _defines_with_code(self, statement: Statement) -> bool:
-        return self.has_event_triggers and bool(statement.writes) and statement.kind in _DEFINES
+        if not self.has_event_triggers:
+            return False
+        return statement.kind is Kind.DDL or (statement.kind is Kind.SELECT and bool(statement.writes))  # by its INTO
 
     def _named(self, statement: Statement) -> list[Name]:
         return [*statement.functions, *((None, name) for name in statement.fields & self.functions.fields)]

@@ -121,8 +121,8 @@ class Cancelling:
 
     def settled(self) -> Deferred[None] | None:
         """None, or a Deferred for when no cancel request can hit it any more."""
-        if self.wanted is not None and self.wanted not in self._turns:
-            self.wanted = None
+        if self.wanted is not None and self.wanted not in self._turns and not self._under_way:
+            self.lost()  # it ended before it could be cancelled: who asked for that waits no longer
         if not self._under_way and self.wanted is None:
             return None
         settled: Deferred[None] = Deferred()

@@ -46,9 +46,11 @@ class Throttle:
 
     def _go_on(self) -> None:
         begun = now = self._clock()
-        while self._waiting and now - begun < SLICE_S:
-            self._waiting.popleft()()
-            now = self._clock()
-        self._begun, self._spent = begun, now - begun
-        if self._waiting:
-            self._later(self._go_on)
+        try:
+            while self._waiting and now - begun < SLICE_S:
+                self._waiting.popleft()()
+                now = self._clock()
+            self._begun, self._spent = begun, now - begun
+        finally:  # whatever becomes of one, the others have their turn
+            if self._waiting:
+                self._later(self._go_on)

@@ -17,18 +17,17 @@ _FAMILY_CHANGES = frozenset(
     {"AT_AttachPartition", "AT_DetachPartition", "AT_DetachPartitionFinalize", "AT_AddInherit", "AT_DropInherit"}
 )
 _HARMLESS = {
-    "VacuumStmt": Kind.UTILITY,
-    "ReindexStmt": Kind.UTILITY,
     "CheckPointStmt": Kind.UTILITY,
     "ConstraintsSetStmt": Kind.UTILITY,
     "CommentStmt": Kind.DDL,
 }
+_UTILITIES = frozenset({"AlterSystemStmt", "ClusterStmt", "VacuumStmt", "ReindexStmt"})
 _CREATORS = ("Create", "View", "Define", "CompositeType", "Index")
 
 
 def define(facts: Facts, type_name: str, fields: Node) -> None:
     """Read a statement that is neither a query nor about the session. What is not certain changes unknown relations."""
-    facts.kind = Kind.UTILITY if type_name in ("AlterSystemStmt", "ClusterStmt") else Kind.DDL
+    facts.kind = Kind.UTILITY if type_name in _UTILITIES else Kind.DDL
     if type_name in _HARMLESS:
         facts.kind = _HARMLESS[type_name]
     elif type_name in _RELATION_FIELDS:
@@ -121,6 +120,21 @@ def _view(facts: Facts, fields: Node) -> None:
     facts.writes_unknown = bool(fields.get("replace"))
 
 
+def _vacuum(facts: Facts, fields: Node) -> None:
+    """Expressions of indexes and statistics are computed: they may be code of users, which writes what it wants."""
+    relations = [item["VacuumRelation"].get("relation") for item in fields.get("rels", ())]
+    facts.writes |= {relation_name(relation) for relation in relations if relation is not None}
+    facts.writes_unknown = not facts.writes
+
+
+def _reindex(facts: Facts, fields: Node) -> None:
+    """Likewise; of an index it is not known which table it belongs to."""
+    if fields["kind"] == "REINDEX_OBJECT_TABLE":
+        facts.writes.add(relation_name(fields["relation"]))
+    else:
+        facts.writes_unknown = True
+
+
 def _cluster(facts: Facts, fields: Node) -> None:
     if "relation" in fields:
         facts.writes.add(relation_name(fields["relation"]))
@@ -147,4 +161,6 @@ _READERS: dict[str, Callable[[Facts, Node], None]] = {
     "RuleStmt": _rule,
     "ViewStmt": _view,
     "ClusterStmt": _cluster,
+    "ReindexStmt": _reindex,
+    "VacuumStmt": _vacuum,
 }

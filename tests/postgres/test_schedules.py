@@ -84,7 +84,10 @@ def pooled(beam: BeamFactory, cluster: Cluster, lazy: str) -> Beam:
 )
 def test_schedules_end_as_direct_ones(twin: Cluster, beam: BeamFactory, lazy: str, cached: bool) -> None:
     """Whatever two transactions do beside each other, each reads, waits and fails as it would direct."""
-    counts = soak(pooled(beam, twin, lazy), cached=cached)
+    place = pooled(beam, twin, lazy)
+    if cached:
+        place.wait_for_catalog()
+    counts = soak(place, cached=cached)
     assert counts[b"waited"] > 0
     assert (counts[b"cache=hit"] > 0) is cached
     assert (counts[b"transaction=lazy"] > 0) is (lazy != "off")

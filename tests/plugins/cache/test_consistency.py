@@ -157,7 +157,7 @@ def test_nobody_sees_the_past(cluster: Cluster, beam: Callable[..., Beam], tmp_p
                 each.result()
             except AssertionError as error:
                 raise AssertionError(f"SOAK_SEED={seed}: {error}") from error
-    assert ledger.hits > ledger.reads / 10
+    assert ledger.hits > 100  # else nothing was shown; how many there are is a matter of how fast writes follow
     with cluster.connect() as boss, psycopg.connect(running[0].url(), autocommit=True) as reader:
         assert boss.execute("SELECT id, balance FROM accounts WHERE id <= %s ORDER BY id", [ROWS]).fetchall() == [
             (row, _look(reader, row)) for row in range(1, ROWS + 1)

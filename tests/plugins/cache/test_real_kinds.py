@@ -49,6 +49,10 @@ CREATE FUNCTION by_view() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT 
 CREATE FUNCTION by_field(t) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN $1.costs; END';
 CREATE DOMAIN moment AS timestamptz;
 CREATE SEQUENCE numbers;
+CREATE FUNCTION logs() RETURNS void LANGUAGE sql AS 'UPDATE public.log SET v = v + 1';
+CREATE FUNCTION expressed(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM public.logs(); RETURN $1; END';
+CREATE TABLE indexed (id int); INSERT INTO indexed SELECT generate_series(1, 3);
+CREATE INDEX expressed ON indexed (expressed(id));
 """
 LOG = "SELECT * FROM log"
 CHANGES = {
@@ -79,6 +83,12 @@ CHANGES = {
     "block that fails after a commit": (LOG, "DO $$ BEGIN UPDATE log SET v = 8; COMMIT; PERFORM 1/0; END $$"),
     "execute": (LOG, ("PREPARE p AS UPDATE log SET v = v + 1", "EXECUTE p")),
     "two phases": (LOG, ("BEGIN", "UPDATE log SET v = 9", "PREPARE TRANSACTION 'x'", "COMMIT PREPARED 'x'")),
+    "index": (LOG, "INSERT INTO indexed VALUES (4)"),
+    "analyze": (LOG, "ANALYZE indexed"),
+    "analyze of everything": (LOG, "ANALYZE"),
+    "reindex": (LOG, "REINDEX TABLE indexed"),
+    "reindex of an index": (LOG, "REINDEX INDEX expressed"),
+    "cluster": (LOG, ("CLUSTER indexed USING expressed",)),
     "explain": (LOG, "EXPLAIN ANALYZE UPDATE log SET v = 7"),
     "cursor": (LOG, ("BEGIN", "DECLARE c CURSOR FOR SELECT writes(1)", "FETCH c", "COMMIT")),
     "select into": ("SELECT count(*) FROM t", "INSERT INTO t SELECT 10 + id FROM t"),
