@@ -11,7 +11,7 @@ ARGS ?=
 SOAK_SECONDS ?= 300
 # How long `make fuzz` keeps at each of its tests.
 FUZZ_SECONDS ?= 900
-SOAK_TESTS := attacks postgres/differential postgres/matrix postgres/test_chaos.py postgres/test_schedules.py postgres/test_two_clients.py plugins/cache/test_consistency.py plugins/cache/test_twins.py
+SOAK_TESTS := attacks postgres/differential postgres/matrix postgres/test_chaos.py postgres/test_failover_chaos.py postgres/test_schedules.py postgres/test_two_clients.py plugins/cache/test_consistency.py plugins/cache/test_twins.py
 
 # PgBeam with its hot modules compiled. First on the path, it is what runs, in the tests and in what they start.
 COMPILED := $(CURDIR)/build/compiled

@@ -15,6 +15,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pgbeam_core.cli import systemd
 from pgbeam_core.cli.options import InFront
 from pgbeam_core.cli.reactor import settle_down
 from pgbeam_core.console.places import NAME
@@ -55,7 +56,8 @@ class Life:
 
     `first` and, on SIGHUP, `reread` give settings, and how the embedded server gets into them; `reread` is given what
     operators have set since. `took` is called with those that hold then. `embedded` makes the server that stands behind
-    PgBeam when the settings know no project. `ready` is called once clients are welcome.
+    PgBeam when the settings know no project. `ready` is called once clients are welcome. `tell` tells the service
+    manager.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Life:
         make_service: Callable[[Settings], Service],
         embedded: Callable[[Settings], Embedded],
         ready: Callable[[Settings, Service, bool], None],
+        tell: systemd.Tell = lambda _state: None,
     ) -> None:
         self.failure: PgBeamError | None = None
         self._reactor = reactor
@@ -75,6 +78,7 @@ class Life:
         self._make_service = make_service
         self._make_embedded = embedded
         self._ready = ready
+        self._tell = tell
         self._settings, self._in_front_of = first
         self._embedded: Embedded | None = None
         self._embedded_url: str | None = None
@@ -90,6 +94,7 @@ class Life:
         try:
             await self._start()
             await self._leaving
+            self._tell(systemd.STOPPING)
             await self._drain()
         except PgBeamError as error:
             self.failure = error
@@ -109,12 +114,15 @@ class Life:
         """Read the settings again. If they are wrong, say so and go on with the old ones."""
         if self._service is None or not self._serving or self._leaving.called:
             return
+        self._tell(systemd.reloading())
         try:
             done = self._read_again(self._sets)
         except PgBeamError as error:
             _not_reloaded(error)
+            self._tell(systemd.READY)
             return
         done.addErrback(_log_failure, "settings were not reloaded")
+        done.addBoth(lambda _: self._tell(systemd.READY))
 
     def _read_again(self, sets: Sequence[str]) -> Deferred[Any]:
         """Have these settings hold. Raises PgBeamError if they are wrong; the old ones hold then."""
@@ -189,6 +197,7 @@ class Life:
         self._serving = True
         listen = tuple(Endpoint(*address) for address in self._service.addresses)  # a port 0 has become one
         self._ready(replace(self._settings, listen=listen), self._service, self._embedded is not None)
+        self._tell(systemd.READY)
 
     def _in_front(self, settings: Settings, in_front: InFront) -> Settings:
         """The settings in front of the embedded server, if there is one. Raises PgBeamError."""

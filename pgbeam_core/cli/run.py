@@ -62,6 +62,7 @@ def _live(chosen: Any, first: Any, reread: Any, took: Any, manager: Any, *, tui:
     # Here, because these import Twisted's networking, which must find our reactor installed.
     from twisted.internet.defer import Deferred
 
+    from pgbeam_core.cli import systemd
     from pgbeam_core.cli.life import Life, Service, listen_to_signals
     from pgbeam_core.cli.main import complain
     from pgbeam_core.embedded import EmbeddedPostgres, shop_postgres
@@ -91,7 +92,7 @@ def _live(chosen: Any, first: Any, reread: Any, took: Any, manager: Any, *, tui:
         alone.beam.authority.keep_secret()
         return alone
 
-    life = Life(chosen, first, reread, took, service, embedded, ready)
+    life = Life(chosen, first, reread, took, service, embedded, ready, systemd.notifier(chosen))
 
     def begin() -> None:
         listen_to_signals(chosen, life)
