@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from pgbeam_core.api.query import Target
 from pgbeam_core.settings.model import Endpoint
+from pgbeam_core.settings.services import service
 
 SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 TLS_PROTOCOLS = ("TLSv1.2", "TLSv1.3")
@@ -22,7 +23,7 @@ TLS_CHOICES = {
 """Options that have few values, the default first."""
 SESSION_ATTRS = ("any", "primary", "read-write")
 """A primary is one of these; libpq's other ones ask for something else."""
-OPTIONS = ("host", "port", "sslmode", "target_session_attrs", *TLS_FILES, *TLS_CHOICES)
+OPTIONS = ("service", "host", "port", "sslmode", "target_session_attrs", *TLS_FILES, *TLS_CHOICES)
 MOST_HOSTS = 32
 DEFAULT_PORT = 5432
 MAX_SOCKET_PATH = 107
@@ -72,8 +73,9 @@ def parse_upstream(url: str, project: str, role: str = "primary") -> Upstream:
     parts = urlsplit(url)
     if parts.scheme not in ("postgresql", "postgres"):
         raise ValueError("an upstream URL begins with postgresql://")
-    options = _options(parts.query)
-    hosts = _hosts(parts.netloc.rpartition("@")[2], options)
+    place = parts.netloc.rpartition("@")[2]
+    options, elsewhere = _options(parts.query, place)
+    hosts = _hosts(place, options)
     if len(hosts) > 1 and role != "primary":
         raise ValueError("the URL of a replica names one host; list each replica by itself")
     host, port = hosts[0]
@@ -83,24 +85,31 @@ def parse_upstream(url: str, project: str, role: str = "primary") -> Upstream:
         role=role,
         host=host,
         port=port,
-        database=unquote(parts.path[1:]) or None,
-        user=unquote(parts.username) if parts.username else None,
+        database=unquote(parts.path[1:]) or elsewhere.get("dbname") or None,
+        user=unquote(parts.username or "") or elsewhere.get("user") or None,
         sslmode=mode,
         **_tls(options, mode),
         hosts=tuple(hosts) if len(hosts) > 1 else (),
         session_attrs=_session_attrs(options.get("target_session_attrs"), role, several=len(hosts) > 1),
     )
-    return Upstream(target, unquote(parts.password) if parts.password else None)
+    return Upstream(target, unquote(parts.password or "") or elsewhere.get("password") or None)
 
 
-def _options(query: str) -> dict[str, str]:
+def _options(query: str, place: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The options of a URL, and what its `service` says: that counts where the URL itself says nothing."""
     options = dict(parse_qsl(query, keep_blank_values=True))
     for name in options:
         if name not in OPTIONS:
             raise ValueError(f"unknown option {name} in the URL; known: {', '.join(OPTIONS)}")
+    named = options.pop("service", "")
+    elsewhere = service(named) if named else {}
+    said = {"host"} if place else set()
+    if place.rpartition("]")[2].count(":"):
+        said.add("port")
+    options = {name: value for name in OPTIONS if name not in said and (value := elsewhere.get(name))} | options
     if (mode := options.get("sslmode")) and mode not in SSLMODES:
         raise ValueError(f"unknown sslmode {mode}; known: {', '.join(SSLMODES)}")
-    return options
+    return options, elsewhere
 
 
 def _unsaid_sslmode(hosts: Iterable[str], options: dict[str, str]) -> str:
