@@ -26,6 +26,7 @@ LARGE = (380_000, 1_000_000)
 QUADRATIC = ("comments open", "pluses glued")
 """PostgreSQL itself needs minutes for large ones, and cannot be stopped."""
 SQLSTATE = b"C"
+TIMED_OUT = [b"57014"]
 
 
 def said(replies: list[Frame]) -> list[bytes]:
@@ -59,7 +60,9 @@ def judge(fort: Fort, cluster: Cluster, names: Sequence[str], sizes: Sequence[in
             through.extend(said(client.ask(frames.query(text))) for text in texts)
 
     besiege(fort(), attack).check()
-    assert through == direct
+    # What takes PostgreSQL about as long as the timeout may end in it on one way and not on the other.
+    pairs = [pair for pair in zip(through, direct, strict=True) if TIMED_OUT not in pair]
+    assert [mine for mine, _ in pairs] == [theirs for _, theirs in pairs]
 
 
 def test_costly_texts_hold_nobody_up_and_are_answered_by_the_server(fort: Fort, cluster: Cluster) -> None:
