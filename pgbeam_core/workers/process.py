@@ -86,6 +86,7 @@ class WorkerProcess:
         self.link = Link(self._told, self._lost)
         self.pulse = Pulse(lambda: self.link.ask("beat"))
         self._process: Process | None = None
+        self._awaits_end = False
 
     def start(self, orders: Message, spawn: Start) -> None:
         """Start it, and tell it what it needs to know. Raises OSError."""
@@ -139,8 +140,10 @@ class WorkerProcess:
         self.link.tell(how)
 
     def kill(self) -> None:
+        """End it at once. Its end is looked for, whether or not its link tells of it."""
         if self._process is not None:
             self._process.kill()
+            self._lost()
 
     def _told(self, what: str, message: Message) -> Any:
         if what == "ready":
@@ -159,6 +162,9 @@ class WorkerProcess:
 
     def _lost(self) -> None:
         self.leaving = True
+        if self._awaits_end:
+            return
+        self._awaits_end = True
         self._bury(self._reactor.seconds() + _PATIENCE_S)
 
     def _bury(self, deadline: float) -> None:

@@ -20,6 +20,8 @@ class FakeWorker:
         self.code: int | None = None
         self.heard: list[Message] = []
         self.clients: list[socket.socket] = []
+        self.link_stays = False
+        """Nothing is heard of its end."""
         self.stops = True
         self.silent = False
         """It hears, and does not answer."""
@@ -60,7 +62,8 @@ class FakeWorker:
         for client in self.clients:
             client.close()
         self.code = code
-        self.link.close()
+        if not self.link_stays:
+            self.link.close()
 
     def poll(self) -> int | None:
         """As a process."""

@@ -165,6 +165,19 @@ async def test_a_worker_that_never_answers_is_replaced(stage: Stage, monkeypatch
 
 @pytest.mark.usefixtures("quick_beats")
 @pytest_twisted.ensureDeferred
+async def test_a_worker_that_was_killed_is_not_waited_for(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process is gone, though its link does not tell: another one takes its place."""
+    monkeypatch.setattr(pulses, "MOST_MISSED", 5)
+    await stage.supervisor.start()
+    stage.workers[0].link_stays = stage.workers[0].silent = True
+    await stage.until(lambda: len(stage.workers) == 3)
+    assert stage.workers[0].code == -9
+    await stage.until(lambda: len(stage.supervisor._crew.ready) == 2)
+    stage.workers[0].link.close()
+
+
+@pytest.mark.usefixtures("quick_beats")
+@pytest_twisted.ensureDeferred
 async def test_a_worker_that_is_never_ready_is_replaced(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start that hangs does not leave PgBeam with one worker less for ever."""
     await stage.supervisor.start()
