@@ -6,17 +6,13 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from pgbeam_core import settings
 from pgbeam_core.api.commands import Command
 from pgbeam_core.cli import options
+from pgbeam_core.cli.output import plain_table, to_stdout
 from pgbeam_core.control.client import ask_running
-
-_PLAIN_WIDTH = 10_000
-"""When the output is no terminal, nobody's lines are cut."""
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -40,18 +36,8 @@ def run(args: Namespace) -> int:
 
 
 def _show(told: dict[str, Any]) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_PLAIN_WIDTH)
-    if "columns" not in told:
-        console.print(Text(told["tag"]))
-        return
-    table = Table(box=None, pad_edge=False)
-    for title in told["columns"]:
-        table.add_column(Text(title), overflow="fold")
-    for row in told["rows"]:
-        table.add_row(*(Text("" if value is None else str(value)) for value in row))
-    console.print(table)
+    shown = plain_table(told["columns"], told["rows"]) if "columns" in told else Text(told["tag"])
+    to_stdout().print(shown)
 
 
 COMMAND = Command("console", "have a running PgBeam do one command of its console", configure, run)

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from pgbeam_core import settings
 from pgbeam_core.api.commands import Command
 from pgbeam_core.cli import options
+from pgbeam_core.cli.output import plain_table, to_stdout
 from pgbeam_core.control.client import ask_running
-
-_PLAIN_WIDTH = 10_000
-"""When the output is no terminal, nobody's lines are cut."""
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -30,15 +24,7 @@ def run(args: Namespace) -> int:
     state_dir = settings.core_settings(options.read_layers(args)).state_dir
     asked = {name: getattr(args, name) for name in ("sql", "user", "database", "project")}
     rows = ask_running(state_dir, "explain", **asked)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_PLAIN_WIDTH)
-    table = Table(box=None, pad_edge=False)
-    for title in ("what", "value", "why", "said by"):
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(value or "") for value in row))
-    console.print(table)
+    to_stdout().print(plain_table(("what", "value", "why", "said by"), rows))
     return 0
 
 

@@ -26,20 +26,8 @@ def notifier(reactor: Any, environment: MutableMapping[str, str] = os.environ) -
     wanted, pid = environment.pop("WATCHDOG_USEC", ""), environment.pop("WATCHDOG_PID", "")
     if not path:
         return lambda _state: None
-    told = _Told(path)
-    every_s = int(wanted) / 2_000_000 if wanted.isdigit() and pid in ("", str(os.getpid())) else 0.0
-
-    def alive() -> None:
-        told(_ALIVE)
-        reactor.callLater(every_s, alive)
-
-    def tell(state: str) -> None:
-        told(state)
-        if state == READY and every_s and not told.watched:
-            told.watched = True
-            alive()
-
-    return tell
+    watched = wanted.isdigit() and pid in ("", str(os.getpid()))
+    return _Notifier(reactor, path, int(wanted) / 2_000_000 if watched else 0.0).tell
 
 
 def reloading() -> str:
@@ -47,17 +35,29 @@ def reloading() -> str:
     return f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
 
 
-class _Told:
-    """Sends to systemd's socket. What cannot be sent is told in the log, once."""
+class _Notifier:
+    """Sends to systemd's socket, and every so many seconds that all is well; 0: nobody watches."""
 
-    def __init__(self, path: str) -> None:
-        self.watched = False
+    def __init__(self, reactor: Any, path: str, alive_every_s: float) -> None:
+        self._reactor = reactor
         self._address = "\0" + path[1:] if path.startswith("@") else path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
-        self._failed = False
+        self._alive_every_s = alive_every_s
+        self._beats = self._failed = False
 
-    def __call__(self, state: str) -> None:
+    def tell(self, state: str) -> None:
+        """What cannot be sent is told in the log, once."""
+        self._send(state)
+        if state == READY and self._alive_every_s and not self._beats:
+            self._beats = True
+            self._beat()
+
+    def _beat(self) -> None:
+        self._send(_ALIVE)
+        self._reactor.callLater(self._alive_every_s, self._beat)
+
+    def _send(self, state: str) -> None:
         try:
             self._socket.sendto(state.encode(), self._address)
         except OSError as error:

@@ -13,8 +13,6 @@ from pgbeam_core.cli import options, reactor
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.settings import core_settings
 
-PLAIN_WIDTH = 10_000
-"""Nobody's lines are cut: who reads them may be a program."""
 APART_S = 1.0
 """Between the two looks that rates are taken from."""
 
@@ -48,6 +46,7 @@ def _plain(blocking: Callable[..., Any]) -> int:
     from rich.console import Console
     from twisted.internet.task import Clock
 
+    from pgbeam_core.cli.output import PLAIN_WIDTH
     from pgbeam_core.telemetry.samples import Window
     from pgbeam_core.tui.asking import Elsewhere
     from pgbeam_core.tui.plain import snapshot

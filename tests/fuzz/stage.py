@@ -94,12 +94,29 @@ def _drop(self: Clock, call: object, *args: object) -> None:
 Clock.callFromThread = _drop  # type: ignore[attr-defined]
 
 
+class LoggedFailures:
+    """Those that are logged from now on."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+        globalLogPublisher.addObserver(self._observe)
+
+    def _observe(self, event: dict[str, Any]) -> None:
+        failure = event.get("log_failure")
+        if failure is not None:
+            self._found.append(failure.getTraceback())
+
+    def close(self) -> None:
+        """Hear no more; raises AssertionError for what was logged."""
+        globalLogPublisher.removeObserver(self._observe)
+        assert not self._found, "\n".join(self._found)
+
+
 class Scene:
-    """One PgBeam. `problems` are the failures that were logged."""
+    """One PgBeam."""
 
     def __init__(self, *, liar: Random | None = None, seed: int = 0) -> None:
-        self.problems: list[str] = []
-        globalLogPublisher.addObserver(self._observe)
+        self._logged = LoggedFailures()
         self.fake = Servers(liar)
         # The first asked is the first named.
         plugins: dict[str, object] = {
@@ -153,10 +170,4 @@ class Scene:
     def close(self) -> None:
         """The end; raises AssertionError for what was logged."""
         self.rehearsal.close()
-        globalLogPublisher.removeObserver(self._observe)
-        assert not self.problems, "\n".join(self.problems)
-
-    def _observe(self, event: dict[str, Any]) -> None:
-        failure = event.get("log_failure")
-        if failure is not None:
-            self.problems.append(failure.getTraceback())
+        self._logged.close()

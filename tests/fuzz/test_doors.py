@@ -11,7 +11,6 @@ from typing import Any
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
-from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
 from pgbeam_core.net.client import ClientProtocol
@@ -22,7 +21,7 @@ from pgbeam_core.wire.frontend import SASLInitialResponse, SASLResponse
 from pgbeam_core.wire.scram import ScramClient, verifier
 from pgbeam_core.wire.startup import CancelRequest, GSSENCRequest, SSLRequest
 from tests.fuzz.mutations import mutated, pieces
-from tests.fuzz.stage import cases
+from tests.fuzz.stage import LoggedFailures, cases
 from tests.net.certificates import files
 
 EACH_SCENE = 50
@@ -67,11 +66,10 @@ TALKS = [
 
 
 class Doors:
-    """One PgBeam with TLS and a list of users, perhaps behind a load balancer. `problems`: failures that it logged."""
+    """One PgBeam with TLS and a list of users, perhaps behind a load balancer."""
 
     def __init__(self, *, proxied: bool) -> None:
-        self.problems: list[str] = []
-        globalLogPublisher.addObserver(self._observe)
+        self._logged = LoggedFailures()
         top: dict[str, Any] = {"tls": files().settings()}
         if proxied:
             top |= {"proxy_protocol": True, "proxy_trusted": ["192.168.1.1"]}
@@ -109,13 +107,7 @@ class Doors:
     def close(self) -> None:
         """The end; raises AssertionError for what was logged."""
         self.rehearsal.close()
-        globalLogPublisher.removeObserver(self._observe)
-        assert not self.problems, "\n".join(self.problems)
-
-    def _observe(self, event: dict[str, Any]) -> None:
-        failure = event.get("log_failure")
-        if failure is not None:
-            self.problems.append(failure.getTraceback())
+        self._logged.close()
 
 
 @contextmanager
