@@ -38,6 +38,10 @@ class Relay(Protocol):
         """A client has been asked, and has not answered yet."""
 
     @property
+    def spent(self) -> bool:
+        """A client has been asked or told something: a login at another server cannot begin anew with it."""
+
+    @property
     def repeatable(self) -> bool:
         """PgBeam can log in like this again, without a client. Known once the server has accepted."""
 

@@ -44,6 +44,7 @@ class StoredSecret:
 
     repeatable = True
     unanswered = False
+    spent = False
 
     def __init__(
         self,

@@ -98,7 +98,8 @@ class Attempt:
         self._once_more(failure)
 
     def _once_more(self, failure: Failure) -> None:
-        if getattr(self._relay, "spent", False) or self.opened.called or self._opener.clock.seconds() >= self._until:
+        spent = self._relay is not None and self._relay.spent
+        if spent or self.opened.called or self._opener.clock.seconds() >= self._until:
             self._failed(failure)
             return
         self._pending = pause = Deferred[None]()

@@ -25,7 +25,7 @@ class Client:
     """A relay to a client that answers nothing."""
 
     unanswered = False
-    repeatable = False
+    repeatable = spent = False
 
     def challenge(self, frame: bytes) -> None:
         """The server asks."""

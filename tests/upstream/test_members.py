@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +12,8 @@ from twisted.internet.task import Clock
 from pgbeam_core.api.pool import Identity
 from pgbeam_core.api.query import Target
 from pgbeam_core.errors import PasswordNeeded, ServerUnavailable
+from pgbeam_core.net.auth.exchange import LoginExchange, RelayedLogin
+from pgbeam_core.net.auth.passwords import AskedPassword
 from pgbeam_core.upstream.members import Members
 from pgbeam_core.upstream.memory import Memory
 from pgbeam_core.upstream.opener import PrimaryOpener
@@ -256,11 +257,20 @@ def test_a_server_that_says_it_is_in_recovery_serves_nobody(world):
     assert opened.host == "b"
 
 
-def test_a_client_that_was_asked_for_its_password_is_not_sent_on(world):
-    """It could not prove twice who it is: it is told to come again."""
+RELAYS = {
+    "in clear": RelayedLogin,
+    "encrypted": lambda exchange: AskedPassword(exchange, "app", bytes, lambda _learned: None),
+}
+
+
+@pytest.mark.parametrize("relay", RELAYS.values(), ids=RELAYS)
+def test_a_client_that_was_asked_for_its_password_is_not_sent_on(world, relay):
+    """It could not prove twice who it is: it is told to come again, whichever way it was asked."""
     world.open()
     world.hosts.update(a=STANDBY, b=2)
-    opened = world.open(SimpleNamespace(spent=True))
+    exchange = LoginExchange(lambda _frame: None, lambda: None)
+    exchange.ask(b"R\0\0\0\x08\0\0\0\3")
+    opened = world.open(relay(exchange))
     assert opened.error.sqlstate == "08006"
 
 

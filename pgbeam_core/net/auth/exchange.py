@@ -26,6 +26,11 @@ class LoginExchange:
         self.over = False
         """The client has been told that it is in; what it sends from now on is for later."""
 
+    @property
+    def spent(self) -> bool:
+        """The client has been asked or told something."""
+        return self.asked or self.over
+
     def put(self, frame: bytes, heard: Callable[[bytes], None]) -> None:
         """Put a question to the client; `heard` is given the frame that it answers with, and must not raise."""
         self.asked = self.unanswered = True
@@ -78,8 +83,7 @@ class RelayedLogin:
 
     @property
     def spent(self) -> bool:
-        """Whether its client has been asked or told something, so that no other server may begin anew."""
-        return self._exchange.asked or self._exchange.over
+        return self._exchange.spent
 
     def attach(self, server: Server) -> None:
         self._server = server

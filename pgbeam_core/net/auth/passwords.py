@@ -45,6 +45,10 @@ class AskedPassword:
     def unanswered(self) -> bool:
         return self._exchange.unanswered
 
+    @property
+    def spent(self) -> bool:
+        return self._exchange.spent
+
     def attach(self, server: Server) -> None:
         self._relayed.attach(server)
         self._stored.attach(server)
