@@ -123,10 +123,10 @@ def heals(world: World, name: str) -> None:
 def serves(world: World, name: str) -> bool:
     """Whether another client gets its answer."""
     word = f"after {name}"
-    with suppress(LoginRefused, Closed, OSError):
-        with Scene(name, world.beam.port, world.far[name], Fault("delay"), "").client() as client:
-            client.send(frames.query(f"SELECT '{word}'"))
-            return outcome(reply(client), word, 1) == RIGHT
+    scene = Scene(name, world.beam.port, world.far[name], Fault("delay"), "")
+    with suppress(LoginRefused, Closed, OSError), scene.client() as client:
+        client.send(frames.query(f"SELECT '{word}'"))
+        return outcome(reply(client), word, 1) == RIGHT
     return False
 
 
