@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -126,6 +126,8 @@ class StoredSecret:
 
     def _failed(self, failure: Failure) -> None:
         self._obtaining = None
+        if failure.check(CancelledError):  # the client has left, or nobody waits for the server any more
+            return
         error = failure.value
         if not isinstance(error, PgBeamError):
             log.failure("no secret of user {user}", failure, user=self.user)

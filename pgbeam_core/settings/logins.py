@@ -56,9 +56,7 @@ def _users_file(raw: Logins, where: Where) -> None:
     if raw.users_file is None:
         return
     try:
-        users = read_userlist(raw.users_file)
-        for name, secret in users.items():
-            _secret(name, secret)
+        read_userlist(raw.users_file)
     except ValueError as error:
         raise where.error(str(raw.users_file), str(error)) from error
 

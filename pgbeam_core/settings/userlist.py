@@ -6,21 +6,28 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from pgbeam_core.wire.secrets import parse_secret
+
 MOST_BYTES = 64 * 1024 * 1024
-_LINE = re.compile(r'\s*"((?:[^"]|"")*)"\s+"((?:[^"]|"")*)"(?:\s.*)?')
+_LINE = re.compile(r'\s*"((?:[^"]|"")*)"\s+"((?:[^"]|"")*)"(?:\s.*)?', re.DOTALL)
 """What stands behind the secret is ignored, as by PgBouncer; a quote inside is doubled."""
 
 
 def parse_userlist(text: str) -> dict[str, str]:
     """Names and secrets. ValueError names the line that is wrong, and does not repeat it."""
     users: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, whole in enumerate(text.split("\n"), 1):  # a password may hold what else may end a line
+        line = whole.removesuffix("\r")
         if not line.strip() or line.lstrip().startswith((";", "#")):
             continue
         found = _LINE.fullmatch(line)
         if found is None:
             raise ValueError(f'line {number}: write it as "name" "secret"')
         name, secret = (part.replace('""', '"') for part in found.groups())
+        try:
+            parse_secret(secret)
+        except ValueError as error:
+            raise ValueError(f'line {number}: the secret of user "{name}" is {error}') from error
         users[name] = secret
     return users
 

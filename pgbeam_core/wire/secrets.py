@@ -40,6 +40,15 @@ Proof = Password | Md5Hash | ScramKeys
 """What PgBeam can log in to a server with."""
 
 
+VERIFIER, MD5, PASSWORD = "scram", "md5", "password"
+"""Kinds of secrets."""
+
+
+def kind_of(secret: Secret) -> str:
+    """One of these."""
+    return VERIFIER if isinstance(secret, Verifier) else MD5 if isinstance(secret, Md5Hash) else PASSWORD
+
+
 def parse_secret(text: str) -> Secret:
     """What an entry of a list of users means. ValueError, without the text, for a SCRAM secret that is none."""
     if text.startswith(SCRAM_SHA_256 + "$"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -90,6 +92,20 @@ def fresh_shop(cluster: Cluster) -> None:
     with cluster.connect() as boss:
         boss.execute("SET lock_timeout = '10s'")
         boss.execute(RESET)
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with node-postgres; skips where there is no node, no npm or no registry."""
+    if missing := [name for name in ("node", "npm") if shutil.which(name) is None]:
+        pytest.skip(f"{' and '.join(missing)} not installed here")
+    made = tmp_path_factory.mktemp("node")
+    shutil.copy(Path(__file__).parent / "drivers" / "node" / "package.json", made)
+    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"]
+    done = subprocess.run(command, check=False, cwd=made, capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        pytest.skip(f"npm could not install node-postgres: {done.stderr[-300:]}")
+    return made
 
 
 def _need_pgbeam() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
 import ssl
@@ -270,20 +269,6 @@ def test_node_postgres_through_tls(beam: Beam, files: Files, node: Path) -> None
     command = ["node", "tls.js", files["ca.crt"]]
     done = subprocess.run(command, check=False, cwd=node, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with node-postgres; skips where there is no node, no npm or no registry."""
-    if missing := [name for name in ("node", "npm") if shutil.which(name) is None]:
-        pytest.skip(f"{' and '.join(missing)} not installed here")
-    made = tmp_path_factory.mktemp("node")
-    shutil.copy(Path(__file__).parent / "drivers" / "node" / "package.json", made)
-    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"]
-    done = subprocess.run(command, check=False, cwd=made, capture_output=True, text=True, timeout=120)
-    if done.returncode:
-        pytest.skip(f"npm could not install node-postgres: {done.stderr[-300:]}")
-    return made
 
 
 @contextmanager

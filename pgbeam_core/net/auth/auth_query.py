@@ -19,7 +19,7 @@ from pgbeam_core.session.steps import Owed
 from pgbeam_core.session.turns import Turn
 from pgbeam_core.wire import frontend
 from pgbeam_core.wire.message import raw
-from pgbeam_core.wire.secrets import Secret, parse_secret
+from pgbeam_core.wire.secrets import Secret, kind_of, parse_secret
 
 if TYPE_CHECKING:
     from pgbeam_core.settings import Project
@@ -65,6 +65,8 @@ class AuthQuery:
         self._opening: Deferred[Any] | None = None
         self._to_ask: deque[str] = deque()
         self._idle: Any = None
+        self.kinds: frozenset[str] = frozenset()
+        """Of secrets, that it has given."""
 
     def lookup(self, user: str) -> Deferred[Secret | None] | Secret | None:
         """The secret; None if there is no such user. Fails with PgBeamError if that cannot be told."""
@@ -198,6 +200,8 @@ class AuthQuery:
             log.error("auth_query of {project}: {why}", project=self._project.name, why=str(error))
             self._failed(user, PgBeamError("auth_query has given an answer that is none", hint="See PgBeam's log."))
             return
+        if secret is not None:
+            self.kinds |= {kind_of(secret)}
         self._known[user] = secret, self._clock.seconds()
         self._known.move_to_end(user)
         if len(self._known) > MOST_KNOWN:

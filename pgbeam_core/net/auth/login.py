@@ -103,6 +103,8 @@ class Login(LoginSteps):
 
     def _by_secret(self, secret: Secret | None) -> None:
         session, secrets = self._session, self._beam.authority.secrets
+        if secret is None:
+            secret = secrets.of_nobody(self._project, session.user)
         check: Check
         if isinstance(secret, Md5Hash):
             check = Md5Check(session.user, secret, self._beam.random)

@@ -37,7 +37,7 @@ def password_from(path: Path, host: str, port: int, database: str, user: str) ->
     except (OSError, RuntimeError):
         return None
     wanted = ("localhost" if host in _SOCKETS else host, str(port), database, user)
-    return next((found for line in text.splitlines() if (found := _fits(line, wanted)) is not None), None)
+    return next((found for line in re.split(r"\r?\n", text) if (found := _fits(line, wanted)) is not None), None)
 
 
 def _fits(line: str, wanted: tuple[str, ...]) -> str | None:

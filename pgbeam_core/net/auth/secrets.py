@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,14 @@ from pgbeam_core.settings import Project
 from pgbeam_core.settings.userlist import read_userlist
 from pgbeam_core.wire.message import raw
 from pgbeam_core.wire.scram import SCRAM_SHA_256, ScramKeys, Verifier, mock_verifier
-from pgbeam_core.wire.secrets import Password, Proof, Secret, parse_secret
+from pgbeam_core.wire.secrets import MD5, PASSWORD, VERIFIER, Md5Hash, Password, Proof, Secret, kind_of, parse_secret
 
 log = Logger(__name__)
 
 _LOOK_EVERY_S = 1.0
 _MOST = 10_000
 _ITERATIONS = 4096
+_ONLY_MD5 = frozenset([MD5])
 
 Place = tuple[str, str]
 """Project and user."""
@@ -40,8 +42,8 @@ class UsersFile:
         self._looked_at: float | None = None
         self._mark: tuple[int, ...] | None = None
         self._users: Mapping[str, str] = {}
-        self.has_passwords = False
-        """Some of its secrets are passwords as they were typed."""
+        self.kinds: frozenset[str] = frozenset()
+        """Of its secrets."""
 
     def secret_of(self, user: str) -> str | None:
         now = self._now()
@@ -51,23 +53,30 @@ class UsersFile:
         return self._users.get(user)
 
     def _look(self) -> None:
+        """Each state of the file is read once, and complained of once."""
         try:
             status = self._path.stat()
-            mark = (status.st_mtime_ns, status.st_size, status.st_ino)
-            if mark != self._mark:
-                self._mark = mark
-                self._users = read_userlist(self._path)
-                self.has_passwords = _any_passwords(self._users)
+            mark: tuple[int, ...] = (status.st_mtime_ns, status.st_size, status.st_ino)
+            why = ""
         except OSError as error:
-            log.error("users_file {path} is as it was: {why}", path=str(self._path), why=error.strerror)
-        except ValueError as problem:  # under a name of its own: compiled, a name has one type
-            log.error("users_file {path} is as it was: {why}", path=str(self._path), why=str(problem))
+            mark, why = (error.errno or 0,), error.strerror or "cannot be read"
+        if mark == self._mark:
+            return
+        self._mark = mark
+        if not why:
+            try:
+                self._users = read_userlist(self._path)
+                self.kinds = _kinds(self._users)
+            except ValueError as problem:  # under a name of its own: compiled, a name has one type
+                why = str(problem)
+        if why:
+            log.error("users_file {path} is as it was: {why}", path=str(self._path), why=why)
 
 
-def _any_passwords(users: Mapping[str, str]) -> bool:
-    """Whether a secret among them is a password as it was typed."""
-    return any(
-        isinstance(parse_secret(text), Password) for text in users.values() if not text.startswith(SCRAM_SHA_256)
+def _kinds(users: Mapping[str, str]) -> frozenset[str]:
+    """Of the secrets of a list."""
+    return frozenset(
+        VERIFIER if text.startswith(SCRAM_SHA_256) else kind_of(parse_secret(text)) for text in users.values()
     )
 
 
@@ -96,8 +105,8 @@ class Secrets:
         self._own: dict[Target, OwnPassword | None] = {}
         self._verifiers: dict[Place, tuple[Password | None, Verifier]] = {}
         """Of passwords, and of users that there are not, with what they were made of."""
-        self._with_passwords: dict[str, bool] = {}
-        """Projects whose `users` hold passwords as they were typed."""
+        self._kinds: dict[str, frozenset[str]] = {}
+        """Of the secrets in the `users` of projects."""
         self._parsed: dict[str, Secret] = {}
         """What entries of lists mean."""
         self._derived: dict[Place, ScramKeys] = {}
@@ -123,11 +132,7 @@ class Secrets:
             return None
         found = self._parsed.get(text)
         if found is None:
-            try:
-                found = parse_secret(text)
-            except ValueError:  # in a file that was changed since it was checked
-                log.error("the secret of user {user} in users_file is no SCRAM-SHA-256 secret", user=user)
-                return None
+            found = parse_secret(text)
             if len(self._parsed) >= _MOST:
                 self._parsed.clear()
             self._parsed[text] = found
@@ -144,8 +149,8 @@ class Secrets:
     def verifier(self, project: Project, user: str, secret: Password | Verifier | None) -> Verifier:
         """What SCRAM checks. For a user that there is not, one that no proof fits.
 
-        A password is hashed once, not at each login. Where some are listed as they were typed, as much is done for the
-        first login of who is not there: the time it takes tells nothing, nor does the salt.
+        A password is hashed once, not at each login. Where some have one, listed or by auth_query, as much is done for
+        the first login of who is not there: the time it takes tells nothing, nor does the salt.
         """
         if isinstance(secret, Verifier):
             return secret
@@ -159,18 +164,25 @@ class Secrets:
 
     def _made(self, project: Project, user: str, secret: Password | None) -> Verifier:
         nobody = mock_verifier(user, self.mock)
-        if secret is None and not self._has_passwords(project):
+        if secret is None and PASSWORD not in self._kinds_of(project):
             return nobody
         keys = ScramKeys.from_password(b"" if secret is None else secret.text, nobody.salt, _ITERATIONS)
         return nobody if secret is None else Verifier(_ITERATIONS, nobody.salt, keys.stored_key, keys.server_key)
 
-    def _has_passwords(self, project: Project) -> bool:
-        """Whether any user of that project is listed with a password as it was typed."""
-        found = self._with_passwords.get(project.name)
+    def of_nobody(self, project: Project, user: str) -> Secret | None:
+        """For a user that there is not: where all have md5 hashes, one that no password has; else SCRAM tells least."""
+        if self._kinds_of(project) != _ONLY_MD5:
+            return None
+        return Md5Hash(b"md5" + hmac.digest(self.mock, raw(user), "md5").hex().encode())
+
+    def _kinds_of(self, project: Project) -> frozenset[str]:
+        """Which kinds of secrets users of that project have, as far as that is known."""
+        found = self._kinds.get(project.name)
         if found is None:
-            found = self._with_passwords[project.name] = _any_passwords(project.logins.users)
+            found = self._kinds[project.name] = _kinds(project.logins.users)
         file = None if project.logins.users_file is None else self._files.get(project.logins.users_file)
-        return found or (file is not None and file.has_passwords)
+        query = self._queries.get(project.name)
+        return found | (frozenset() if file is None else file.kinds) | (frozenset() if query is None else query.kinds)
 
     # What PgBeam logs in with.
 
@@ -244,7 +256,7 @@ class Secrets:
     def project_changed(self, name: str) -> None:
         """Its settings are other ones now, or it is gone: nothing that was known holds."""
         self.keyring.forget_project(name)
-        self._with_passwords.pop(name, None)
+        self._kinds.pop(name, None)
         self._parsed.clear()
         query = self._queries.pop(name, None)
         if query is not None:

@@ -86,8 +86,8 @@ def test_a_wrong_password_and_no_user_are_told_the_same(secret: str, user: str) 
         assert caller.error["M"] == f'password authentication failed for user "{user}"'
         assert caller.closed
         assert one.primary.logins == 0
-        if secret != "md5" or user == "nobody":
-            assert [said[:1] for said in caller.said] == [b"R", b"R", b"E"]
+        assert caller.methods[0] == ("MD5_PASSWORD" if secret == "md5" else "SASL")
+        assert [said[:1] for said in caller.said] == ([b"R", b"E"] if secret == "md5" else [b"R", b"R", b"E"])
 
 
 def test_a_user_that_is_not_there_keeps_its_salt() -> None:
@@ -214,6 +214,18 @@ def test_without_tls_a_changed_password_is_refused_once() -> None:
         one.primary.passwords["app"], one.primary.salts["app"] = "open", b"another"
         assert Caller(one).log_in(password="open") == "28P01"
         assert Caller(one).log_in(password="open") == ""
+
+
+def test_leaving_instead_of_telling_the_password_is_no_failure(told: list[str]) -> None:
+    """A client that will not send its password in TLS goes, as libpq does with require_auth; the log keeps quiet."""
+    with rehearsed("passthrough", "scram") as one:
+        caller = Caller(one, **TLS)
+        caller.send(startup("app", "shop"))
+        assert caller.methods == []
+        caller.vanish()
+        one.pump()
+        assert one.primary.connections == set()
+    assert not [text for text in told if "no secret" in text]
 
 
 def test_an_unknown_mechanism_is_relayed() -> None:

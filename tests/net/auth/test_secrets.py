@@ -16,6 +16,7 @@ from twisted.internet.task import Clock
 from pgbeam_core.net.auth.kept import NAME, kept_secret
 from pgbeam_core.net.auth.secrets import Secrets
 from pgbeam_core.settings import Project
+from pgbeam_core.settings.userlist import read_userlist
 from pgbeam_core.testing import Rehearsal
 from pgbeam_core.wire.scram import Verifier, verifier
 
@@ -101,6 +102,51 @@ def test_passwords_of_a_file_count_as_those_of_the_settings(monkeypatch: pytest.
     shown(secrets, of, "ann")
     shown(secrets, of, "nobody")
     assert hashing.count == 2
+
+
+def test_passwords_that_auth_query_gives_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of users with passwords as they were typed tells as little, once it has given one."""
+    of, hashing, secrets = project(auth_user="boss"), Hashing(monkeypatch), secrets_of()
+    secrets._query(of)._answered("ann", [("ann", "sesame")])
+    secrets._query(of)._answered("nobody", [])
+    shown(secrets, of, "ann")
+    shown(secrets, of, "nobody")
+    assert hashing.count == 2
+
+
+def test_a_list_that_has_become_wrong_changes_nothing(tmp_path: Path, told: list[str]) -> None:
+    """Half of a line, a SCRAM secret that is none, or no file: who was in it is in it, and the log says why, once."""
+    path = tmp_path / "userlist.txt"
+    path.write_text('"ann" "sesame"\n')
+    of, clock = project(users_file=str(path)), Clock()
+    secrets = Secrets(lambda _: pytest.fail("no server is needed"), os.urandom, clock, lambda *_: None)
+    good = secrets.lookup(of, "ann")
+    assert good is not None
+    for wrong, why in (
+        ('"bob" "open"\n"ann', 'line 2: write it as "name" "secret"'),
+        ('"bob" "open"\n\n"eve" "SCRAM-SHA-256$oops"', 'line 3: the secret of user "eve" is not a SCRAM'),
+        (None, "No such file or directory"),
+    ):
+        path.unlink() if wrong is None else path.write_text(wrong)
+        told.clear()
+        for _ in range(3):
+            clock.advance(1.1)
+            assert secrets.lookup(of, "ann") == good
+            assert secrets.lookup(of, "bob") is None
+        assert len(told) == 1
+        assert why in told[0]
+    path.write_text('"ann" "new"\n')
+    clock.advance(1.1)
+    assert secrets.lookup(of, "ann") not in (None, good)
+
+
+@pytest.mark.parametrize("password", ["a\x0cb", "a\u2028b", "a\x85b", 'a""b', "a b", "\x1c"])
+def test_a_password_may_hold_what_ends_lines_elsewhere(tmp_path: Path, password: str) -> None:
+    """Only a newline ends a line of userlist.txt, with a carriage return before it or not."""
+    path = tmp_path / "userlist.txt"
+    path.write_bytes(f'; users\r\n"ann" "{password}"\r\n"bob" "open"'.encode())
+    listed = read_userlist(path)
+    assert listed == {"ann": password.replace('""', '"'), "bob": "open"}
 
 
 def test_a_secret_is_kept_for_all_workers_and_the_next_start(tmp_path: Path) -> None:
