@@ -45,7 +45,7 @@ VERIFIER, MD5, PASSWORD = "scram", "md5", "password"
 
 
 def kind_of(secret: Secret) -> str:
-    """One of these."""
+    """Which of them it is, however it is written."""
     return VERIFIER if isinstance(secret, Verifier) else MD5 if isinstance(secret, Md5Hash) else PASSWORD
 
 

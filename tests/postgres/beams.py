@@ -230,6 +230,7 @@ def _lines(tables: Mapping[str, Any], path: str = "") -> list[str]:
     """TOML lines of nested tables, each value under its full dotted key."""
     lines: list[str] = []
     for name, value in tables.items():
-        key = f"{path}.{name}" if path else name
+        word = name if name.replace("_", "").replace("-", "").isalnum() and name.isascii() else json.dumps(name)
+        key = f"{path}.{word}" if path else word
         lines += _lines(value, key) if isinstance(value, Mapping) else [f"{key} = {json.dumps(value)}\n"]
     return lines
