@@ -255,6 +255,10 @@ class PoolConsole(Protocol):
     def sizes(self) -> PoolSizes:
         """As they are set now."""
 
+    @property
+    def pgbouncer_names(self) -> Mapping[str, str]:
+        """What PgBouncer calls settings of this pool → the full keys of these: SHOW CONFIG has both, SET takes both."""
+
 
 class Pool(Protocol):
     """The servers of one target, for all identities. One that has a `console`, a PoolConsole, can be looked into and

@@ -41,6 +41,10 @@ _USAGE = (
 )
 
 
+_MOST_ARGUMENTS = {"suspend": 0, "reload": 0}
+"""Of commands that take another number than one."""
+
+
 class Operator(Protocol):
     """Whoever types the commands, by name."""
 
@@ -105,6 +109,8 @@ class Commands:
                 raise no_such_command(command)
             return self._run(*found)
         self._need_admin()
+        if len(command.arguments) > _MOST_ARGUMENTS.get(verb, 1):
+            raise no_such_command(command)
         log.info("console: {command}, by {user}", command=command.text[:200], user=self._operator.user)
         return act(command.arguments).addCallback(ConsoleReply)
 

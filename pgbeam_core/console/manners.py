@@ -33,6 +33,7 @@ _SHOWN = {
     "transaction isolation level": "read committed",
     "extra_float_digits": "2",
     "search_path": "public",
+    "time zone": PARAMETERS["TimeZone"],
 }
 _OF_DRIVERS = frozenset(
     {
@@ -115,9 +116,12 @@ def shown(command: ConsoleCommand, user: str) -> Table | None:
     name = " ".join(words)
     if command.verb == "show":
         value = _SHOWN.get(name)
-        return None if value is None else Table((words[0] if len(words) == 1 else "transaction_isolation",), [(value,)])
+        column = {"time zone": "TimeZone", "transaction isolation level": "transaction_isolation"}.get(name, name)
+        return None if value is None else Table((column,), [(value,)])
     called = name.replace(" ", "").removeprefix("pg_catalog.")
     column = called.partition("(")[0]
+    if called == "1":  # how connection pools look whether somebody is there
+        return Table(("?column?",), [(1,)], ("int4",))
     answers = {
         "version()": f"PostgreSQL {SERVER_VERSION} ({program()})",
         "current_schema()": "public",

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
 from twisted.internet.task import deferLater
 
+from pgbeam_core.console import process
 from pgbeam_core.console.language import Word
 from pgbeam_core.console.places import ALIAS, NAME
 from pgbeam_core.console.room import STEER, TABLES
 from pgbeam_core.console.steering import EVERYWHERE, Place
-from pgbeam_core.errors import PgBeamError
+from pgbeam_core.errors import PgBeamError, SettingsError
 
 if TYPE_CHECKING:
     from pgbeam_core.beam import Beam
@@ -80,7 +81,7 @@ class OperatorOrders:
     @inlineCallbacks
     def wait_close(self, words: Sequence[Word]) -> Any:
         """Answered when those are closed."""
-        place = yield self._place(words, "wait")
+        place = yield self._place(words, "wait in")
         while (yield self._steer("look", place))["old"]:
             yield self._later()
         return "WAIT_CLOSE"
@@ -121,7 +122,6 @@ class OperatorOrders:
     @inlineCallbacks
     def suspend(self, words: Sequence[Word]) -> Any:
         """No client is read any more; answered when all that was asked is answered."""
-        _no_words(words, "SUSPEND")
         now = yield self._steer("look", EVERYWHERE)
         if now["everywhere"] or now["suspended"]:
             raise _ALREADY
@@ -141,21 +141,25 @@ class OperatorOrders:
 
     @inlineCallbacks
     def reload(self, words: Sequence[Word]) -> Any:
-        _no_words(words, "RELOAD")
+        """Read the settings again."""
         yield self._ask({"ask": "settings.reload"})
         return "RELOAD"
 
     @inlineCallbacks
     def set(self, key: str, value: str) -> Any:
         """Give one setting another value, until PgBeam ends."""
-        yield self._ask({"ask": "settings.set", "key": key, "value": value})
+        there = process.key_of(self._beam, key)
+        answer = yield self._beam.console.ask_all({"ask": "settings.set", "key": there, "value": value})
+        if not answer["ok"] and answer["sqlstate"] == SettingsError.sqlstate:
+            raise _not_set(key, value, answer["error"])
+        _result(answer)
         return f"SET {key}={value}"
 
     @inlineCallbacks
     def shutdown(self, words: Sequence[Word]) -> Any:
         """End PgBeam: at once, when running transactions are over, or when the last client has left."""
         how = words[0].key if words else "at_once"
-        if len(words) > 1 or how not in ("at_once", "wait_for_servers", "wait_for_clients"):
+        if how not in ("at_once", "wait_for_servers", "wait_for_clients"):
             raise PgBeamError("SHUTDOWN takes WAIT_FOR_SERVERS, WAIT_FOR_CLIENTS or nothing", sqlstate="22023")
         yield self._ask({"ask": "shutdown", "how": how})
         return "SHUTDOWN"
@@ -208,9 +212,13 @@ def _result(answer: dict[str, Any]) -> Any:
     return answer["result"]
 
 
-def _no_words(words: Sequence[Word], verb: str) -> None:
-    if words:
-        raise PgBeamError(f"{verb} takes nothing behind it", sqlstate="22023")
+def _not_set(key: str, value: str, why: str) -> PgBeamError:
+    """In PostgreSQL's words, with what is known of it as the hint."""
+    reason = why.removeprefix("--set: ").removeprefix(f"{key} = ").partition(": ")[2] or why
+    hint = f"{reason[:1].upper()}{reason[1:]}."
+    if reason.startswith("unknown key"):
+        return PgBeamError(f'unrecognized configuration parameter "{key}"', sqlstate="42704", hint=hint)
+    return PgBeamError(f'invalid value for parameter "{key}": "{value}"', sqlstate="22023", hint=hint)
 
 
 def _not_paused(words: Sequence[Word]) -> str:

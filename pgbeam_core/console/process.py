@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _YES_NO = {True: "yes", False: "no"}
 _TEXTS = ("text", "text", "text", "text")
+Entry = tuple[str, str | None, str | None, str]
+"""Key, value, default, whether it may be changed."""
 
 
 def program() -> str:
@@ -82,9 +84,14 @@ def plugins(beam: Beam) -> Table:
 
 def config(beam: Beam) -> Table:
     """SHOW CONFIG: PgBeam's settings by their keys, then those of PgBouncer's that mean the same."""
-    settings = beam.console.whole_settings
-    rows = [*_entries(settings), *_as_pgbouncer(beam, settings)]
+    own = list(_entries(beam.console.whole_settings))
+    rows = [*own, *_as_pgbouncer(beam, {row[0]: row for row in own})]
     return Table(("key", "value", "default", "changeable"), rows, _TEXTS, ("key",))
+
+
+def key_of(beam: Beam, name: str) -> str:
+    """The key of a setting that may be called as PgBouncer calls it."""
+    return _pgbouncer_names(beam).get(name, name)
 
 
 def dns_hosts(_beam: Beam) -> Table:
@@ -106,7 +113,7 @@ def peer_pools(_beam: Beam) -> Table:
     return Table(columns, [], ("int4",) * 5)
 
 
-def _entries(settings: Settings) -> Iterator[tuple[str, str | None, str | None, str]]:
+def _entries(settings: Settings) -> Iterator[Entry]:
     """Each setting by its full key, from what `pgbeam check` prints: there secrets are masked."""
     section, fields = "", _fields(Core)
     for line in to_toml(settings).splitlines():
@@ -149,22 +156,35 @@ def _bare(value: str) -> str:
     return value[1:-1] if value.startswith('"') and value.endswith('"') else value
 
 
-def _as_pgbouncer(beam: Beam, settings: Settings) -> Iterator[tuple[str, str | None, str | None, str]]:
-    project = settings.default_project
-    sizes = next((pool.sizes for _, pool in consoles(beam)), None)
+def _pgbouncer_names(beam: Beam) -> dict[str, str]:
+    """PgBouncer's names of settings → the keys of those that mean the same."""
+    names = {"client_login_timeout": "login_timeout_s", "server_connect_timeout": "connect_timeout_s"}
+    project = beam.settings.default_project
+    if project is not None:
+        names["pool_mode"] = f"projects.{project.name}.pool_mode"
+    for _, console in consoles(beam):
+        names.update(getattr(console, "pgbouncer_names", {}))
+    return names
+
+
+def _as_pgbouncer(beam: Beam, own: Mapping[str, Entry]) -> Iterator[Entry]:
+    settings = beam.settings
     listen = next((each for each in settings.listen if hasattr(each, "port")), None)
-    found = {
+    for name, key in _pgbouncer_names(beam).items():
+        if key in own:
+            yield name, _without_zero(own[key][1]), _without_zero(own[key][2]), own[key][3]
+    fixed = {
         "max_client_conn": beam.most_clients,
+        "max_db_connections": 0,
         "max_user_connections": 0,
-        "pool_mode": None if project is None else project.pool_mode,
-        "default_pool_size": None if sizes is None else sizes.size,
-        "server_lifetime": None if sizes is None else sizes.lifetime_s,
         "listen_addr": None if listen is None else listen.host,
         "listen_port": None if listen is None else listen.port,
-        "admin_users": ",".join(settings.admin_users),
-        "stats_users": ",".join(settings.stats_users),
+        "log_pooler_errors": 1,
     }
-    known = {field.name for field in dataclasses.fields(Core)}
-    for key, value in found.items():
-        if key not in known:
-            yield key, None if value is None else f"{value:g}" if isinstance(value, float) else str(value), None, "no"
+    for key, value in fixed.items():
+        yield key, None if value is None else str(value), None, "no"
+
+
+def _without_zero(number: str | None) -> str | None:
+    """PgBouncer's numbers of seconds are whole where they can be."""
+    return None if number is None else number.removesuffix(".0")

@@ -140,10 +140,10 @@ class Steering:
             pool.reconnect(database)
 
     def _kill(self, place: Place, request: Mapping[str, Any]) -> None:
-        """Nobody is left on it, and nobody gets on before it is resumed."""
+        """Nobody is left on it, and nobody gets on before it is resumed. Who is at the console stays."""
         self._pause(place, request)
         for client in list(self._beam.clients):
-            session = client.session
+            session = client.session if client.console is None else None
             if session is not None and _covers(place, session.project.name, session.database):
                 _end(client)
 

@@ -41,15 +41,6 @@ _COLLECTED: dict[str, Callable[[Beam], Table]] = {
 }
 
 
-def _config(found: Tables) -> Table:
-    """Workers have shares of the size of a pool: all of it is told."""
-    config, databases = found["CONFIG"], found["DATABASES"]
-    column = list(databases.columns).index("pool_size")
-    size = max((int(str(row[column])) for row in databases.rows), default=0)
-    rows = [(row[0], str(size), *row[2:]) if row[0] == "default_pool_size" and size else row for row in config.rows]
-    return Table(config.columns, rows, config.types)
-
-
 def _lists(found: Tables) -> Table:
     counted = {str(row[0]): row[1] for row in found[_LISTS].rows}
     number = {name: len(found[name].rows) for name in ("DATABASES", "USERS", "POOLS")}
@@ -70,7 +61,6 @@ _DERIVED: dict[str, tuple[tuple[str, ...], Callable[[Tables], Table]]] = {
     "STATS_TOTALS": ((_TRAFFIC,), lambda found: traffic.stats_totals(found[_TRAFFIC])),
     "STATS_AVERAGES": ((_TRAFFIC,), lambda found: traffic.stats_averages(found[_TRAFFIC])),
     "TOTALS": ((_TRAFFIC,), lambda found: traffic.totals(found[_TRAFFIC])),
-    "CONFIG": (("CONFIG", "DATABASES"), _config),
     "LISTS": ((_LISTS, "DATABASES", "USERS", "POOLS"), _lists),
 }
 CORE = tuple(dict.fromkeys([*_COLLECTED, *_DERIVED]))

@@ -91,7 +91,7 @@ class Supervisor:
     def shut(self) -> None:
         """Listen no more: those who are there stay."""
         if self._reception is not None:
-            self._reception.shut()
+            self._reception.close()
             self._serving = False
 
     @inlineCallbacks

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pgbeam_core import Identity, PoolMember, PoolSizes, PoolWaiter
 from pgbeam_pool.budget import Budget
 from pgbeam_pool.waiting import Host, Waiter
+
+_PGBOUNCER_NAMES = MappingProxyType(
+    {
+        "default_pool_size": "plugins.pool.max_active",
+        "min_pool_size": "plugins.pool.min_idle",
+        "server_lifetime": "plugins.pool.max_lifetime_s",
+        "server_idle_timeout": "plugins.pool.idle_timeout_s",
+        "query_wait_timeout": "plugins.pool.wait_timeout_s",
+    }
+)
 
 
 class TargetPoolConsole:
@@ -20,6 +32,10 @@ class TargetPoolConsole:
     def sizes(self) -> PoolSizes:
         settings = self._budget.settings
         return PoolSizes(settings.max_active, settings.min_idle, settings.max_lifetime_s)
+
+    @property
+    def pgbouncer_names(self) -> Mapping[str, str]:
+        return _PGBOUNCER_NAMES
 
     # Orders.
 

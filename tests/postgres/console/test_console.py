@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ import psycopg
 import psycopg2
 import pytest
 
-from .beams import PGBEAM, Beam
-from .clusters import DATABASE, PASSWORD, Cluster, die_with_parent, free_port, installation
+from ..beams import PGBEAM, Beam
+from ..clusters import DATABASE, PASSWORD, Cluster, installation
 
 pytestmark = pytest.mark.pg
 
@@ -131,38 +130,6 @@ def test_psql_reads_every_table(one: Beam) -> None:
     assert said.stderr.count("ERROR") == 1, said.stderr
     assert "invalid command 'NONSENSE', use SHOW HELP;" in said.stderr
     assert "SHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS" in said.stderr
-
-
-@pytest.fixture(scope="module")
-def bouncer(clusters: Callable[[int], Cluster], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PgBouncer as Debian has it, in front of the same cluster; gives the URL of its console."""
-    program = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
-    if program is None:
-        pytest.skip("PgBouncer is not installed here")
-    port, folder = free_port(), tmp_path_factory.mktemp("bouncer")
-    config = folder / "pgbouncer.ini"
-    config.write_text(
-        f"[databases]\n{DATABASE} = host=127.0.0.1 port={clusters(18).port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-        f"listen_port = {port}\nauth_type = any\nadmin_users = app\nunix_socket_dir =\nlogfile = {folder}/log\n"
-        "ignore_startup_parameters = extra_float_digits\n"
-    )
-    _for_all(folder)
-    command = [program, str(config)]
-    user = "nobody"  # it does not run as root
-    process = subprocess.Popen(
-        command,
-        user=user,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=die_with_parent(15),  # noqa: PLW1509
-    )
-    url = f"postgresql://app@127.0.0.1:{port}/pgbouncer"
-    try:
-        _until_it_answers(url)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 @pytest.mark.parametrize("name", [name for name in SHOWN if name not in NOT_THERE])
@@ -360,23 +327,3 @@ def _until(true: Callable[[], bool], seconds: float = 20.0) -> None:
     while not true():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
-
-
-def _until_it_answers(url: str) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            psycopg.connect(url, autocommit=True).close()
-        except psycopg.OperationalError:
-            assert time.monotonic() < deadline, "PgBouncer did not start"
-            time.sleep(0.05)
-        else:
-            return
-
-
-def _for_all(folder: Path) -> None:
-    """Others than their owner may read what is in it, and write there."""
-    for path in (folder, *folder.iterdir()):
-        path.chmod(0o777)
-    for parent in folder.parents[:3]:
-        parent.chmod(parent.stat().st_mode | 0o055) if parent != Path("/tmp") and parent != Path("/") else None
