@@ -141,7 +141,7 @@ class OperatorOrders:
 
     @inlineCallbacks
     def reload(self, words: Sequence[Word]) -> Any:
-        """Read the settings again."""
+        """All workers read the settings again, or none if something is wrong with them."""
         yield self._ask({"ask": "settings.reload"})
         return "RELOAD"
 
