@@ -96,7 +96,8 @@ class Beam(Direct):
         if plugins or witnessed:
             self.command += ["--plugins", plugins or witness.PLUGINS]
         more = witness.importable(folder) if witnessed else {}
-        self.process = self._launch(folder, {**more, **(environment or {})})
+        self._folder, self._environment = folder, {**more, **(environment or {})}
+        self.process = self._launch("wb")
 
     @property
     def log(self) -> str:
@@ -177,6 +178,16 @@ class Beam(Direct):
         assert code == 0, f"exit code {code} on SIGTERM:\n{self.log[-4000:]}"
         assert not (found := self.complaints()), "\n".join(found[:5])
 
+    def restart(self, *, kill: bool = False) -> None:
+        """End it, politely or with SIGKILL, and start it again at the same port, with the same settings."""
+        if kill:
+            self.process.kill()
+            self.process.wait()
+        else:
+            code = self._end()
+            assert code == 0, f"exit code {code} on SIGTERM:\n{self.log[-4000:]}"
+        self.process = self._launch("ab")
+
     def _server_ports(self) -> set[int]:
         return {
             each.laddr.port
@@ -194,13 +205,13 @@ class Beam(Direct):
             self.process.wait()
             raise AssertionError(f"PgBeam did not stop on SIGTERM:\n{self.log[-4000:]}") from None
 
-    def _launch(self, folder: Path, more: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def _launch(self, log_mode: str) -> subprocess.Popen[bytes]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "PGBEAM_"))}
-        with self.log_path.open("wb") as log:
+        with self.log_path.open(log_mode) as log:
             process = subprocess.Popen(
                 self.command,
-                cwd=folder,
-                env={**kept, **more},
+                cwd=self._folder,
+                env={**kept, **self._environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -1,19 +1,47 @@
-"""Clients that note what they did and what came of it, and the checker of what they have noted."""
+"""What clients did and what came of it, and the checker of that: it finds what no bad day excuses."""
 
 from __future__ import annotations
 
-import asyncio
-import random
-import time
+import bisect
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
-
-import psycopg
 
 DOCUMENTED = {"08006", "57P01", "57P02", "57P03", "53300"}
 """What a client may be told when servers die, by docs/errors.md and docs/resilience.md."""
-SCHEMA = "CREATE TABLE journal (id bigint NOT NULL, pair bigint); GRANT ALL ON journal TO app"
+SCHEMA = """
+CREATE TABLE journal (id bigint NOT NULL, pair bigint);
+CREATE INDEX ON journal (id);
+CREATE TABLE registers (id int PRIMARY KEY, version bigint NOT NULL);
+INSERT INTO registers SELECT i, 0 FROM generate_series(1, 1000) i;
+GRANT ALL ON journal, registers TO app;
+"""
+SLACK_S = 2.0
+"""Between what happens and when a client of a machine with much to do has noted it."""
+
+
+class Register:
+    """A row that one client writes and all read: its versions only grow."""
+
+    def __init__(self) -> None:
+        self.attempted = 0
+        self._times: list[float] = []
+        self._versions: list[int] = []
+
+    def next(self) -> int:
+        """The version that is written now."""
+        self.attempted += 1
+        return self.attempted
+
+    def confirmed(self, version: int, now: float) -> None:
+        """The server has said that this one is committed."""
+        self._times.append(now)
+        self._versions.append(version)
+
+    def at(self, moment: float) -> int:
+        """The version that was confirmed by that moment."""
+        index = bisect.bisect_right(self._times, moment)
+        return self._versions[index - 1] if index else 0
 
 
 @dataclass
@@ -27,11 +55,38 @@ class History:
     """Of transactions that never got to COMMIT."""
     pairs: list[tuple[int, int]] = field(default_factory=list)
     """Written by one transaction."""
+    registers: dict[int, Register] = field(default_factory=dict)
     done: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
-    gaps: list[float] = field(default_factory=list)
+    gaps: list[float] = field(default_factory=lambda: [0.0])
     """Seconds between two answers that one client got."""
+    fenced: list[set[int]] = field(default_factory=list)
+    """What reached an old primary after it was known for one."""
+
+    def expect(self, what: str, found: object, expected: object) -> None:
+        """An answer that can only be one."""
+        if found != expected:
+            self.wrong.append(f"{what} gave {found}, not {expected}")
+
+    def was_read(self, number: int, version: int, asked: float, may_be_old: float) -> None:
+        """A register was read, by a question of that moment, where answers may be so old."""
+        register = self.registers[number]
+        oldest = register.at(asked - may_be_old - SLACK_S)
+        if version < oldest:
+            self.wrong.append(f"register {number} was read as {version}, and was {oldest} {may_be_old} s before")
+        if version > register.attempted:
+            self.wrong.append(f"register {number} was read as {version}, and only {register.attempted} were written")
+
+    def was_sent(self, some: Iterable[int]) -> None:
+        """From now on nobody knows what comes of these, until the server says so."""
+        self.failed.difference_update(some)
+        self.unknown.update(some)
+
+    def was_committed(self, some: Iterable[int]) -> None:
+        """The server has said so."""
+        self.unknown.difference_update(some)
+        self.committed.update(some)
 
     def check(self, rows: list[int]) -> None:
         """Compare with what is in the table in the end."""
@@ -43,124 +98,5 @@ class History:
         assert not (more := there - self.committed - self.unknown), f"never written: {sorted(more)[:5]}"
         torn = [pair for pair in self.pairs if (pair[0] in there) is not (pair[1] in there)]
         assert not torn, f"half a transaction: {torn[:5]}"
+        assert not any(self.fenced), f"written to an old primary: {[sorted(some)[:5] for some in self.fenced if some]}"
         assert set(self.errors) <= DOCUMENTED, self.errors
-
-
-class Writer:
-    """One client: connects again when its session was ended. number: its own, unlike any other's."""
-
-    def __init__(self, url: str, number: int, seed: int, history: History) -> None:
-        self.url, self.number, self.history = url, number, history
-        self.random = random.Random(seed * 1000 + number)
-        self.serial = 0
-        self.mine: int | None = None
-        """Something that it has written, and was told was committed."""
-        self._answered = time.monotonic()
-
-    async def live(self, stop: asyncio.Event) -> None:
-        """Do one thing after another."""
-        while not stop.is_set():
-            try:
-                async with await psycopg.AsyncConnection.connect(self.url, autocommit=True) as client:
-                    while not stop.is_set():
-                        await self._act(client)
-                        self.history.gaps.append(time.monotonic() - self._answered)
-                        self._answered = time.monotonic()
-                        await asyncio.sleep(self.random.random() * 0.02)
-            except psycopg.OperationalError as error:
-                self._failed(error)
-                await asyncio.sleep(0.02)
-
-    def _failed(self, error: psycopg.Error) -> None:
-        state = error.sqlstate
-        if state is None:  # libpq has words of its own where a login was refused, or a connection closed
-            state = next((code for code in DOCUMENTED if code in str(error)), None)
-        if state is None and any(said in str(error) for said in ("upstream unavailable", "connection", "closed")):
-            state = "08006"
-        self.history.errors[state or str(error)[:80]] += 1
-
-    def _fresh(self) -> int:
-        self.serial += 1
-        return self.number * 1_000_000 + self.serial
-
-    async def _act(self, client: Any) -> None:
-        name = self.random.choice(["write", "write", "pair", "echo", "own", "replica", "copy", "lazy"])
-        try:
-            await getattr(self, f"_{name}")(client)
-            self.history.done[name] += 1
-        except psycopg.OperationalError as error:
-            self._failed(error)
-            if client.closed:
-                raise psycopg.OperationalError("closed") from None
-
-    async def _write(self, client: Any) -> None:
-        one = self._fresh()
-        self.history.unknown.add(one)
-        await client.execute("INSERT INTO journal VALUES (%s)", [one])
-        self._was_committed(one)
-
-    async def _pair(self, client: Any) -> None:
-        pair = self._fresh(), self._fresh()
-        self.history.failed.update(pair)
-        async with client.transaction():
-            for one in pair:
-                await client.execute("INSERT INTO journal VALUES (%s, %s)", [one, pair[0]])
-            self.history.failed.difference_update(pair)
-            self.history.unknown.update(pair)
-            self.history.pairs.append(pair)
-        self._was_committed(*pair)
-
-    async def _lazy(self, client: Any) -> None:
-        """As frameworks do: a transaction that reads first."""
-        one = self._fresh()
-        self.history.failed.add(one)
-        async with client.transaction():
-            await client.execute("SELECT count(*) FROM categories")
-            await client.execute("INSERT INTO journal VALUES (%s)", [one])
-            self.history.failed.discard(one)
-            self.history.unknown.add(one)
-        self._was_committed(one)
-
-    async def _copy(self, client: Any) -> None:
-        some = [self._fresh() for _ in range(3)]
-        self.history.unknown.update(some)
-        async with client.cursor() as cursor, cursor.copy("COPY journal (id) FROM STDIN") as copy:
-            for one in some:
-                await copy.write_row([one])
-        self._was_committed(*some)
-
-    async def _echo(self, client: Any) -> None:
-        word = f"{self.number}/{self._fresh()}"
-        await self._expect(client, "SELECT %s::text FROM categories WHERE id = 1", word, word)
-
-    async def _replica(self, client: Any) -> None:
-        word = f"{self.number}/{self._fresh()}"
-        sql = "/* @pgbeam:replica */ SELECT %s::text FROM categories WHERE id = 1"
-        await self._expect(client, sql, word, word)
-
-    async def _own(self, client: Any) -> None:
-        """It sees what it has written, wherever it reads."""
-        if self.mine is not None:
-            await self._expect(client, "SELECT id FROM journal WHERE id = %s", self.mine, self.mine)
-
-    async def _expect(self, client: Any, sql: str, value: Any, expected: Any) -> None:
-        found = await (await client.execute(sql, [value])).fetchall()
-        if found != [(expected,)]:
-            self.history.wrong.append(f"{sql} with {value} gave {found}")
-
-    def _was_committed(self, *some: int) -> None:
-        self.history.unknown.difference_update(some)
-        self.history.committed.update(some)
-        self.mine = some[0]
-
-
-async def live(writers: list[Writer], stop: asyncio.Event) -> None:
-    """All of them, until told to stop; whoever does not come to an end in time is a client that hangs."""
-    tasks = [asyncio.create_task(writer.live(stop)) for writer in writers]
-    await stop.wait()
-    _, pending = await asyncio.wait(tasks, timeout=30)
-    for task in pending:
-        task.cancel()
-    assert not pending, f"{len(pending)} clients hang"
-    for task in tasks:
-        task.result()
