@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -168,3 +169,76 @@ def test_a_program_is_not_run_at_each_refusal(cluster: Cluster, beam: Start, tmp
                 psycopg.connect(there.url("keeper", password=APP))
         most = 2 + (time.monotonic() - began) // 5
         assert 1 <= len(runs.read_text().split()) <= most
+
+
+def reloaded(there: Beam, words: str) -> None:
+    """SIGHUP, and what is logged of it."""
+    before = there.log.count(words)
+    there.process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + 15
+    while there.log.count(words) == before:
+        assert time.monotonic() < deadline, there.log[-2000:]
+        time.sleep(0.02)
+
+
+def test_a_list_of_users_that_is_written_anew(cluster: Cluster, beam: Start, tmp_path: Path) -> None:
+    """It counts within a second or with SIGHUP; one that is wrong changes nothing, and the log names the line."""
+    path = tmp_path / "userlist.txt"
+    path.write_text('"app" "first"\n')
+    project = {"upstream": f"postgresql://boss@127.0.0.1:{cluster.port}", "auth": "scram", "users_file": str(path)}
+    with cluster.connect() as boss:
+        boss.execute("ALTER ROLE app PASSWORD 'first'")
+        there = beam(cluster, "transaction", project=project)
+        assert who(there.url(password="first")) == "app"
+        path.write_text('"app" "second"\n"another" "SCRAM-SHA-256$4096:oops"\n')
+        reloaded(there, "settings were not reloaded")
+        assert "line 2: the secret of user" in there.log
+        assert who(there.url(password="first")) == "app"
+        boss.execute("ALTER ROLE app PASSWORD 'second'")
+        path.write_text('"app" "second"\n')
+        reloaded(there, "settings reloaded")
+        assert who(there.url(password="second")) == "app"
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(there.url(password="first"))
+
+
+@pytest.fixture
+def falling() -> Iterator[Cluster]:
+    """A server that is down for a while."""
+    found = installation(15) or installation(18)
+    if found is None:
+        pytest.skip("PostgreSQL is not installed here")
+    made = start_cluster(found)
+    yield made
+    made.stop()
+
+
+def test_auth_query_while_the_server_is_down(falling: Cluster, beam: Start) -> None:
+    """Who was known is checked as before, and so is who is known not to be; all others are told why, at once."""
+    with falling.connect() as boss:
+        boss.execute("ALTER ROLE app PASSWORD 'secret'")
+        boss.execute("CREATE ROLE later LOGIN PASSWORD 'secret'")
+    project = {"upstream": f"postgresql://127.0.0.1:{falling.port}", "auth": "scram", "auth_user": "boss"}
+    there = beam(falling, "transaction", project={**project, "auth_cache_s": 0.5})
+    assert who(there.url(password="secret")) == "app"
+    refused = "password authentication failed"
+    for down in (False, True):
+        for user in ("app", "nobody"):
+            with pytest.raises(psycopg.OperationalError, match=refused):
+                psycopg.connect(there.url(user, password="wrong"), connect_timeout=5)
+        if not down:
+            falling.crash()
+            time.sleep(0.6)
+    for user in ("app", "later"):
+        with pytest.raises(psycopg.OperationalError, match="could not connect to 127.0.0.1|circuit breaker open"):
+            psycopg.connect(there.url(user, password="secret"), connect_timeout=5)
+    falling.revive()
+    deadline = time.monotonic() + 30
+    for user in ("later", "app"):
+        while True:
+            try:
+                assert who(there.url(user, password="secret")) == user
+                break
+            except psycopg.OperationalError:  # the circuit breaker looks again now and then
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
