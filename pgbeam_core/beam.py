@@ -258,6 +258,7 @@ class Beam:
         self._settings_of = by_name_and_class(settings.plugin)
         changed = {name for name, project in before.items() if settings.projects.get(name) is not project}
         self._surveys = {place: survey for place, survey in self._surveys.items() if place[0] not in changed}
+        self.authority.secrets.look_again()
         for name in changed:
             self.authority.secrets.project_changed(name)
         for project in settings.projects.values():

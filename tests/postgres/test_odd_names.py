@@ -179,7 +179,7 @@ def test_a_name_may_be_anything(beam: Beam, name: str) -> None:
 def test_an_empty_password(beam: Beam, way: str) -> None:
     """It is nobody's."""
     given = {**login(beam, way, "UPPER", ""), "passfile": "/dev/null"}
-    with pytest.raises(psycopg.OperationalError, match="no password supplied|password authentication failed"):
+    with pytest.raises(psycopg.OperationalError, match=r"no password supplied|password authentication failed"):
         psycopg.connect(**given)
     assert who(login(beam, way, "UPPER", "secret")) == "UPPER"
 

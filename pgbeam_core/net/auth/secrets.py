@@ -45,6 +45,10 @@ class UsersFile:
         self.kinds: frozenset[str] = frozenset()
         """Of its secrets."""
 
+    def expire(self) -> None:
+        """Look at it when it is needed next."""
+        self._looked_at = None
+
     def secret_of(self, user: str) -> str | None:
         now = self._now()
         if self._looked_at is None or now - self._looked_at >= _LOOK_EVERY_S:
@@ -252,6 +256,12 @@ class Secrets:
         return StoredSecret(user, lambda: password, self._random)
 
     # Changes.
+
+    def look_again(self) -> None:
+        """Somebody says that files are other ones now: what is said next is not from memory."""
+        self._own.clear()
+        for file in self._files.values():
+            file.expire()
 
     def project_changed(self, name: str) -> None:
         """Its settings are other ones now, or it is gone: nothing that was known holds."""
