@@ -153,10 +153,14 @@ class Cluster:
         """SIGKILL to all its processes: nobody is told anything, and nothing is left that would keep a new one away."""
         assert self.process is not None
         with contextlib.suppress(psutil.NoSuchProcess):
-            for each in psutil.Process(self.process.pid).children(recursive=True):
+            parent = psutil.Process(self.process.pid)
+            parent.suspend()  # or it would say goodbye in the name of the first that dies, and start others
+            children = parent.children(recursive=True)
+            for each in children:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     each.kill()
-        self._end(signal.SIGKILL)
+            self._end(signal.SIGKILL)
+            psutil.wait_procs(children, 10)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to it and all its processes, as SIGSTOP and SIGCONT are meant here."""
@@ -172,9 +176,10 @@ class Cluster:
         with self.connect(database="postgres") as boss:
             boss.execute("SELECT pg_promote()")
 
-    def follow(self, primary: Cluster) -> None:
-        """Have a replica, running or not, stream from that primary from now on."""
-        line = f"primary_conninfo = 'host=127.0.0.1 port={primary.port} user=boss'\n"
+    def follow(self, primary: Cluster | None) -> None:
+        """Have a replica, running or not, stream from that primary from now on, or from nobody."""
+        source = "" if primary is None else f"host=127.0.0.1 port={primary.port} user=boss"
+        line = f"primary_conninfo = '{source}'\n"
         with (self.folder / "data" / "postgresql.auto.conf").open("a") as file:
             file.write(line)
         (self.folder / "data" / "standby.signal").touch()

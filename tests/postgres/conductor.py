@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 
 import psutil  # type: ignore[import-untyped]
 import psycopg
@@ -57,12 +58,19 @@ class Conductor:
 
         def received(node: Cluster) -> int:
             with node.connect(database="postgres") as boss:
-                row = boss.execute("SELECT pg_last_wal_receive_lsn() - '0/0'").fetchone()
+                row = boss.execute(
+                    "SELECT greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0'"
+                ).fetchone()
             return int(row[0] if row and row[0] is not None else 0)
 
         return max(self._standbys(), key=received)
 
     def _fail_over(self, old: Cluster) -> None:
+        # One that still reads what an old primary had sent is on a branch of its own, and confirms what it has not.
+        for node in self._standbys():
+            node.follow(None)
+        for node in self._standbys():
+            until(partial(_receives_nothing, node), "it reads no more")
         new = self._best_standby()
         new.promote()
         self.primary = new
@@ -146,6 +154,11 @@ class Conductor:
 
     def _kill_pgbeam(self) -> None:
         self.beam.restart(kill=True)
+
+
+def _receives_nothing(node: Cluster) -> bool:
+    with node.connect(database="postgres") as boss:
+        return boss.execute("SELECT FROM pg_stat_wal_receiver").fetchone() is None
 
 
 def _next_transaction(node: Cluster) -> int:
