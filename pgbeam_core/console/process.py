@@ -94,9 +94,10 @@ def key_of(beam: Beam, name: str) -> str:
     return _pgbouncer_names(beam).get(name, name)
 
 
-def dns_hosts(_beam: Beam) -> Table:
-    """SHOW DNS_HOSTS: the system's resolver is asked for each connection, nothing is remembered."""
-    return Table(("hostname", "ttl", "addrs"), [], ("text", "int8", "text"))
+def dns_hosts(beam: Beam) -> Table:
+    """SHOW DNS_HOSTS: the names of upstreams, how many seconds their addresses hold, and these."""
+    rows = [(host, int(left), ",".join(addresses)) for host, left, addresses in beam.upstreams.names()]
+    return Table(("hostname", "ttl", "addrs"), rows, ("text", "int8", "text"), ("hostname", "addrs"))
 
 
 def dns_zones(_beam: Beam) -> Table:

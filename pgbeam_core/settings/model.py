@@ -170,6 +170,9 @@ class Core:
     connect_timeout_s: float = _option(
         15.0, "seconds until a server is connected and has let PgBeam in, the client's answers aside", min=0.1, max=60
     )
+    dns_max_ttl_s: float = _option(
+        15.0, "seconds for which the addresses of a host name in an upstream hold", min=0, max=3600
+    )
     max_unauthenticated: int = _option(
         5_000, "clients of a process that have not logged in; the oldest make room", min=1
     )

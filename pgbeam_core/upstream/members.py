@@ -17,6 +17,7 @@ from pgbeam_core.api.query import Target
 from pgbeam_core.errors import PgBeamError, ServerUnavailable
 from pgbeam_core.upstream.member import MISSED, Member, Search
 from pgbeam_core.upstream.memory import Memory
+from pgbeam_core.upstream.names import Names
 from pgbeam_core.upstream.rounds import Rounds
 from pgbeam_core.upstream.verdict import Judgement, Row, judge, supersedes
 
@@ -31,8 +32,8 @@ SEARCHED_FOR_S = 600.0
 class Members:
     """Of one target.
 
-    ask(place): QUESTION put to one host. places(): the hosts as their names stand for now. found(): told whenever there
-    is a primary again, or another one.
+    ask(place): QUESTION put to one host. names: what the hosts stand for; without, they are asked by what they are
+    called. found(): told whenever there is a primary again, or another one.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Members:
         memory: Memory,
         *,
         ask: Callable[[Target], Deferred[list[Row]]],
-        places: Callable[[], Deferred[list[Target]]] | None = None,
+        names: Names | None = None,
         interval: float = 2.0,
     ) -> None:
         self.target = target
@@ -50,6 +51,7 @@ class Members:
         self.failovers = 0
         """Times that another member became the primary."""
         self.found: Callable[[], None] = lambda: None
+        self.names = names or Names(target, clock, lambda host, port: succeed([]))
         self._interval = interval
         self._clock = clock
         self._memory = memory
@@ -57,7 +59,7 @@ class Members:
         self._rounds = Rounds(
             clock,
             ask=ask,
-            places=places or (lambda: succeed(list(target.places))),
+            places=lambda: self.names.places(doubted=self.primary is None or self._settled != self._doubts),
             begins=self._begins,
             heard=self._heard,
             interval=interval,

@@ -1,4 +1,5 @@
-"""Where servers of each target come from: its one host, or that of several which is the primary."""
+"""Where servers of each target come from: its one host, the addresses of its name, or that of several hosts which is
+the primary."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from pgbeam_core.internal.question import Question
 from pgbeam_core.net import opening
 from pgbeam_core.upstream.members import Members
 from pgbeam_core.upstream.memory import Memory
-from pgbeam_core.upstream.names import Names
+from pgbeam_core.upstream.named import NamedOpener
+from pgbeam_core.upstream.names import Names, is_literal
 from pgbeam_core.upstream.opener import PrimaryOpener
 from pgbeam_core.upstream.verdict import QUESTION, Row
 
@@ -28,6 +30,8 @@ class Upstreams:
     def __init__(self, beam: Any, project_of: Callable[[Target], Any]) -> None:
         self.members: dict[Target, Members] = {}
         """Of the targets that have several hosts, or have to prove that they are primaries."""
+        self.named: dict[Target, NamedOpener] = {}
+        """Of those that have one, which is a name."""
         self.memory = Memory(beam.settings.state_dir, partial(beam.broadcast.publish, _TIMELINE))
         beam.broadcast.subscribe(_TIMELINE, self.memory.heard)
         self._beam = beam
@@ -36,15 +40,15 @@ class Upstreams:
     def opener(self, target: Target) -> Opener:
         """Opens servers of a target; of several hosts servers of the primary."""
         if not target.watched:
-            return self._open_at(target, target)
+            return self._open_at(target, target) if is_literal(target.host) else self._named(target)
         project = self._project_of(target)
         members = self.members.get(target)
         reactor = self._beam.reactor
         if members is None:
             ask = partial(self._ask, target)
-            places = Names(target, reactor).places
+            names = Names(target, reactor, ttl=self._ttl)
             probe_s = project.failover_probe_s
-            members = Members(target, reactor, self.memory, ask=ask, places=places, interval=probe_s)
+            members = Members(target, reactor, self.memory, ask=ask, names=names, interval=probe_s)
             self.members[target] = members
         return PrimaryOpener(members, partial(self._open_at, target), reactor, project.failover_hold_s)
 
@@ -52,6 +56,30 @@ class Upstreams:
         """Watch over no others any more."""
         for target in [target for target in self.members if target not in targets]:
             self.members.pop(target).close()
+        for target in [target for target in self.named if target not in targets]:
+            self.named.pop(target).close()
+
+    def names(self) -> list[tuple[str, float, list[str]]]:
+        """(host name, seconds for which its addresses hold, these) of all targets."""
+        every = [*(opener.names for opener in self.named.values()), *(each.names for each in self.members.values())]
+        return [(host, names.seconds_left(host), found) for names in every for host, found in names.known.items()]
+
+    def _named(self, target: Target) -> NamedOpener:
+        opener = self.named.get(target)
+        if opener is None:
+            beam = self._beam
+            opener = self.named[target] = NamedOpener(
+                Names(target, beam.reactor, ttl=self._ttl),
+                partial(self._open_at, target),
+                beam.reactor,
+                ttl=self._ttl,
+                timeout=lambda: beam.settings.connect_timeout_s,
+            )
+        return opener
+
+    def _ttl(self) -> float:
+        seconds: float = self._beam.settings.dns_max_ttl_s
+        return seconds
 
     def _open_at(self, target: Target, place: Target) -> opening.Opener:
         beam = self._beam

@@ -91,3 +91,46 @@ def test_a_name_has_not_endlessly_many_addresses(lookups):
 def test_what_is_looked_up(host, literal):
     """Names are; addresses and sockets are not."""
     assert is_literal(host) is literal
+
+
+def test_addresses_hold_for_their_time(lookups):
+    """Within `dns_max_ttl_s` nobody is asked again; after it somebody is."""
+    clock = Clock()
+    names = Names(TARGET, clock, lookups, ttl=lambda: 15.0)
+    addresses(names)
+    lookups.asked[0].callback(["10.0.0.1"])
+    clock.advance(14.9)
+    assert addresses(names) == [[("db", "10.0.0.1"), ("10.0.0.9", None)]]
+    assert len(lookups.asked) == 1
+    clock.advance(0.2)
+    addresses(names)
+    assert len(lookups.asked) == 2
+
+
+def test_where_there_is_doubt_they_hold_for_a_second(lookups):
+    """After a failover by DNS nobody waits for the end of `dns_max_ttl_s`, and no name server is flooded."""
+    clock = Clock()
+    names = Names(TARGET, clock, lookups, ttl=lambda: 15.0)
+    addresses(names)
+    lookups.asked[0].callback(["10.0.0.1"])
+    names.places(doubted=True)
+    assert len(lookups.asked) == 1
+    clock.advance(1.1)
+    names.places(doubted=True)
+    assert len(lookups.asked) == 2
+
+
+def test_a_name_that_is_not_known_is_asked_for_again_soon(lookups):
+    """A record that is made a moment too late is not missed for `dns_max_ttl_s`."""
+    clock = Clock()
+    names = Names(TARGET, clock, lookups, ttl=lambda: 15.0)
+    addresses(names)
+    lookups.asked[0].errback(OSError(-2, "Name or service not known"))
+    assert names.why["db"] == "Name or service not known"
+    addresses(names)
+    assert len(lookups.asked) == 1
+    clock.advance(1.1)
+    found = addresses(names)
+    lookups.asked[1].callback(["10.0.0.1"])
+    assert found == [[("db", "10.0.0.1"), ("10.0.0.9", None)]]
+    assert not names.why

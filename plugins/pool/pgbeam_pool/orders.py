@@ -26,8 +26,8 @@ class Orders:
 
     def __init__(self, servers: Servers) -> None:
         self.paused: set[str | None] = set()
-        self.leaving: set[Server] = set()
-        """Those that are closed as soon as nobody has them."""
+        self.leaving: dict[Server, str] = {}
+        """Those that are closed as soon as nobody has them, and why."""
         self.held: dict[Any, None] = {}
         """Who waits for a database that is paused, in order of asking."""
         self._servers = servers
@@ -45,7 +45,7 @@ class Orders:
         """Why a server that nobody has is not kept; None if it is."""
         if self.holds(server.identity):
             return PAUSED
-        return RECONNECTED if server in self.leaving else None
+        return self.leaving.get(server)
 
     def pause(self, database: str | None) -> None:
         """Nobody gets a server there; idle ones are closed."""
@@ -62,8 +62,16 @@ class Orders:
 
     def reconnect(self, database: str | None) -> None:
         """The servers that are open now are to go; idle ones at once."""
-        self.leaving |= {server for server in self._servers.open if database in (None, server.identity.database)}
+        some = [server for server in self._servers.open if database in (None, server.identity.database)]
+        self.leaving.update(dict.fromkeys(some, RECONNECTED))
         self._close_idle(database, RECONNECTED)
+
+    def leave(self, server: Server, why: str) -> None:
+        """This one is to go: at once, if it is idle."""
+        if server in self._servers.idle.get(server.identity, ()):
+            server.close(why)
+        elif server in self._servers.open:
+            self.leaving[server] = why
 
     def takes(self, waiter: Held) -> bool:
         """Whether it has to wait until its database is resumed, however long; then it is put by."""
@@ -82,7 +90,7 @@ class Orders:
             waiter.fail(ServerUnavailable(reason))
 
     def gone(self, server: Server) -> None:
-        self.leaving.discard(server)
+        self.leaving.pop(server, None)
 
     def _close_idle(self, database: str | None, reason: str) -> None:
         for identity, idle in list(self._servers.idle.items()):

@@ -52,6 +52,9 @@ class Reaching:
         tell: Callable[[Callable[[], None]], None] | None = getattr(opener, "on_found", None)
         if tell is not None:
             tell(self.answered)
+        moved: Callable[[Callable[[Server, str], None]], None] | None = getattr(opener, "on_moved", None)
+        if moved is not None:
+            moved(upkeep.orders.leave)
 
     @property
     def available(self) -> bool:

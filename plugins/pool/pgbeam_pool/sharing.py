@@ -20,7 +20,7 @@ DEPTH = 32
 class Sharing:
     """The shared servers of one pool."""
 
-    def __init__(self, servers: Servers, leaving: set[Server]) -> None:
+    def __init__(self, servers: Servers, leaving: Mapping[Server, str]) -> None:
         """`leaving` are those that nobody is put on any more."""
         self._servers = servers
         self._leaving = leaving
