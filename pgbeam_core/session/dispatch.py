@@ -9,8 +9,10 @@ from twisted.internet.defer import CancelledError
 
 from pgbeam_core.api.query import Query, Target
 from pgbeam_core.api.results import Answer, Refusal
+from pgbeam_core.api.statement import Kind
 from pgbeam_core.firing import PluginRaised
 from pgbeam_core.session import outcome
+from pgbeam_core.session.local import ABORTED
 from pgbeam_core.session.state import Phase
 
 if TYPE_CHECKING:
@@ -21,6 +23,17 @@ Reply = Callable[[Answer], bytes]
 Found = tuple[str, Any] | None
 
 _EXECUTE_GIVES = "an Answer, a Refusal, a Deferred of one of these, or None"
+_HEARD_WHEN_FAILED = (
+    Kind.COMMIT,
+    Kind.ROLLBACK,
+    Kind.ROLLBACK_TO,
+    Kind.TWO_PHASE,
+    Kind.EMPTY,
+    Kind.MULTI,
+    Kind.UNKNOWN,
+)
+"""Statements that PostgreSQL looks at in a failed transaction, or that may begin with one of these."""
+_ABORTED = Refusal("25P02", ABORTED)
 CANCELLED = Refusal("57014", "canceling statement due to user request")
 
 
@@ -193,6 +206,8 @@ class HookDispatch:
     def refuse(self, queries: list[Query], source: str, refusal: Refusal) -> None:
         """An error of PgBeam's own, in place of the reply to this request."""
         conversation = self._conversation
+        if conversation.session.status == b"E" and queries and queries[0].statement.kind not in _HEARD_WHEN_FAILED:
+            refusal = _ABORTED  # a server would say nothing else
         now = conversation.runtime.now()
         said = outcome.refusal_frame(refusal) + b"".join(
             conversation.report(query, outcome.refused(query, source, refusal, now)) for query in queries
