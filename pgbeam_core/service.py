@@ -19,7 +19,7 @@ from pgbeam_core.control.registry import Control
 from pgbeam_core.control.server import ControlSocket
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.firing import Hooks
-from pgbeam_core.net import transport
+from pgbeam_core.net import operator_login, transport
 from pgbeam_core.net.acceptor import Acceptor
 from pgbeam_core.net.client import ClientProtocol
 from pgbeam_core.net.listening import ClientFactory
@@ -52,6 +52,7 @@ class PgBeamService:
         self.beam = Beam(settings, self.hooks, reactor)
         self.watchdog = Watchdog(reactor, served=self._served)
         self.beam.control.answer("stats", lambda _: self.stats())
+        self.beam.control.answer(operator_login.REQUEST, lambda request: operator_login.answer(self.beam, request))
         self.clients = ClientFactory(self.beam)
         """Serves whoever connects."""
         self._acceptor: Acceptor | None = None

@@ -137,7 +137,7 @@ class Commands:
 
     def _shown(self, answer: dict[str, Any], name: str, command: ConsoleCommand) -> ConsoleReply:
         if not answer["ok"]:
-            raise PgBeamError(answer["error"], sqlstate=answer["sqlstate"])
+            raise PgBeamError(answer["error"], sqlstate=answer["sqlstate"], hint=answer.get("hint"))
         found: dict[str, Table] = merging.from_json(answer["result"])
         if name not in found:
             raise no_such_command(command)

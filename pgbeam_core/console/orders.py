@@ -67,7 +67,8 @@ class OperatorOrders:
         place = yield self._place(words, "resume")
         now = yield self._steer("look", place)
         if not (now["paused"] or (now["suspended"] and place == EVERYWHERE)):
-            raise PgBeamError(_not_paused(words), sqlstate="55000")
+            hint = "All databases are paused: RESUME without a name ends that." if now["everywhere"] else None
+            raise PgBeamError(_not_paused(words), sqlstate="55000", hint=hint)
         self._has_suspended = False
         yield self._steer("resume", place)
         return "RESUME"
@@ -208,7 +209,7 @@ class OperatorOrders:
 
 def _result(answer: dict[str, Any]) -> Any:
     if not answer["ok"]:
-        raise PgBeamError(answer["error"], sqlstate=answer["sqlstate"])
+        raise PgBeamError(answer["error"], sqlstate=answer["sqlstate"], hint=answer.get("hint"))
     return answer["result"]
 
 

@@ -76,7 +76,7 @@ class Control:
     def failed(self, failure: Failure) -> dict[str, Any]:
         """The reply that says so."""
         if isinstance(failure.value, PgBeamError):
-            return no(failure.value.message, failure.value.sqlstate)
+            return no(failure.value.message, failure.value.sqlstate, failure.value.hint)
         log.failure("a request on the control socket failed", failure=failure)
         return no("failed, see the log", "XX000")
 
@@ -85,6 +85,7 @@ class Control:
         return asked.addCallbacks(lambda result: {"ok": True, "result": result}, self.failed)
 
 
-def no(error: str, sqlstate: str) -> dict[str, Any]:
-    """The reply that says why not."""
-    return {"ok": False, "error": error, "sqlstate": sqlstate}
+def no(error: str, sqlstate: str, hint: str | None = None) -> dict[str, Any]:
+    """The reply that says why not, with a `hint` if there is one."""
+    told = {"ok": False, "error": error, "sqlstate": sqlstate}
+    return told if hint is None else {**told, "hint": hint}

@@ -192,8 +192,12 @@ class Core:
         if self.metrics_listen is None:
             raise ValueError("dashboard = true needs metrics_listen, the HOST:PORT where it is served")
         if self.dashboard_token is None:
-            raise ValueError("dashboard = true needs a dashboard_token; `openssl rand -hex 24` makes a good one")
-        if len(self.dashboard_token) < LEAST_TOKEN or not self.dashboard_token.isascii():
+            if not (self.admin_users or self.stats_users):
+                raise ValueError(
+                    "dashboard = true needs a dashboard_token (`openssl rand -hex 24` makes a good one), or "
+                    "admin_users or stats_users, who log in with their passwords"
+                )
+        elif len(self.dashboard_token) < LEAST_TOKEN or not self.dashboard_token.isascii():
             raise ValueError(f"dashboard_token has at least {LEAST_TOKEN} characters, all of them ASCII")
 
 

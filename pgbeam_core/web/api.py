@@ -28,7 +28,8 @@ class Api:
         """Whether the token is right, and what it lets one do."""
         only(request)
         settings = self._source.settings
-        return as_json({"version": self._version, "write": settings.dashboard_write, "workers": settings.workers})
+        write = settings.dashboard_write and request.may_order
+        return as_json({"version": self._version, "write": write, "by": request.by, "workers": settings.workers})
 
     def stats(self, request: HttpRequest) -> Deferred[HttpReply]:
         """All counters: of the core by project, of each plugin under its name."""

@@ -1,15 +1,16 @@
-"""The dashboard: a page for people and an API for programs, behind one token."""
+"""The dashboard: a page for people and an API for programs, for who has the token or an operator's password."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from pgbeam_core.net.unauthenticated import neighbourhood
 from pgbeam_core.web.api import Api
-from pgbeam_core.web.entrance import TokenCheck
+from pgbeam_core.web.entrance import WebEntrance
 from pgbeam_core.web.history import History
 from pgbeam_core.web.orders import OrdersApi
 from pgbeam_core.web.page import Files
@@ -38,7 +39,7 @@ class Dashboard:
         self._orders = OrdersApi(source)
         self._files = Files()
         source.control.answer("log", lambda request: self._tail.lines(int(request.get("since") or 0)))
-        self._entrance = TokenCheck(source.settings.dashboard_token or "", source.reactor.seconds, neighbourhood)
+        self._entrance = WebEntrance(source, neighbourhood)
 
     def start(self, host: str) -> None:
         """Begin to look. host: where it is served."""
@@ -46,8 +47,8 @@ class Dashboard:
         self._tail.start()
         if not host.startswith(_LOCAL):
             log.warn(
-                "the dashboard's token goes over the network as it is: put a proxy with TLS before {host}, or let "
-                "metrics_listen be an address of this machine only",
+                "the dashboard's token, and passwords, go over the network as they are: put a proxy with TLS before "
+                "{host}, or let metrics_listen be an address of this machine only",
                 host=host,
             )
 
@@ -56,11 +57,13 @@ class Dashboard:
         self._tail.stop()
 
     def add_to(self, routes: Routes) -> None:
-        """The page, its files and the API, all that shows something behind the token."""
+        """The page, its files and the API, all that shows something behind the entrance."""
         files, api, rules = self._files, self._api, self._rules
         routes.add("GET", "/", files.index)
         routes.add("GET", "/static/{name}", files.file)
         routes.add("GET", "/v1/openapi.json", files.openapi)
+        routes.add("POST", "/v1/login", self._entrance.log_in)
+        routes.add("DELETE", "/v1/login", self._entrance.log_out)
         own = "/v1/projects/{project}/cache-rules"
         answers: tuple[tuple[str, str, Handler], ...] = (
             ("GET", "/v1/session", api.session),
@@ -84,8 +87,10 @@ class Dashboard:
 
     def _behind(self, handler: Handler) -> Handler:
         def checked(request: HttpRequest, **values: str) -> Any:
-            self._entrance.check(request)
-            return handler(request, **values)
+            admitted = self._entrance.admit(request)
+            if isinstance(admitted, Deferred):
+                return admitted.addCallback(handler, **values)
+            return handler(admitted, **values)
 
         return checked
 

@@ -22,6 +22,10 @@ class HttpRequest:
     body: bytes = b""
     address: str = ""
     """Of who asks."""
+    by: str = ""
+    """Who asks, once that is known."""
+    may_order: bool = False
+    """Who asks may change something, where that can be changed at all."""
 
 
 @dataclass(slots=True, frozen=True)

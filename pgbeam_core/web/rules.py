@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -10,6 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from pgbeam_core.web.api import LONGEST_S, Api
+from pgbeam_core.web.bodies import object_of
+from pgbeam_core.web.orders import may_write
 from pgbeam_core.web.parameters import only
 from pgbeam_core.web.replies import HttpReply, HttpRequest, Refused, as_json
 from pgbeam_core.web.source import Source, ask
@@ -44,7 +45,7 @@ class RulesApi:
     def put(self, request: HttpRequest, project: str, query_hash: str) -> Deferred[HttpReply]:
         """Make it, or change it: what is not given is as if there were no rule before."""
         only(request)
-        self._may_write()
+        may_write(self._source, request)
         self._check(project, query_hash)
         rule = _rule(request)
         asked = ask(self._source, "cache-rules.set", project=project, query_hash=query_hash, **rule)
@@ -54,7 +55,7 @@ class RulesApi:
     def delete(self, request: HttpRequest, project: str, query_hash: str) -> Deferred[HttpReply]:
         """Take it away, so that what holds without it holds again."""
         only(request)
-        self._may_write()
+        may_write(self._source, request)
         self._check(project, query_hash)
 
         def gone(there: bool) -> HttpReply:
@@ -65,10 +66,6 @@ class RulesApi:
 
         return ask(self._source, "cache-rules.unset", project=project, query_hash=query_hash).addCallback(gone)
 
-    def _may_write(self) -> None:
-        if not self._source.settings.dashboard_write:
-            raise Refused(403, "this dashboard only shows", "Set dashboard_write = true and start PgBeam again.")
-
     def _check(self, project: str, query_hash: str) -> None:
         self._api.known(project)
         if not _HASH.fullmatch(query_hash):
@@ -76,7 +73,8 @@ class RulesApi:
 
     def _said(self, what: str, project: str, query_hash: str, request: HttpRequest, **rule: Any) -> None:
         log.info(
-            "cache rule {query_hash} of {project} {what} from {address}: {rule}",
+            "cache rule {query_hash} of {project} {what} from {address} by {by}: {rule}",
+            by=request.by,
             query_hash=query_hash,
             project=project,
             what=what,
@@ -94,18 +92,7 @@ def _one(rules: list[dict[str, Any]], query_hash: str) -> dict[str, Any]:
 
 def _rule(request: HttpRequest) -> dict[str, Any]:
     """What a body says. Raises Refused, with the field that is wrong."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise Refused(415, "a rule comes as application/json")
-    try:
-        given = json.loads(request.body)
-    except (ValueError, RecursionError):
-        raise Refused(400, "the body is no JSON") from None
-    if not isinstance(given, dict):
-        raise Refused(400, 'a rule is an object: {"enabled": true, "ttl": 60, "swr": 30}')
-    for name in given:
-        if name not in _FIELDS:
-            raise Refused(400, f'a rule has no field "{name[:50]}"', f"There are {', '.join(_FIELDS)}.")
+    given = object_of(request, _FIELDS, '{"enabled": true, "ttl": 60, "swr": 30}')
     enabled = given.get("enabled", True)
     if not isinstance(enabled, bool):
         raise Refused(400, "enabled is true or false")

@@ -20,6 +20,11 @@ _STATUS = {
     "57014": 503,
     "58030": 507,
     "42501": 403,
+    "28000": 401,
+    "28P01": 401,
+    "08006": 503,
+    "53300": 429,
+    "57P03": 503,
     "3D000": 404,
     "42601": 400,
     "08P01": 400,
@@ -53,5 +58,5 @@ def ask(watched: Source, what: str, **arguments: Any) -> Deferred[Any]:
 
 def _result(reply: dict[str, Any]) -> Any:
     if not reply["ok"]:
-        raise Refused(_STATUS.get(reply["sqlstate"], 500), reply["error"])
+        raise Refused(_STATUS.get(reply["sqlstate"], 500), reply["error"], reply.get("hint"))
     return reply["result"]

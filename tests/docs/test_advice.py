@@ -23,6 +23,9 @@ FOR_OPERATORS = {
 }
 """Folders and files whose errors no client of a project gets: they are answers to those who start and run PgBeam."""
 NO_CLIENT_HEARS = {
+    "no password is asked of operators here",
+    "a user and a password are needed",
+    "the password could not be checked…",
     "given up",  # the client has left
     "cannot listen on …",
     "unix_socket_group = …",

@@ -21,15 +21,16 @@ from pgbeam_core.web.site import Web
 
 TOKEN = "a-token-of-24-characters"
 
+OPERATORS = {"admin_users": ("alice",), "stats_users": ("bob",)}
+
 
 class FakeBeam:
     """What the web room looks at; tests change its attributes."""
 
     def __init__(self, **settings: Any) -> None:
-        known = {"metrics_listen": Endpoint("127.0.0.1", 0), "dashboard": True, "dashboard_token": TOKEN}
-        self.settings: Any = SimpleNamespace(
-            **{**known, "dashboard_write": True, "workers": 1, "projects": {}, "log_level": "info", **settings}
-        )
+        known = {"metrics_listen": Endpoint("127.0.0.1", 0), "dashboard": True, "dashboard_token": TOKEN, **OPERATORS}
+        more = {"dashboard_write": True, "workers": 1, "projects": {}, "log_level": "info", **settings}
+        self.settings: Any = SimpleNamespace(**{**known, **more})
         self.reactor = Clock()
         self.control = Control()
         self.addresses = [("127.0.0.1", 6432)]

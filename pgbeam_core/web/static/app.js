@@ -93,16 +93,20 @@ async function log() {
 
 byId("login").addEventListener("submit", async (event) => {
   event.preventDefault();
-  token.set(byId("token").value);
+  const [user, secret] = [byId("user").value.trim(), byId("token").value];
   text(byId("login-error"), "");
   try {
+    token.set(user ? (await ask("/v1/login", { method: "POST", body: { user, password: secret } })).token : secret);
     await enter();
     byId("token").value = "";
   } catch (error) {
     leave(error.message);
   }
 });
-byId("leave").addEventListener("click", () => leave());
+byId("leave").addEventListener("click", () => {
+  ask("/v1/login", { method: "DELETE" }).catch(() => {});
+  leave();
+});
 byId("project").addEventListener("change", refresh);
 byId("help-button").addEventListener("click", () => byId("help").showModal());
 for (const tab of tabs) tab.addEventListener("click", () => show(tab.getAttribute("aria-controls")));

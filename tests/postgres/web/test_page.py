@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,95 +11,19 @@ import psycopg
 import pytest
 
 from ..beams import Beam
-from ..clusters import free_port
-from ..conftest import BeamFactory
-from . import TOKEN, settings_of
+from . import TOKEN
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.pg,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="there is no chromium with its driver"),
-]
+from .browser import MARKS, Page  # noqa: E402
+
+pytestmark = MARKS
 PICTURES = os.environ.get("PICTURES")
 """A folder: pictures for the documentation are put there."""
 SIZES = {"phone": (360, 740), "laptop": (1280, 800), "4k": (3840, 2160)}
-PATIENCE_S = 20
 QUERY = "SELECT name FROM products WHERE id = %s"
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A browser without a window."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    profile = tmp_path_factory.mktemp("profile")
-    quiet = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
-    for argument in (*quiet, f"--user-data-dir={profile}"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
-
-
-class Page:
-    """What a person does."""
-
-    def __init__(self, driver: Any, url: str) -> None:
-        self.driver = driver
-        self.url = url
-
-    def until(self, condition: Callable[[], Any]) -> Any:
-        """What it gives, as soon as that is something."""
-        return WebDriverWait(self.driver, PATIENCE_S).until(lambda _: condition())
-
-    def one(self, selector: str) -> Any:
-        return self.driver.find_element(By.CSS_SELECTOR, selector)
-
-    def all(self, selector: str) -> list[Any]:
-        found: list[Any] = self.driver.find_elements(By.CSS_SELECTOR, selector)
-        return found
-
-    def open(self) -> None:
-        """Anew, and logged out."""
-        self.driver.get(self.url)
-        self.driver.execute_script("sessionStorage.clear()")
-        self.driver.get(self.url)
-
-    def log_in(self, token: str = TOKEN) -> None:
-        self.one("#token").send_keys(token)
-        self.one("#login button").click()
-
-    def view(self, name: str) -> None:
-        self.one(f"#tab-{name}").click()
-        self.until(lambda: self.one(f"#{name}").is_displayed())
-
-    def size(self, width: int, height: int, scheme: str = "light") -> None:
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-    def row(self, text: str) -> Any:
-        """The row of the shape whose query has that text."""
-        return self.until(lambda: next((row for row in self.all("#shape-table tbody tr") if text in row.text), None))
-
-    def complaints(self) -> list[str]:
-        """What the browser found wrong."""
-        return [each["message"] for each in self.driver.get_log("browser") if each["level"] == "SEVERE"]
-
-
-@pytest.fixture
-def beam_with_page(cluster: Any, beam: BeamFactory) -> tuple[Beam, str]:
-    """A PgBeam with a dashboard that may write, and its URL."""
-    port = free_port()
-    return beam(cluster, "transaction", settings=settings_of(port)), f"http://127.0.0.1:{port}/"
 
 
 def traffic(mine: Beam, times: int = 30) -> list[str]:
@@ -127,7 +49,6 @@ def test_a_person_finds_a_shape_and_caches_it(chromium: Any, beam_with_page: tup
     page.until(lambda: "wrong token" in page.one("#login-error").text)
     assert not page.one("#tabs").is_displayed()
     assert all("401" in complaint for complaint in page.complaints())
-    page.one("#token").clear()
     page.log_in()
     page.until(lambda: page.one("#state").text == "connected")
     page.until(lambda: page.one("#tile-clients").text not in ("", "–"))
