@@ -15,7 +15,7 @@ SOAK_TESTS := attacks postgres/differential postgres/matrix postgres/test_chaos.
 
 # PgBeam with its hot modules compiled. First on the path, it is what runs, in the tests and in what they start.
 COMPILED := $(CURDIR)/build/compiled
-COMPILED_TESTS := attacks fuzz session sql core catalog internal telemetry wire net plugins cli/test_commands.py packaging/test_compiled.py \
+COMPILED_TESTS := attacks fuzz firing session sql core catalog internal telemetry wire net plugins cli/test_commands.py packaging/test_compiled.py \
 	$(addprefix postgres/,differential drivers test_cancel.py test_faults.py test_hidden_settings.py test_sharing.py test_two_clients.py)
 
 .DEFAULT_GOAL := help

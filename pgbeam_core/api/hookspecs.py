@@ -11,8 +11,10 @@ One session sees, in this order::
         parse                      once per distinct SQL text while it is remembered
         route                      per execution outside a transaction that is real on a server
         execute                    per execution, before a server is leased
+        execute_batch              once per request that has several, in place of `execute`
         explain                    per statement that is explained, and not executed
         result                     exactly once per execution, however it was answered
+        result_batch               once per several of one request that have ended, in place of `result`
         transaction_over           once per explicit transaction, and per pipeline reported before its end
         variable                   per SET, SHOW or RESET of pgbeam.*
     disconnect                     exactly once per connect
@@ -22,9 +24,9 @@ None of them is fired before the plugin's `startup` is done.
 A plugin that raises, whose Deferred fails, or that gives what a hook may not give, is named in the log with the line,
 is counted, and has no opinion. Two things are different where a failure must not let something pass:
 
-- If its settings class has `on_error = "refuse"`, a query at which it fails in template, parse, route or execute is
-  refused with XX000. A text at which it failed in template or parse is shown to it again when it is executed again.
-  A failure in authenticated then refuses the login likewise.
+- If its settings class has `on_error = "refuse"`, a query at which it fails in template, parse, route, execute or
+  execute_batch is refused with XX000. A text at which it failed in template or parse is shown to it again when it is
+  executed again. A failure in authenticated then refuses the login likewise.
 - Who cannot be judged is not let in: a failure in connect refuses the login with XX000, unless the settings class has
   `on_error = "pass"`.
 """
@@ -158,6 +160,15 @@ def execute(
 
 
 @hookspec
+def execute_batch(session: Session, queries: Sequence[Query], target: Target) -> Refusal | None:
+    """See at once what `execute` would be asked about one by one: the executions of a request that has several.
+
+    For a plugin that has `execute` too, and for which that is called if there is but one. None of the executions is
+    `answerable`, and a Refusal is one for the whole request. A wrapper of this hook is not called.
+    """
+
+
+@hookspec
 def explain(session: Session, query: Query) -> Sequence[Explanation] | None:
     """Say what you would do with this execution, and why, without doing it: nothing is counted, asked for or changed.
 
@@ -173,6 +184,19 @@ def result(session: Session, query: Query, result: Result) -> Sequence[Notice] |
     """See how an execution ended. Fired exactly once per execution, however it was answered.
 
     :returns: notices to send before the client's ReadyForQuery, or None.
+    """
+
+
+@hookspec
+def result_batch(
+    session: Session, queries: Sequence[Query], results: Sequence[Result]
+) -> Sequence[Sequence[Notice] | Notice | None] | None:
+    """See at once what `result` would be told one by one: how some executions of one request have ended.
+
+    For a plugin that has `result` too, and for which that is called if there is but one. `results` has one for each
+    of `queries`; those that ended alike may be one and the same. A wrapper of this hook is not called.
+
+    :returns: for each execution what `result` would give, or None.
     """
 
 

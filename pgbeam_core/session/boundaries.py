@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pgbeam_core.api.query import Query
 from pgbeam_core.api.results import Answer, Result
 from pgbeam_core.api.statement import Kind, Statement
+from pgbeam_core.session.reporting import report
 from pgbeam_core.session.transaction import DEFAULT_ISOLATION
 from pgbeam_core.wire import backend
 from pgbeam_core.wire.frames import frame
@@ -78,7 +79,7 @@ class Boundaries:
         tag = self._perform(statement)
         duration = conversation.runtime.now() - query.arrived
         result = Result("pgbeam", tag, duration=duration, committed=statement.kind in _ENDS)
-        said = reply(_completed(tag)) + conversation.report(query, result)
+        said = reply(_completed(tag)) + report(conversation, query, result)
         conversation.tell_of_ends()
         if then is None:
             conversation.client.write(said + conversation.ready())

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pgbeam_core.api.pool import Lease, Server
-from pgbeam_core.api.query import Query
-from pgbeam_core.api.results import Refusal, Result
+from pgbeam_core.api.results import Refusal
 from pgbeam_core.internal.leftover import Leftover
 from pgbeam_core.session import counting, outcome
 from pgbeam_core.session.dispatch import CANCELLED
+from pgbeam_core.session.reporting import report, report_batch
 from pgbeam_core.session.retry import Retry
 from pgbeam_core.session.state import Phase
 from pgbeam_core.session.turns import Fate, Owner, Turn
@@ -95,12 +95,9 @@ class TurnCompletion:
         turn.reported += len(results)
         turn.finished = None
         del turn.tags[:-1]
-        counting.executions(conversation.stats, results)
-        for query, result in zip(queries, results, strict=True):
-            self._note(query, lease)
-            notices = conversation.tell(query, result)
-            if notices:
-                turn.said.append(notices)
+        notices = report_batch(conversation, queries, results, lease)
+        if notices:
+            turn.said.append(notices)
         conversation.tell_of_ends()
 
     def close(self, last: bytes) -> None:
@@ -131,23 +128,8 @@ class TurnCompletion:
         results = outcome.server_results(turn, now, status)
         if len(turn.queries) == 1 and turn.queries[0].statement.shareable:
             turn.queries[0].statement._cost.learn(now - begun, turn.size)
-        said = turn.said
-        for query, result in zip(turn.queries, results, strict=True):
-            notices = self.report(query, result, lease)
-            if notices:
-                said.append(notices)
-        return b"".join(said) if said else b""
-
-    def report(self, query: Query, result: Result, lease: Lease) -> bytes:
-        """An execution on a server has ended: see `Conversation.report`."""
-        self._note(query, lease)
-        return self._conversation.report(query, result)
-
-    @staticmethod
-    def _note(query: Query, lease: Lease) -> None:
-        query.facts["upstream"] = lease.server.address
-        if lease.shared:
-            query.facts["shared"] = "true"
+        notices = report_batch(self._conversation, turn.queries, results, lease)
+        return b"".join([*turn.said, notices]) if turn.said else notices
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
         """The server went away with the rest of the reply; if it was this client's alone, `server_gone` follows."""
@@ -162,7 +144,7 @@ class TurnCompletion:
         error = Refusal("08006", f"server connection was lost: {reason}")
         now = conversation.runtime.now()
         for query in turn.queries:
-            conversation.report(query, outcome.refused(query, "server", error, now))
+            report(conversation, query, outcome.refused(query, "server", error, now))
         conversation.tracker.lost(turn.queries)
         conversation.turn = None
         # Words of ours inside half a row would be read as the rest of it.

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 
 from pgbeam_core.api.pool import Lease, Server
 from pgbeam_core.api.query import Query
-from pgbeam_core.api.results import Answer, Refusal, Result
+from pgbeam_core.api.results import Answer, Refusal
 from pgbeam_core.api.statement import READ_BYTES, Kind, Statement
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.session import counting, ending, forms, local, outcome, query_size
@@ -29,6 +29,7 @@ from pgbeam_core.session.large_messages import LARGE_BYTES
 from pgbeam_core.session.leasing import Leasing
 from pgbeam_core.session.outside import Outside
 from pgbeam_core.session.pace import PART_BYTES, Pace
+from pgbeam_core.session.reporting import report
 from pgbeam_core.session.requests import EXTENDED, Inbox
 from pgbeam_core.session.runtime import Client, Nobody, Runtime
 from pgbeam_core.session.sending import Sender
@@ -434,23 +435,6 @@ class Conversation:
             return
         self._mind_the_inbox()
 
-    def report(self, query: Query, result: Result) -> bytes:
-        """Count an execution and tell the plugins of its end. Gives the notices they want to add."""
-        self.stats.executed(result)
-        return self.tell(query, result)
-
-    def tell(self, query: Query, result: Result) -> bytes:
-        """The same for one that is counted."""
-        session = self.session
-        session.active_at = query.arrived + result.duration
-        if session.status == b"I":
-            session.transaction_at = 0.0
-        elif session.transaction_at == 0.0:
-            session.transaction_at = query.arrived
-        hooks = self.runtime.hooks
-        said = hooks.result.of_three(session, query, result)
-        return outcome.notices(said, hooks) if said else b""
-
     def ready(self) -> bytes:
         """ReadyForQuery with the transaction status that the client knows."""
         return backend.READY[self.session.status]
@@ -593,7 +577,7 @@ class Conversation:
         if self.turn is not None:
             left, now = Refusal("08006", f"client left in the middle: {reason}"), self.runtime.now()
             for query in self.turn.queries:
-                self.report(query, outcome.refused(query, "server", left, now))
+                report(self, query, outcome.refused(query, "server", left, now))
         self.tracker.lost([] if self.turn is None else self.turn.queries)
         self.leasing.leave(reason, idle=idle)
         self.inbox.clear()

@@ -13,6 +13,7 @@ from pgbeam_core.api.statement import Kind
 from pgbeam_core.firing import PluginRaised
 from pgbeam_core.session import outcome
 from pgbeam_core.session.local import ABORTED
+from pgbeam_core.session.reporting import report
 from pgbeam_core.session.state import Phase
 
 if TYPE_CHECKING:
@@ -54,28 +55,33 @@ class HookDispatch:
     def ask_all(self, queries: list[Query], send_request: SendRequest) -> None:
         """A pipeline of several executions: each may be refused, none answered."""
         conversation = self._conversation
-        session, execute, target = conversation.session, self._hooks.execute, conversation.leasing.target()
+        target = conversation.leasing.target()
         for query in queries:
             if not query.statement._heard and self._is_refused(query, queries):
                 return
             if query.lazily:
                 conversation.outside.settle(query)
             query.target = target
-            try:
-                found = execute.of_three(session, query, target)
-                while found is not None and not isinstance(found[1], Refusal):
-                    if hasattr(found[1], "cancel"):
-                        found[1].addErrback(lambda _: None)
-                        found[1].cancel()
-                    elif not isinstance(found[1], Answer):
-                        self._hooks.unfit("execute", found[0], found[1], _EXECUTE_GIVES)
-                    found = self._after(found[0], query)
-            except PluginRaised as error:
-                found = (error.plugin, broken(error))
-            if found is not None:
-                self.refuse(queries, found[0], found[1])
-                return
+        found: Found
+        try:
+            found = self._hooks.execute_batch(conversation.session, queries, target, self._refuses)
+        except PluginRaised as error:
+            found = (error.plugin, broken(error))
+        if found is not None:
+            self.refuse(queries, found[0], found[1])
+            return
         conversation.leasing.lease_for(queries, send_request)
+
+    def _refuses(self, plugin: str, answer: Any) -> bool:
+        """Whether that counts where nothing can be answered: in a pipeline."""
+        if isinstance(answer, Refusal):
+            return True
+        if hasattr(answer, "cancel"):
+            answer.addErrback(lambda _: None)
+            answer.cancel()
+        elif not isinstance(answer, Answer):
+            self._hooks.unfit("execute", plugin, answer, _EXECUTE_GIVES)
+        return False
 
     def ask(self, query: Query, send_request: SendRequest, reply: Reply) -> None:
         """Ask for a route and an answer; then either give that, or send the request to a server."""
@@ -192,7 +198,7 @@ class HookDispatch:
         said = reply(answer)
         if not query.in_transaction:
             conversation.stats.transactions += 1
-        notices = conversation.report(query, outcome.answered(query, plugin, answer, conversation.runtime.now()))
+        notices = report(conversation, query, outcome.answered(query, plugin, answer, conversation.runtime.now()))
         conversation.client.write(said + notices + conversation.ready())
 
     def end(self, queries: list[Query], refusal: Refusal) -> None:
@@ -200,7 +206,7 @@ class HookDispatch:
         conversation = self._conversation
         now = conversation.runtime.now()
         for query in queries:
-            conversation.report(query, outcome.refused(query, "pgbeam", refusal, now))
+            report(conversation, query, outcome.refused(query, "pgbeam", refusal, now))
         conversation.client.hang_up(refusal.message, outcome.refusal_frame(refusal, "FATAL"))
 
     def refuse(self, queries: list[Query], source: str, refusal: Refusal) -> None:
@@ -210,7 +216,7 @@ class HookDispatch:
             refusal = _ABORTED  # a server would say nothing else
         now = conversation.runtime.now()
         said = outcome.refusal_frame(refusal) + b"".join(
-            conversation.report(query, outcome.refused(query, source, refusal, now)) for query in queries
+            report(conversation, query, outcome.refused(query, source, refusal, now)) for query in queries
         )
         if conversation.session.in_transaction and not conversation.session.begun and conversation.phase is Phase.IDLE:
             conversation.transaction.fail()

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from pgbeam_core.api import hookspecs
-from pgbeam_core.testing import FakePostgres, Rehearsal, done, table
+from pgbeam_core.testing import FakePostgres, Rehearsal, bound_query, done, table
 
+SYNC_BYTES = 5
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "hooks"
 SERVER = {
@@ -157,6 +158,31 @@ def test_execute() -> None:
         client = rehearsal.login("app")
         assert client.query(" truncate t").error == ("42501", "TRUNCATE is not for this server")
         assert client.query("SELECT 1").error is None
+
+
+def pipeline(*texts: str) -> bytes:
+    """One request that executes all of them."""
+    return b"".join(bound_query(text)[:-SYNC_BYTES] for text in texts) + bound_query(texts[0])[-SYNC_BYTES:]
+
+
+def test_execute_batch() -> None:
+    """Nor as one of many."""
+    _, rehearsal = rehearsed("execute_batch")
+    with rehearsal:
+        client = rehearsal.login("app")
+        assert client.send(pipeline("SELECT 1", "TRUNCATE t", "SELECT 1")).error is not None
+        assert client.query("TRUNCATE t").error is not None
+        assert client.send(pipeline("SELECT 1", "SELECT 1")).error is None
+
+
+def test_result_batch() -> None:
+    """What a batch writes is counted like what is written alone."""
+    _, rehearsal = rehearsed("result_batch")
+    with rehearsal:
+        client = rehearsal.login("app")
+        client.send(pipeline(*["INSERT INTO t VALUES (1)"] * 5))
+        client.query("INSERT INTO t VALUES (1)")
+        assert rehearsal.stats()["example"] == {"INSERT": 6}
 
 
 def test_result(monkeypatch: pytest.MonkeyPatch) -> None:

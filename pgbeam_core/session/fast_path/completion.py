@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgbeam_core.session import counting, outcome
+from pgbeam_core.session.reporting import report_server
 from pgbeam_core.wire import backend
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def complete(conversation: Conversation, turn: Turn, reply: bytes) -> None:
         conversation.client_statements.portals.clear()
     if query.statement.shareable:
         query.statement._cost.learn(now - begun, turn.size)
-    notices = completion.report(query, outcome.plain_result(turn, now), lease)
+    notices = report_server(conversation, query, outcome.plain_result(turn, now), lease)
     if notices or turn.outside:
         reply = b"".join((reply[:-_READY_SIZE], notices, conversation.ready()))
     completion.close(turn.prefix + reply if turn.prefix else reply)

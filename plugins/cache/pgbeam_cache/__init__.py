@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from pgbeam_cache.policy.cacheability import noted
 from pgbeam_cache.policy.rule_files import Rule
+from pgbeam_cache.serving import batches
 from pgbeam_cache.serving.cache import Cache
 from pgbeam_cache.settings import CacheSettings
 from pgbeam_cache.surface import console_commands, explaining, metrics, selection, variables, views
@@ -64,6 +65,10 @@ class Caching:
         beam.console.command(console_commands.WORDS, rule, console_commands.USAGE)
 
     @hookimpl
+    def reload(self, beam: Beam) -> None:
+        self.cache.reload()
+
+    @hookimpl
     def shutdown(self, beam: Beam) -> None:
         self.cache.close()
 
@@ -81,6 +86,10 @@ class Caching:
         return self.cache.execute(session, query, target)
 
     @hookimpl
+    def execute_batch(self, session: Session, queries: Sequence[Query]) -> None:
+        batches.execute(self.cache, session, queries)
+
+    @hookimpl
     def explain(self, session: Session, query: Query) -> Sequence[Explanation]:
         """Whether it is cached, why, and what is there."""
         return list(explaining.explain(self.cache, session, query))
@@ -88,6 +97,10 @@ class Caching:
     @hookimpl
     def result(self, session: Session, query: Query, result: Result) -> None:
         self.cache.result(session, query, result)
+
+    @hookimpl
+    def result_batch(self, session: Session, queries: Sequence[Query], results: Sequence[Result]) -> None:
+        batches.result(self.cache, session, queries, results)
 
     @hookimpl
     def transaction_over(self, session: Session, committed: bool) -> None:

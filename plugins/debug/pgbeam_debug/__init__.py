@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pgbeam_core import Notice, Query, Refusal, Result, Session, hookimpl
 from pgbeam_debug.facts import line
 from pgbeam_debug.variables import boolean
@@ -22,6 +24,14 @@ class Debug:
         if session.variable("debug") != "on":
             return None
         return notices(session, query, result)
+
+    @hookimpl
+    def result_batch(
+        self, session: Session, queries: Sequence[Query], results: Sequence[Result]
+    ) -> list[list[Notice]] | None:
+        if session.variable("debug") != "on":
+            return None
+        return [notices(session, query, result) for query, result in zip(queries, results, strict=True)]
 
 
 def notices(session: Session, query: Query, result: Result) -> list[Notice]:

@@ -153,6 +153,14 @@ class Limits:
         client.project.counts.refused_by_max_concurrent_queries += 1
         return TOO_MANY_AT_ONCE
 
+    @hookimpl(trylast=True)
+    def execute_batch(self, session: Session, queries: Sequence[Query], target: Target) -> Refusal | None:
+        """A token for each: the first that there is none for is refused, and all with it."""
+        client: _Client | None = session.notes.get("limits")
+        if client is None or client.admission is None or not client.admission.counts_queries:
+            return None
+        return next(filter(None, (self.execute(session, query, target) for query in queries)), None)
+
     @hookimpl
     def result(self, session: Session, query: Query, result: Result) -> None:
         """One query less that runs."""
@@ -160,6 +168,12 @@ class Limits:
             admission: Admission | None = query.notes.pop("limits", None)
             if admission is not None and "limits" in session.notes:
                 admission.end()
+
+    @hookimpl
+    def result_batch(self, session: Session, queries: Sequence[Query], results: Sequence[Result]) -> None:
+        for query, result in zip(queries, results, strict=True):
+            if query.notes:
+                self.result(session, query, result)
 
     @hookimpl
     def explain(self, session: Session, query: Query) -> Sequence[Explanation]:

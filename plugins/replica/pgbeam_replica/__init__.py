@@ -151,6 +151,12 @@ class Replicas:
                 writes.wrote(self._beam.now(), committed=result.committed)
 
     @hookimpl
+    def result_batch(self, session: Session, queries: Sequence[Query], results: Sequence[Result]) -> None:
+        if session.project.replicas:
+            for query, result in zip(queries, results, strict=True):
+                self.result(session, query, result)
+
+    @hookimpl
     def transaction_over(self, session: Session) -> None:
         """What it wrote counts from now on."""
         writes = self._writes_of(session)

@@ -10,13 +10,19 @@ _UNKNOWN_END = ("08", "40003", "57P", "XX")
 """SQLSTATEs after which a commit may have happened: the server is gone, perhaps while its replicas were waited for."""
 
 
-def record_writes(state: SessionState, statement: Statement, note: Cacheability, result: Result, *, run: bool) -> None:
-    """Book what a statement wrote, or may have written before its connection was lost. `run`: a server has run it."""
+def record_writes(
+    state: SessionState, statement: Statement, note: Cacheability, result: Result, *, run: bool, times: int = 1
+) -> None:
+    """Book what a statement wrote, or may have written before its connection was lost. `run`: a server has run it.
+
+    `times`: so many executions, one after the other, have ended in that way.
+    """
     error = result.error
     if error is not None and error[0].startswith(_UNKNOWN_END) and result.source == "server":
         state.interrupted()
         return
-    state.heard(note)
+    for _ in range(times):
+        state.heard(note)
     if not run:
         return
     effect = note.effect

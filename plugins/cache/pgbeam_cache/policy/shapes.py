@@ -103,15 +103,16 @@ class Shape:
             return "fair"
         return "great" if stability >= 0.95 and self.calls >= 100 and self.average >= 0.001 else "good"
 
-    def executed(self, result: Result, now: float) -> None:
-        self.calls += 1
+    def executed(self, result: Result, now: float, times: int = 1) -> None:
+        """So many executions have ended in that way; `now` is seconds of the wall's clock."""
+        self.calls += times
         self.last = now
-        self.bytes += result.size
+        self.bytes += result.size * times
         if result.source == "server":
             if result.error is None:
-                self.latency.add(result.server_time)
+                self.latency.add(result.server_time, times)
         elif result.source == "cache":
-            self.hits += 1
+            self.hits += times
 
     def replied(self, request: bytes, answer: Answer) -> None:
         """The server's reply to a request: the same as the one before?"""
@@ -155,8 +156,8 @@ class Shapes:
         shape = None if shapes is None else shapes.get(statement.query_hash)
         return self._new(project, statement, note) if shape is None else shape
 
-    def executed(self, shape: Shape, result: Result) -> None:
-        shape.executed(result, self._wall())
+    def executed(self, shape: Shape, result: Result, times: int = 1) -> None:
+        shape.executed(result, self._wall(), times)
 
     def _all(self) -> list[Shape]:
         return [shape for shapes in self._shapes.values() for shape in shapes.values()]

@@ -41,7 +41,9 @@ class Cache:
     """The replies of one PgBeam process."""
 
     def __init__(self, beam: Beam) -> None:
-        settings = self._settings_of(beam)
+        settings = beam.settings_of(CacheSettings)
+        self.settings = settings
+        """As they are now."""
         self.beam = beam
         self.counts = Counts()
         self.store = Store(settings.max_entries, settings.l1_bytes, self._dead)
@@ -58,10 +60,9 @@ class Cache:
         self.databases = Databases(self.second, beam.reactor)
         self._parking = IdleEviction(beam.reactor, self.store.drop)
 
-    @property
-    def settings(self) -> CacheSettings:
-        """As they are now: a reload brings new ones."""
-        return self._settings_of(self.beam)
+    def reload(self) -> None:
+        """Go on by the settings that hold now."""
+        self.settings = self.beam.settings_of(CacheSettings)
 
     def state_of(self, session: Session) -> SessionState:
         """What is remembered of a session."""
@@ -287,10 +288,6 @@ class Cache:
 
     def _dead(self, entry: Entry) -> bool:
         return entry.until <= self.beam.now()
-
-    @staticmethod
-    def _settings_of(beam: Beam) -> CacheSettings:
-        return beam.settings_of(CacheSettings)
 
 
 def _place(session: Session) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pgbeam_cache.consistency.session_state import SessionState
 from pgbeam_cache.policy import keys
 from pgbeam_cache.policy.cacheability import Cacheability, digest
-from pgbeam_cache.policy.shapes import Shapes
+from pgbeam_cache.policy.shapes import Shape, Shapes
 from pgbeam_cache.policy.traffic import NEVER, RecentTraffic
-from pgbeam_core import Query, Result, Session
+from pgbeam_core import Query, Result, Session, Statement
 
 _SAMPLE = "cache.sample"
 """Where a query notes the request whose reply is only looked at."""
@@ -70,9 +70,16 @@ class Samples:
         request: bytes | None = key
         if key is None and query.notes:
             request = query.notes.pop(_SAMPLE, None)
-        if len(statement.text) > _LONGEST_SHAPE:
-            return
-        shape = self._shapes.of(query.session.project.name, statement, note)
-        self._shapes.executed(shape, result)
-        if request is not None and result.kept is not None:
+        shape = self.ended(query.session, statement, note, result)
+        if shape is not None and request is not None and result.kept is not None:
             shape.replied(request, result.kept)
+
+    def ended(
+        self, session: Session, statement: Statement, note: Cacheability, result: Result, times: int = 1
+    ) -> Shape | None:
+        """So many executions have ended in that way. Gives their shape, if it is one to be counted."""
+        if len(statement.text) > _LONGEST_SHAPE:
+            return None
+        shape = self._shapes.of(session.project.name, statement, note)
+        self._shapes.executed(shape, result, times)
+        return shape

@@ -1,4 +1,4 @@
-"""Calls hooks: order, isolation, counting. The only place that knows how.
+"""The hooks of one run, frozen.
 
 pluggy declares, validates and orders; a hook is then frozen into a tuple of plain callables, each taking all the
 hook's arguments by position and passing on the ones its implementation named. No plugin joins after the start.
@@ -14,17 +14,10 @@ from typing import Any
 
 import pluggy
 
-from pgbeam_core.failures import Failures, Unfit
+from pgbeam_core.firing.batches import ALL_AT_ONCE, Call, ExecuteBatch, Implementations, ResultBatch, WithBatch, add
+from pgbeam_core.firing.failures import Failures, Unfit
 
-Call = Callable[..., Any]
-Implementations = tuple[tuple[str, Call], ...]
-"""Of a hook, first to be called first: (plugin name, callable by position)."""
-
-_ALL_AT_ONCE = "pluggy"
-"""What stands for the plugins of a hook with wrappers: pluggy calls them all."""
-
-
-_MAY_REFUSE = frozenset({"authenticated", "template", "parse", "route", "execute"})
+_MAY_REFUSE = frozenset({"authenticated", "template", "parse", "route", "execute", "execute_batch"})
 """Hooks at which a query, or a client, can still be refused."""
 
 
@@ -73,6 +66,8 @@ class Hooks:
         self.execute = self._first("execute")
         self.variable = self._first("variable")
         self.pool = self._first("pool")
+        self.execute_batch = ExecuteBatch(self._with_batch("execute"), self.failed)
+        self.result_batch = ResultBatch(self._with_batch("result"), self.failed, self.unfit)
         self.authenticated = self._all("authenticated")
         self.disconnect = self._all("disconnect")
         self.template = self._all("template")
@@ -101,7 +96,7 @@ class Hooks:
         given = tuple(caller.spec.argnames)
         impls = list(reversed(caller.get_hookimpls()))
         if any(impl.wrapper or impl.hookwrapper for impl in impls):
-            return ((_ALL_AT_ONCE, lambda *args: caller(**dict(zip(given, args, strict=True)))),)
+            return ((ALL_AT_ONCE, lambda *args: caller(**dict(zip(given, args, strict=True)))),)
         return tuple((impl.plugin_name, narrow(impl, given)) for impl in impls)
 
     def failed(self, hook: str, plugin: str) -> None:
@@ -109,7 +104,7 @@ class Hooks:
 
         Who cannot be judged is not let in: at `connect` none is passed over that does not say it may be.
         """
-        if plugin == _ALL_AT_ONCE:
+        if plugin == ALL_AT_ONCE:
             plugin = self._failures.culprit(hook) or self._likely(hook)
         self.raised[hook, plugin] += 1
         self._failures.tell(hook, plugin)
@@ -127,7 +122,11 @@ class Hooks:
     def _likely(self, hook: str) -> str:
         """The plugin that must not be passed over, where nobody knows which one of a hook has failed."""
         names = [impl.plugin_name for impl in getattr(self.manager.hook, hook).get_hookimpls()]
-        return next((name for name in names if name in self._refusing), _ALL_AT_ONCE)
+        return next((name for name in names if name in self._refusing), ALL_AT_ONCE)
+
+    def _with_batch(self, name: str) -> WithBatch:
+        batch = dict(self.freeze(name + "_batch"))
+        return tuple((plugin, call, batch.get(plugin)) for plugin, call in self.freeze(name))
 
     def _first(self, name: str) -> First:
         return First(name, self.freeze(name), self.failed)
@@ -202,7 +201,7 @@ class All:
                 self.failed(self.name, name)
                 continue
             if answer is not None:
-                _add(answers, name, answer)
+                add(answers, name, answer)
         return answers
 
     def of_three(self, first: object, second: object, third: object) -> list[tuple[str, Any]]:
@@ -215,12 +214,5 @@ class All:
                 self.failed(self.name, name)
                 continue
             if answer is not None:
-                _add(answers, name, answer)
+                add(answers, name, answer)
         return answers
-
-
-def _add(answers: list[tuple[str, Any]], name: str, answer: Any) -> None:
-    if name == _ALL_AT_ONCE:
-        answers += [(name, each) for each in answer]
-    else:
-        answers.append((name, answer))
