@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgbeam_core import Identity, ServerUnavailable
+from pgbeam_core import Identity, Server, ServerUnavailable
 from pgbeam_pool.fairness import Fairness
 from pgbeam_pool.lines import Lines
 from pgbeam_pool.logins import Logins
@@ -14,10 +14,15 @@ LOOK = 16
 server, or would share."""
 
 
+LOGIN_TURN_S = 0.5
+"""While those who are logged in want all there is, one login that has waited for so long gets a place so often."""
+
+
 class Budget:
     """At most `max_active` servers, those being opened included; a line of each user's who waits, and one of logins.
 
-    Who is logged in comes first: a login gets what room there is, and never closes a server that is in use.
+    Who is logged in comes first: a login gets what room there is, and never closes a server that is in use. But nobody
+    is kept out by a flood for good: now and then one login is let in before the next query.
     """
 
     def __init__(self, settings: PoolSettings) -> None:
@@ -32,6 +37,8 @@ class Budget:
         """Those of its pools that are closed, until their last server has come back."""
         self._pumping = False
         self._again = False
+        self._login_turn = 0.0
+        """When a login may come before who is logged in."""
 
     def join(self, pool: Host) -> None:
         """A pool that draws on this budget."""
@@ -157,6 +164,8 @@ class Budget:
 
     def _once(self) -> None:
         """Each user's line in order of asking; first that of who has least for his weight."""
+        if self.logins.waiting and not self.has_room:
+            self._let_in_one()
         room, alone_before, others_before = True, False, False
         most = self.settings.max_active + LOOK
         for user in self.waiting.users(self.settings.weights):
@@ -182,6 +191,34 @@ class Budget:
     def _let_in(self) -> None:
         """Open servers for logins, with what room those who are logged in have left."""
         while (waiter := self.logins.next(self.settings.login_places)) is not None:
-            if not self.has_room and (self.waits_alone or not self.make_room_for_login(waiter.pool.now())):
+            if not self.has_room and not self._makes_room_for(waiter):
                 return
             waiter.pool.open_for_login(waiter)
+
+    def _makes_room_for(self, waiter: Waiter) -> bool:
+        """Whether a login finds a place that nobody else will miss."""
+        user = waiter.identity.user
+        if not self.waits_alone:
+            return self.make_room_for_login(waiter.pool.now())
+        return not self.waiting.waits(user) and self._close_idle_for_login(user)
+
+    def _let_in_one(self) -> None:
+        """Let one login have the place of an idle server that others wait for, if it is time for that."""
+        if self.logins.places or not self.waits_alone:
+            return
+        places, weights = self.waiting.places, self.settings.weights
+        waiter = self.logins.least(lambda user: places[user] / weights.get(user, 1.0))
+        if waiter is None or (now := waiter.pool.now()) < max(self._login_turn, waiter.since + LOGIN_TURN_S):
+            return
+        if self._close_idle_for_login(None):
+            self._login_turn = now + LOGIN_TURN_S
+            waiter.pool.open_for_login(waiter)
+
+    def _close_idle_for_login(self, user: str | None) -> bool:
+        """Close an idle server, of that user only if one is named. True if there was one."""
+        reason = "its place was needed by a login"
+
+        def may_close(server: Server) -> bool:
+            return user is None or server.identity.user == user
+
+        return any(pool.upkeep.close_idle(reason, may=may_close) for pool in self._pools)

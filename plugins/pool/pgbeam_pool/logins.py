@@ -7,6 +7,8 @@ them; and whoever does not answer loses his place as soon as somebody else waits
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from itertools import chain, islice
 
 from pgbeam_core import PoolExhausted
 from pgbeam_pool.waiting import Waiter
@@ -16,6 +18,8 @@ GRACE_S = 1.0
 CROWDED_GRACE_S = 0.25
 """The same while more wait than there are places: a round trip around the world."""
 MOST_WAITING = 10_000
+_LOOK = 256
+"""Of those who wait, looked at for the one whose user has least."""
 TOO_MANY = "too many connections that have not logged in"
 
 
@@ -65,6 +69,11 @@ class Logins:
         most = max(1, places - places // 4)
         address = next((address for address in self._queues if self._of[address] < most), None)
         return None if address is None else next(iter(self._queues[address]))
+
+    def least(self, share: Callable[[str], float]) -> Waiter | None:
+        """Whose user has least, and of those the one that has waited for longest; as far as a look at some tells."""
+        firsts = islice(chain.from_iterable(islice(queue, _LOOK // 4) for queue in self._queues.values()), _LOOK)
+        return min(firsts, key=lambda waiter: (share(waiter.identity.user), waiter.since), default=None)
 
     def take_place(self, waiter: Waiter) -> None:
         """A server is being opened for it. Its address goes behind the others."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgbeam_core import PoolExhausted, ServerRefused
+from pgbeam_core import Identity, PoolExhausted, ServerRefused
 from pgbeam_pool.logins import GRACE_S, TOO_MANY
 from pgbeam_pool.upkeep import QUIET_S
 from tests.plugins.pool.machinery import ANNA, BOB, Asked, Machinery
@@ -65,6 +65,61 @@ def test_a_login_takes_no_server_that_is_in_use() -> None:
     machinery.openings.succeed()
     assert bob.lease is not None
     machinery.check()
+
+
+def wanted(machinery: Machinery) -> list[Identity]:
+    """Whose servers are being opened."""
+    return [identity for _, identity, _ in machinery.openings.pending]
+
+
+class Flood:
+    """Anna's clients want all servers, again and again."""
+
+    def __init__(self, machinery: Machinery, clients: int) -> None:
+        self._machinery = machinery
+        machinery.pool.upkeep.clients = {ANNA: clients}
+        self._asked = [machinery.lease() for _ in range(clients)]
+
+    def run(self, seconds: float) -> None:
+        """A server comes back every tenth of a second."""
+        machinery = self._machinery
+        for _ in range(round(seconds * 10)):
+            while ANNA in wanted(machinery):
+                machinery.openings.succeed(wanted(machinery).index(ANNA))
+            machinery.pass_time(0.1)
+            for place, asked in enumerate(self._asked):
+                if asked.lease is not None:
+                    asked.lease.release()
+                    self._asked[place] = machinery.lease()
+            machinery.check()
+            assert wanted(machinery).count(BOB) <= 1
+
+
+def test_a_flood_keeps_nobody_out() -> None:
+    """While one user's clients want all servers, another's login has a place within a second, his others behind it."""
+    machinery = Machinery(max_active=4)
+    flood = Flood(machinery, 10)
+    flood.run(0.2)
+    bobs = [machinery.login(BOB) for _ in range(3)]
+    annas = [machinery.login(ANNA) for _ in range(20)]
+    flood.run(0.7)
+    assert wanted(machinery) == [BOB]
+    assert all(asked.waits for asked in annas)
+    machinery.openings.succeed()
+    assert bobs[0].lease is not None
+    bobs[0].lease.release()
+    assert wanted(machinery) == [BOB]  # in the place of his own server: nobody else misses one
+
+
+def test_who_knocks_in_a_flood_has_one_place_at_a_time() -> None:
+    """However many begin a login and say no more: one server at most is kept from those who are in."""
+    machinery = Machinery(max_active=8)
+    flood = Flood(machinery, 20)
+    flood.run(0.2)
+    for place in range(50):
+        half_open(machinery, f"192.0.2.{place}")
+    flood.run(3.0)
+    assert machinery.budget.logins.waiting < 50
 
 
 def test_servers_of_users_who_have_left_make_room_at_once() -> None:
