@@ -14,8 +14,8 @@ LOOK = 16
 server, or would share."""
 
 
-LOGIN_TURN_S = 0.5
-"""While those who are logged in want all there is, one login that has waited for so long gets a place so often."""
+LOGIN_TURN_S = 1.0
+"""While those who are logged in use all there is, one login that has waited for so long gets a place so often."""
 
 
 class Budget:
@@ -198,13 +198,13 @@ class Budget:
     def _makes_room_for(self, waiter: Waiter) -> bool:
         """Whether a login finds a place that nobody else will miss."""
         user = waiter.identity.user
-        if not self.waits_alone:
-            return self.make_room_for_login(waiter.pool.now())
+        if not self.waits_alone and self.make_room_for_login(waiter.pool.now()):
+            return True
         return not self.waiting.waits(user) and self._close_idle_for_login(user)
 
     def _let_in_one(self) -> None:
-        """Let one login have the place of an idle server that others wait for, if it is time for that."""
-        if self.logins.places or not self.waits_alone:
+        """Let one login have the place of an idle server that others use, if it is time for that."""
+        if self.logins.places:
             return
         places, weights = self.waiting.places, self.settings.weights
         waiter = self.logins.least(lambda user: places[user] / weights.get(user, 1.0))
