@@ -183,6 +183,10 @@ class PgBeamService:
         yield metrics.family("pinned", "Clients that keep a server, by reason", by_reason, "gauge")
         errors = [({"plugin": plugin, "hook": hook}, count) for (hook, plugin), count in self.hooks.raised.items()]
         yield metrics.family("plugin_errors", "Exceptions of plugins", errors)
+        entrance = beam.entrance
+        yield metrics.of_failed_logins({"": entrance.failed_logins})
+        handshakes = metrics.labelled("reason", entrance.failed_handshakes.reasons)
+        yield metrics.family("tls_handshakes_failed", "TLS handshakes with clients that failed, by reason", handshakes)
         yield from metrics.of_loop(self.watchdog.stats())
         yield from metrics.of_process()
         told: set[str] = set()

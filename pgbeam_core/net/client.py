@@ -27,6 +27,7 @@ from pgbeam_core.net.auth.admission import Admitted
 from pgbeam_core.net.auth.exchange import LoginExchange
 from pgbeam_core.net.auth.login import Login
 from pgbeam_core.net.channel import Channel
+from pgbeam_core.net.failed_logins import LEFT, PROTOCOL, TIMEOUT, reason_of
 from pgbeam_core.net.judging import Judging, turned_away
 from pgbeam_core.net.negotiation import Negotiation
 from pgbeam_core.net.peer import channel_of
@@ -121,10 +122,12 @@ class ClientProtocol:
         if self._session is not None and self._beam.console.steering.keeps(self._session):
             self._beam.logins.begin(self._too_slow)
             return
+        self._failed(TIMEOUT)
         self.hang_up("login timed out", b"" if self._session is None else _TIMED_OUT)
 
     def _no_answer(self) -> None:
         """The client does not say what it is asked for: its startup packet, or a password."""
+        self._failed(TIMEOUT)
         self.hang_up("client did not answer within login_timeout_s", b"" if self._session is None else _TIMED_OUT)
 
     def _never_read(self) -> None:
@@ -138,6 +141,7 @@ class ClientProtocol:
             self._violated(error)
 
     def _violated(self, error: ProtocolViolation) -> None:
+        self._failed(PROTOCOL)
         if isinstance(error, AncientProtocol):
             # A client of protocol 2 knows no other form of error.
             self.hang_up(error.message, b"EFATAL:  " + error.message.encode() + b"\n\x00")
@@ -250,6 +254,7 @@ class ClientProtocol:
         while self._ahead and not exchange.over and self._reason is None:
             frame = self._ahead.pop(0)
             if frame[0] == _TERMINATE:
+                self._failed(LEFT)
                 self.hang_up("client left during login")
                 return
             self._beam.answers.met(self._no_answer)
@@ -270,6 +275,7 @@ class ClientProtocol:
         if isinstance(error, ServerRefused):
             if self._session is not None:
                 self._session.login_error = error.sqlstate
+            self._failed(reason_of(error.sqlstate))
             self.hang_up(f"login refused: {error.message}", error.frame)
         elif isinstance(error, PgBeamError):
             if self._session is not None and error.sqlstate.startswith(_CREDENTIALS):
@@ -401,7 +407,15 @@ class ClientProtocol:
         if self._conversation is None or not self._conversation.busy:
             self.hang_up("PgBeam stops", farewell)
 
+    def _failed(self, reason: str) -> None:
+        """Its login comes to nothing, if it is not in yet."""
+        session, beam = self._session, self._beam
+        if self._reason is None and self._stats is beam.counted.unseen:
+            counts = beam.entrance.failed_logins if session is None else beam.counted.for_client(session).logins_failed
+            counts[reason] += 1
+
     def _refuse(self, refusal: Refusal) -> None:
+        self._failed(reason_of(refusal.sqlstate))
         self.hang_up(refusal.message, refusal_frame(refusal, "FATAL"))
 
     # Backpressure: the transport asks us to stop producing what we write to it.
@@ -423,6 +437,8 @@ class ClientProtocol:
     def connectionLost(self, reason: Failure = Failure(Exception())) -> None:
         """The socket is closed, by whichever side."""
         if self._reason is None:
+            if self._session is not None:
+                self._failed(LEFT)
             self._reason = "client closed the connection"
             self.transport.unregisterProducer()
             self._over(self._reason)

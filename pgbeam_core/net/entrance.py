@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
@@ -29,6 +30,8 @@ class Entrance:
         self.throttle = Throttle(lambda step: reactor.callLater(0, step), reactor.seconds)
         """What clients that have not logged in wait for in turn."""
         self.failed_handshakes = FailedHandshakes(reactor.seconds)
+        self.failed_logins: Counter[str] = Counter()
+        """Those that came to no project, by reason."""
         self.tls: ClientTls | None = None if settings.tls is None else certificates.load(settings.tls)
         self.proxies = _proxies(settings)
         why = None if self.tls is None else certificates.expired(self.tls)

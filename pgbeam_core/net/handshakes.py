@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable
 
 from twisted.logger import Logger
@@ -12,6 +14,12 @@ EVERY_S = 10.0
 """Between two lines: whoever knocks a thousand times a second fills no disk."""
 
 
+MOST_REASONS = 50
+"""Reasons with a count of their own: clients have a say in what they are."""
+_OTHER = "other"
+_WORDS = re.compile(r"[A-Z0-9_]{1,60}")
+
+
 class FailedHandshakes:
     """Of one PgBeam. `now` gives monotonic seconds."""
 
@@ -19,12 +27,12 @@ class FailedHandshakes:
         self._now = now
         self._told_at: float | None = None
         self._untold = 0
-        self.count = 0
-        """Since the start."""
+        self.reasons: Counter[str] = Counter()
+        """How many since the start, by OpenSSL's words for why."""
 
     def failed(self, address: str, reason: str) -> None:
         """One more, for that reason."""
-        self.count += 1
+        self.reasons[self._label(reason)] += 1
         self._untold += 1
         now = self._now()
         if self._told_at is not None and now - self._told_at < EVERY_S:
@@ -37,3 +45,7 @@ class FailedHandshakes:
             reason=reason,
             others=others,
         )
+
+    def _label(self, reason: str) -> str:
+        label = reason.lower() if _WORDS.fullmatch(reason) else _OTHER
+        return label if label in self.reasons or len(self.reasons) < MOST_REASONS else _OTHER

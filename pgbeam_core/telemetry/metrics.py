@@ -23,7 +23,6 @@ _LABEL = re.compile(r"[a-zA-Z][a-zA-Z0-9_]{0,99}")
 _PROJECT: tuple[tuple[str, str, str, str], ...] = (
     ("clients", "clients", "gauge", "Clients now connected"),
     ("clients_total", "clients_connected", "counter", "Clients that have connected"),
-    ("logins_failed", "logins_failed", "counter", "Logins that failed"),
     ("queries", "queries", "counter", "Executions of statements, whoever replied"),
     ("queries_answered", "queries_answered", "counter", "Executions that a plugin answered, without a server"),
     ("errors", "query_errors", "counter", "Executions that ended with an error"),
@@ -63,6 +62,7 @@ def of_projects(stats: Mapping[str, ProjectStats]) -> Iterator[Family]:
         for reason, count in each.transactions_begun.items()
     ]
     yield family("transactions_begun", "Transactions that were kept back and made real, by reason", begun)
+    yield of_failed_logins({project: each.logins_failed for project, each in stats.items()})
     by_source = [
         ({"project": project, "source": source}, _plain(latency))
         for project, each in stats.items()
@@ -76,6 +76,16 @@ def of_projects(stats: Mapping[str, ProjectStats]) -> Iterator[Family]:
     ):
         samples = [({"project": project}, _plain(getattr(each, attribute))) for project, each in stats.items()]
         yield family(name, text, samples, "histogram")
+
+
+def of_failed_logins(counts: Mapping[str, Mapping[str, int]]) -> Family:
+    """By project, and by reason."""
+    samples = [
+        ({"project": project, "reason": reason}, count)
+        for project, reasons in counts.items()
+        for reason, count in reasons.items()
+    ]
+    return family("logins_failed", "Logins that failed, by reason", samples)
 
 
 def labelled(label: str, counts: Mapping[str, float]) -> list[Sample]:

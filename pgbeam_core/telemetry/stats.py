@@ -65,7 +65,8 @@ class ProjectStats:
     clients: int = 0
     """Now connected."""
     clients_total: int = 0
-    logins_failed: int = 0
+    logins_failed: Counter[str] = field(default_factory=Counter)
+    """By reason."""
     queries: int = 0
     queries_answered: int = 0
     """Answered by a plugin, without a server."""
@@ -138,7 +139,8 @@ class ProjectStats:
         return {
             "clients": self.clients,
             "clients_total": self.clients_total,
-            "logins_failed": self.logins_failed,
+            "logins_failed": self.logins_failed.total(),
+            "logins_failed_by": dict(self.logins_failed),
             "queries": self.queries,
             "queries_answered": self.queries_answered,
             "errors": self.errors,

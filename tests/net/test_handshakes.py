@@ -37,7 +37,7 @@ def test_a_thousand_failures_are_one_line() -> None:
             failed.failed("192.0.2.7", "NO_SHARED_CIPHER")
         clock.advance(EVERY_S)
         failed.failed("192.0.2.8", "UNKNOWN_CA")
-    assert failed.count == 1001
+    assert failed.reasons == {"no_shared_cipher": 1000, "unknown_ca": 1}
     assert len(lines) == 2
     assert "192.0.2.7: NO_SHARED_CIPHER; 0 others" in lines[0]
     assert "192.0.2.8: UNKNOWN_CA; 999 others" in lines[1]

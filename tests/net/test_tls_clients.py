@@ -392,5 +392,5 @@ def test_a_host_name_that_is_none_is_told_without_a_traceback(monkeypatch: pytes
         assert caller.raw(SSLRequest().to_bytes()) == b"S"
         caller.raw(outgoing.read().replace(b"shop.", b"sh\xefp."))
         assert caller.closed
-        assert rehearsal.beam.entrance.failed_handshakes.count == 1
+        assert rehearsal.beam.entrance.failed_handshakes.reasons.total() == 1
     assert told == []
