@@ -86,6 +86,11 @@ class AuthQuery:
             self._go_on()
         return answer
 
+    def remembered(self, user: str) -> Secret | None:
+        """What the last answer about that user was, however long ago: a server will say whether it holds."""
+        known = self._known.get(user)
+        return None if known is None else known[0]
+
     def _left(self, user: str, answer: Deferred[Secret | None]) -> None:
         """Its client has left; others may wait for the same, and the next one is glad of the answer."""
         asked = self._asking.get(user)

@@ -223,7 +223,9 @@ class Secrets:
         if learned is not None:
             return learned
         if project.auth != "passthrough":
-            listed = self._listed(project, user)
+            query, listed = self._queries.get(project.name), self._listed(project, user)
+            if listed is None and query is not None:
+                listed = query.remembered(user)
             if listed is not None and not isinstance(listed, Verifier):
                 return listed
         return None if own is None else own.get()

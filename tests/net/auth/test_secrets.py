@@ -19,6 +19,7 @@ from pgbeam_core.settings import Project
 from pgbeam_core.settings.userlist import read_userlist
 from pgbeam_core.testing import Rehearsal
 from pgbeam_core.wire.scram import Verifier, verifier
+from pgbeam_core.wire.secrets import Password
 
 PASSWORDS = {"ann": "sesame", "bob": "open"}
 
@@ -112,6 +113,17 @@ def test_passwords_that_auth_query_gives_count_too(monkeypatch: pytest.MonkeyPat
     shown(secrets, of, "ann")
     shown(secrets, of, "nobody")
     assert hashing.count == 2
+
+
+def test_pgbeam_logs_in_with_passwords_that_auth_query_gives() -> None:
+    """As with those of a list; what it gave last counts, until it is asked again."""
+    of, secrets = project(auth_user="boss"), secrets_of()
+    secrets._query(of)._answered("ann", [("ann", "sesame")])
+    assert secrets._proof(of, "ann", None) == Password(b"sesame")
+    secrets._query(of)._answered("ann", [("ann", "open")])
+    assert secrets._proof(of, "ann", None) == Password(b"open")
+    secrets._query(of)._answered("ann", [])
+    assert secrets._proof(of, "ann", None) is None
 
 
 def test_a_list_that_has_become_wrong_changes_nothing(tmp_path: Path, told: list[str]) -> None:
