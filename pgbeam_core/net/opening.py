@@ -57,8 +57,8 @@ class Opener:
     """Opens servers of one target. Without `identities` they are not asked who they are: they serve no client.
 
     credentials: gives what answers a server's questions where no client does. at: the host to connect to, where the
-    target has several. timeout: seconds until a server has let PgBeam in, those aside in which a client is asked for
-    its password.
+    target has several. known: told when a server was who it was expected to be. timeout: seconds until a server has let
+    PgBeam in, those aside in which a client is asked for its password.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class Opener:
         greetings: Greetings | None = None,
         credentials: Callable[[Identity], Relay] | None = None,
         at: Target | None = None,
+        known: Callable[[Identity], None] = lambda identity: None,
         timeout: float = CONNECT_TIMEOUT,
     ) -> None:
         self._reactor = reactor
@@ -83,6 +84,7 @@ class Opener:
         self._isolation = isolation
         self._greetings = greetings
         self._credentials = credentials
+        self._known = known
         self._twins: dict[Identity, tuple[int, ...]] = {}
         """On a replica that is no physical copy, the oids that stand for those on the primary."""
 
@@ -171,7 +173,10 @@ class Opener:
         if not wanted.oids:
             server.identity = wanted._replace(oids=oids)
             identities.told(self._target, server.identity, epoch)
-        elif oids != wanted.oids and not self._is_twin(wanted, oids, recovering=told.recovering):
+        elif oids == wanted.oids:
+            identities.told(self._target, wanted, epoch)
+            self._known(wanted)
+        elif not self._is_twin(wanted, oids, recovering=told.recovering):
             identities.told(self._target, wanted._replace(oids=oids), epoch)
             message = _changed(wanted, oids)
             server.close(message)

@@ -92,6 +92,8 @@ class Line:
         """Bytes for the server. A trigger among them gets through, and then the fault begins."""
         self._heard = (self._heard + data)[-8192:]
         await self._unless_silent()
+        if self._gone.is_set():
+            return
         await self._send(self.far, data)
         trigger = self.relay.trigger
         if trigger is not None and trigger[0] in self._heard:
@@ -100,7 +102,9 @@ class Line:
             self.arm(trigger[1])
 
     async def down(self, data: bytes) -> None:
-        """Bytes for the client."""
+        """Bytes for the client. Nothing comes behind what did not get through."""
+        if self._gone.is_set():
+            return
         if self.armed is not None:
             passed, data = data[: self._left], data[self._left :]
             self._left -= len(passed)
@@ -108,7 +112,7 @@ class Line:
             if data and self.armed is not None:
                 self._begin(self.armed)
         await self._unless_silent()
-        if data and (self.fault is None or self.fault.kind in HARMLESS):
+        if data and not self._gone.is_set() and (self.fault is None or self.fault.kind in HARMLESS):
             await self._send(self.near, data)
 
     async def _unless_silent(self) -> None:

@@ -62,5 +62,6 @@ class Authority:
             greetings=self.greetings,
             credentials=lambda identity: self.relay(target, identity.user),
             at=at,
+            known=lambda identity: self.dials.known(target, identity),
             timeout=settings.connect_timeout_s,
         )

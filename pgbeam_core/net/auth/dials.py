@@ -25,6 +25,8 @@ class Dials:
     def __init__(self, later: Callable[[Callable[[], None]], Any]) -> None:
         self._later = later
         self._waiting: dict[Place, list[Deferred[None]]] = {}
+        self._openings: dict[Place, tuple[Deferred[Lease], list[bool]]] = {}
+        """And, as true in the list, that one is not needed any more."""
 
     def of(self, target: Target, identity: Identity) -> Deferred[None] | None:
         """Fires when the one under way has come to an end, with its failure if it is one for all; None if none is."""
@@ -35,23 +37,40 @@ class Dials:
         waiting.append(mine)
         return mine
 
-    def open(self, target: Target, identity: Identity, login: Callable[[], Deferred[Lease]]) -> Deferred[Lease]:
-        """Begin one, which others may wait for. Cancelling it is leaving: then one of the others goes on."""
+    def known(self, target: Target, identity: Identity) -> None:
+        """A server that was opened for somebody else has told meanwhile: nobody has to wait for one of his own."""
+        found = self._openings.pop((target, named(identity)), None)
+        if found is not None:
+            opening, needless = found
+            needless.append(True)
+            self._later(opening.cancel)  # it may wait for long: those who are logged in come first
+
+    def open(self, target: Target, identity: Identity, login: Callable[[], Deferred[Lease]]) -> Deferred[Lease | None]:
+        """Begin one, which others may wait for. Cancelling it is leaving: then one of the others goes on.
+
+        None: what it was to tell is known without it.
+        """
         place = target, named(identity)
         mine: list[Deferred[None]] = []
         self._waiting.setdefault(place, mine)
         opening = login()
+        needless: list[bool] = []
+        self._openings.setdefault(place, (opening, needless))
         left: list[bool] = []
 
         def leave(_: object) -> None:
             left.append(True)
             opening.cancel()
 
-        opened: Deferred[Lease] = Deferred(leave)
+        opened: Deferred[Lease | None] = Deferred(leave)
 
         def over(result: Any) -> None:
             if self._waiting.get(place) is mine:
                 del self._waiting[place]
+            if self._openings.get(place, (None, needless))[0] is opening:
+                del self._openings[place]
+            if needless and not left and isinstance(result, Failure):
+                result = None
             error = result.value if isinstance(result, Failure) and not left else None
             opened.callback(result)  # first, so that the others find its server free
             self._wake(mine, error)

@@ -257,7 +257,13 @@ class Login(LoginSteps):
                 self._leased(got)
             return
         opened = beam.authority.dials.open(primary, session.identity, lambda: self._pool.login(session, self._relay()))
-        self._wait(opened, self._leased, self._not_opened)
+        self._wait(opened, self._dialled, self._not_opened)
+
+    def _dialled(self, lease: Lease | None) -> None:
+        if lease is None:
+            self._admit()
+        else:
+            self._leased(lease)
 
     def _leased(self, lease: Lease) -> None:
         self._enter(Admitted.on(lease))
