@@ -2,7 +2,8 @@
 
 Each run has a primary and a standby of its own. The primary dies of SIGKILL, and at once the standby is promoted, as by
 whoever watches over it. PgBouncer is told the new address and to RELOAD as soon as the promotion is over, as its
-documentation advises; the others have to find out by themselves. A client whose connection fails connects again 0.1 s later.
+documentation advises; the others have to find out by themselves. A client whose connection fails connects again 0.1 s
+later.
 """
 
 from __future__ import annotations
@@ -219,9 +220,7 @@ async def clients(both: Pair, place: Place, follow: Callable[[], None], folder: 
     pgbench = [str(both.primary.programs / "pgbench"), "-n", "-N", "-c", "1", "-R", str(RATE), "--log"]
     command = [*pgbench, *place.arguments, DATABASE]
     ends = time.monotonic() + BEFORE_S + AFTER_S
-    tasks = [
-        asyncio.create_task(one_client(command, number, folder, ends, losses)) for number in range(CLIENTS)
-    ]
+    tasks = [asyncio.create_task(one_client(command, number, folder, ends, losses)) for number in range(CLIENTS)]
     await asyncio.sleep(BEFORE_S)
     died = time.time()
     await asyncio.to_thread(both.fail_over)
@@ -229,11 +228,14 @@ async def clients(both: Pair, place: Place, follow: Callable[[], None], folder: 
     follow()
     await asyncio.gather(*tasks)
     losses.failures = [moment - died for moment in losses.failures]
-    for number in range(CLIENTS):
-        lines = (line.split() for file in folder.glob(f"c{number}-*") for line in file.read_text().splitlines())
-        moments = [int(words[4]) + int(words[5]) / 1e6 - died for words in lines if words[2].isdigit()]
-        losses.commits[number] = moments or [-BEFORE_S]
+    losses.commits = {number: logged(folder, number, died) for number in range(CLIENTS)}
     return losses
+
+
+def logged(folder: Path, number: int, since: float) -> list[float]:
+    """When a client's transactions were committed, by pgbench's own logs."""
+    lines = (line.split() for file in folder.glob(f"c{number}-*") for line in file.read_text().splitlines())
+    return [int(words[4]) + int(words[5]) / 1e6 - since for words in lines if words[2].isdigit()] or [-BEFORE_S]
 
 
 def once(way: str, programs: Path, packages: Path | None) -> tuple[str, tuple[float, ...]]:
