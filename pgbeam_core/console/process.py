@@ -160,6 +160,7 @@ def _bare(value: str) -> str:
 def _pgbouncer_names(beam: Beam) -> dict[str, str]:
     """PgBouncer's names of settings → the keys of those that mean the same."""
     names = {"client_login_timeout": "login_timeout_s", "server_connect_timeout": "connect_timeout_s"}
+    names |= {"dns_max_ttl": "dns_max_ttl_s"}
     project = beam.settings.default_project
     if project is not None:
         names["pool_mode"] = f"projects.{project.name}.pool_mode"

@@ -21,7 +21,7 @@ from pgbeam_core.errors import (
     ServerRefused,
     Unanswered,
 )
-from pgbeam_core.net import console_login
+from pgbeam_core.net import console_login, sockets
 from pgbeam_core.net.asking import Asking
 from pgbeam_core.net.auth.admission import Admitted
 from pgbeam_core.net.auth.exchange import LoginExchange
@@ -98,6 +98,7 @@ class ClientProtocol:
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
         beam = self._beam
+        sockets.give_up_after(transport, beam.settings.tcp_user_timeout_s)
         beam.logins.begin(self._too_slow)
         beam.answers.begin(self._no_answer)
         beam.clients.add(self)

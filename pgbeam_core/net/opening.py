@@ -15,7 +15,7 @@ from pgbeam_core.catalog.identities import Identities
 from pgbeam_core.catalog.isolation import Isolation
 from pgbeam_core.errors import IdentityChanged, PgBeamError, ServerRefused, ServerUnavailable
 from pgbeam_core.internal.credentials import StoredSecret
-from pgbeam_core.net import tls, transport
+from pgbeam_core.net import sockets, tls, transport
 from pgbeam_core.net.cancel import Canceller
 from pgbeam_core.net.deadlines import LOGIN_TIMEOUT
 from pgbeam_core.net.greeting import Greetings
@@ -58,7 +58,7 @@ class Opener:
 
     credentials: gives what answers a server's questions where no client does. at: the host to connect to, where the
     target has several. known: told when a server was who it was expected to be. timeout: seconds until a server has let
-    PgBeam in, those aside in which a client is asked for its password.
+    PgBeam in, those aside in which a client is asked for its password. user_timeout: see `sockets.give_up_after`.
     """
 
     def __init__(
@@ -74,12 +74,14 @@ class Opener:
         at: Target | None = None,
         known: Callable[[Identity], None] = lambda identity: None,
         timeout: float = CONNECT_TIMEOUT,
+        user_timeout: float = 0.0,
     ) -> None:
         self._reactor = reactor
         self._target = target
         self._at = target if at is None else at
         self._prepared_limit = prepared_limit
         self._timeout = timeout
+        self._user_timeout = user_timeout
         self._identities = identities
         self._isolation = isolation
         self._greetings = greetings
@@ -159,7 +161,10 @@ class Opener:
         server.ready.addBoth(over)
         server.ready.addCallbacks(opened.callback, lambda failure: None if opened.called else opened.errback(failure))
         connecting = transport.connect(reactor, self._at, server, encrypted=encrypted)
-        connecting.addErrback(server.failed)
+        connecting.addCallbacks(
+            lambda _: sockets.give_up_after(server.transport, self._user_timeout) if server.transport else None,
+            server.failed,
+        )
         return server, opened
 
     def _identify(self, server: Server, identities: Identities, epoch: int) -> Deferred[Server]:

@@ -31,6 +31,18 @@ def prompt(sock: Any) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
+def give_up_after(transport: Any, seconds: float) -> None:
+    """What the peer of a connection does not acknowledge, or makes no room for, in that time is its end. 0: never.
+
+    Where the system has no such thing (TCP_USER_TIMEOUT is Linux's), nothing happens.
+    """
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    sock = transport.getHandle() if seconds and hasattr(transport, "getHandle") else None
+    if option is not None and sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError):  # it has gone already
+            sock.setsockopt(socket.IPPROTO_TCP, option, int(seconds * 1000))
+
+
 def bind(host: str, port: int) -> list[socket.socket]:
     """Sockets for the addresses that a host stands for, which do not listen yet. Raises OSError."""
     bound: list[socket.socket] = []

@@ -170,6 +170,12 @@ class Core:
     connect_timeout_s: float = _option(
         15.0, "seconds until a server is connected and has let PgBeam in, the client's answers aside", min=0.1, max=60
     )
+    tcp_user_timeout_s: float = _option(
+        0.0,
+        "seconds for which a peer may leave unacknowledged what it was sent; 0: as long as the system",
+        min=0,
+        max=86_400,
+    )
     dns_max_ttl_s: float = _option(
         15.0, "seconds for which the addresses of a host name in an upstream hold", min=0, max=3600
     )

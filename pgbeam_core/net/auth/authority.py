@@ -64,4 +64,5 @@ class Authority:
             at=at,
             known=lambda identity: self.dials.known(target, identity),
             timeout=settings.connect_timeout_s,
+            user_timeout=settings.tcp_user_timeout_s,
         )
