@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -53,7 +53,8 @@ class Direct:
 class Beam(Direct):
     """A running `pgbeam run` in front of one cluster. `settings` are nested tables, as in settings.toml.
 
-    witnessed: it shares plain reads sooner than usual, and counts them, see `shared_turns`.
+    prefix: what runs the command. witnessed: it shares plain reads sooner than usual, and counts them, see
+    `shared_turns`.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Beam(Direct):
         witnessed: bool = False,
         environment: Mapping[str, str] | None = None,
         folder_of_sockets: str | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         super().__init__(cluster)
         self.folder_of_sockets = folder_of_sockets
@@ -92,7 +94,7 @@ class Beam(Direct):
         tables = {**(settings or {}), "plugins": plugin_settings, "projects": projects}
         config.write_text("".join(_lines(tables)))
         listen = f"127.0.0.1:{self.port}" + (f",{folder_of_sockets}:{SOCKET_PORT}" if folder_of_sockets else "")
-        self.command = [str(PGBEAM), "run", "--listen", listen, "--config", str(config)]
+        self.command = [*prefix, str(PGBEAM), "run", "--listen", listen, "--config", str(config)]
         if plugins or witnessed:
             self.command += ["--plugins", plugins or witness.PLUGINS]
         more = witness.importable(folder) if witnessed else {}

@@ -143,7 +143,7 @@ class Line:
 class Relay:
     """Listens on a port of its own and passes on to `to_port`, in a thread of its own, until it is closed."""
 
-    def __init__(self, to_port: int, seed: int = 0) -> None:
+    def __init__(self, to_port: int, seed: int = 0, *, host: str = HOST, port: int = 0) -> None:
         self.to_port = to_port
         self.random = random.Random(seed)
         self.fault: Fault | None = None
@@ -152,7 +152,7 @@ class Relay:
         self.triggered = threading.Event()
         self.lines: set[Line] = set()
         self.accepted = 0
-        self.port = 0
+        self.host, self.port = host, port
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._stop = asyncio.Event()
@@ -208,7 +208,7 @@ class Relay:
             self._loop.close()
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(self._connected, HOST, 0, backlog=512)
+        server = await asyncio.start_server(self._connected, self.host, self.port, backlog=512)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -51,7 +52,7 @@ def beam(primary, tmp_path: Path) -> Iterator[Callable[..., Beam]]:
                 primary,
                 "transaction",
                 tmp_path,
-                plugins="replica,pool",
+                plugins="replica,pool,debug",
                 settings={"plugins": {"replica": {**QUICK, **settings}}},
                 project={"replicas": urls, "auto_read_routing": auto},
             )
@@ -170,3 +171,34 @@ def test_replicas_that_stop_replaying_are_left_out(primary, beam, paused):
         paused()
         client.execute("INSERT INTO notes (note) VALUES ('late')")
         until(lambda: ports(client, ASKED) == {primary.port}, "the lag is noticed")
+
+
+def test_a_conflict_with_recovery_is_not_the_clients(primary, beam):
+    """What a replica cancels, because the primary has cleaned up rows that it still sees, the primary answers."""
+    with primary.connect() as boss:
+        boss.execute("CREATE TABLE crowded AS SELECT i FROM generate_series(1, 1000) i; GRANT ALL ON crowded TO app")
+    for replica in primary.replicas:
+        with replica.connect() as boss:
+            boss.execute("ALTER SYSTEM SET max_standby_streaming_delay = 0")
+            boss.execute("SELECT pg_reload_conf()")
+        primary.wait_for_replay(replica)
+    running = beam()
+    try:
+        with connect(running) as client, primary.connect() as boss:
+            until(lambda: ports(client, ASKED) == replica_ports(primary), "both replicas are used")
+            said: list[str] = []
+            client.add_notice_handler(lambda notice: said.append(notice.message_primary or ""))
+            client.execute("SET pgbeam.debug = on")
+            sql = "/* @pgbeam:replica */ SELECT count(*), (SELECT pg_sleep(2) IS NULL) FROM crowded"
+            with ThreadPoolExecutor(1) as aside:
+                asked = aside.submit(lambda: client.execute(sql).fetchone())
+                time.sleep(0.5)
+                boss.execute("DELETE FROM crowded WHERE i > 500")
+                boss.execute("VACUUM crowded")
+                assert asked.result()[0] == 500
+            assert any("retried=40001" in one or "retried=57014" in one for one in said), said
+    finally:
+        for replica in primary.replicas:
+            with replica.connect() as boss:
+                boss.execute("ALTER SYSTEM RESET max_standby_streaming_delay")
+                boss.execute("SELECT pg_reload_conf()")
