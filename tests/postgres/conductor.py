@@ -28,6 +28,8 @@ class Conductor:
         self.random = random.Random(seed)
         self.primary = trio.nodes[0]
         self.happened: list[str] = []
+        self.outage = 0.0
+        """The longest that there was no PgBeam, in seconds: how fast one starts is the machine's business."""
         self._acts: list[Callable[[], None]] = [
             *(self._kill_primary, self._pause_and_promote, self._kill_worker, self._network_of_servers),
             *(self._network_of_clients, self._restart_pgbeam, self._kill_pgbeam, self._blink, self._restart_replica),
@@ -149,11 +151,13 @@ class Conductor:
         psutil.wait_procs([victim], 10)
         until(lambda: len(self.beam.workers()) == before, "another worker takes its place", _REMADE_S)
 
-    def _restart_pgbeam(self) -> None:
-        self.beam.restart()
+    def _restart_pgbeam(self, *, kill: bool = False) -> None:
+        began = time.monotonic()
+        self.beam.restart(kill=kill)
+        self.outage = max(self.outage, time.monotonic() - began)
 
     def _kill_pgbeam(self) -> None:
-        self.beam.restart(kill=True)
+        self._restart_pgbeam(kill=True)
 
 
 def _receives_nothing(node: Cluster) -> bool:
