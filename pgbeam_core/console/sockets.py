@@ -158,7 +158,7 @@ def clock(beam: Beam, at: float) -> str:
 
 
 def _buffered(client: ClientProtocol) -> int:
-    return 0 if client.conversation is None else len(client.conversation.inbox)
+    return 0 if client.conversation is None else len(client.conversation.input.inbox)
 
 
 def _wait(seconds: float) -> tuple[int, int]:

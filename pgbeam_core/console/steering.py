@@ -203,7 +203,7 @@ def _suspend(client: ClientProtocol, *, on: bool) -> None:
     client.suspended = on
     if on:
         client.pause()
-    elif conversation.listens:
+    elif conversation.input.listens:
         client.resume()
 
 

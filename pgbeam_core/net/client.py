@@ -314,7 +314,7 @@ class ClientProtocol:
         conversation.begin()
         self._beam.console.steering.suspends(self)
         self._beam.overtime.join(conversation)
-        self._go_on(conversation.received)
+        self._go_on(conversation.input.received)
 
     def _at_console(self, _proven: object) -> None:
         self._pending, session = None, self._session

@@ -68,8 +68,8 @@ class Overtime:
         self.stop()
         now = self._reactor.seconds()
         for conversation in members:
-            conversation.most_text = query_size.bound(settings.max_query_bytes)
-            conversation.inbox.max_length = settings.max_message_bytes
+            conversation.input.most_text = query_size.bound(settings.max_query_bytes)
+            conversation.input.inbox.max_length = settings.max_message_bytes
             self._members[conversation.session.id] = conversation
             self._put(conversation, now)
         self._wait()

@@ -66,7 +66,7 @@ class Boundaries:
     ) -> None:
         """Answer it, unless a plugin refuses it. then: goes on with what its request holds behind it."""
         conversation = self._conversation
-        query = conversation.query(statement, simple=simple, answerable=False)
+        query = conversation.requests.query(statement, simple=simple, answerable=False)
         query.needs_server = False
         conversation.dispatch.ask(query, lambda: self._done(query, reply, then), reply)
 

@@ -109,7 +109,7 @@ class TurnCompletion:
         conversation.client.write(last)
         conversation.state.enter(_IDLE)
         conversation.leasing.let_go()
-        conversation.resume_input()
+        conversation.input.resume()
 
     def begun(self, turn: Turn, now: float) -> float:
         """When the server could begin with a turn that has ended: once those before it were through."""
@@ -175,7 +175,7 @@ class TurnCompletion:
         conversation.sender.forget()
         conversation.state.enter(_IDLE)
         conversation.dispatch.refuse(turn.queries, "pgbeam", CANCELLED)
-        conversation.resume_input()
+        conversation.input.resume()
 
     def has_left(self) -> bool:
         """Whether the client of a shared turn has left before its reply came; then nothing more is to be done."""
@@ -212,4 +212,4 @@ class TurnCompletion:
             if conversation.transaction.kept_back:
                 conversation.transaction.fail()
             conversation.client.write(error + conversation.ready())
-            conversation.resume_input()
+            conversation.input.resume()

@@ -31,14 +31,14 @@ class Copying:
             raise ProtocolViolation("server asks for COPY data while it gets them")
         if conversation.phase is not Phase.GONE:
             conversation.state.enter(Phase.COPYING)
-            conversation.resume_input()
+            conversation.input.resume()
 
     def comes_early(self, frame: bytes) -> None:
         """CopyData that nobody has asked for, yet: for a COPY whose Execute is under way, or to be ignored."""
         conversation = self._conversation
         turn = conversation.turn
         if turn is not None and turn.script and not turn.skipping:
-            conversation.inbox.put_back(frame)
+            conversation.input.inbox.put_back(frame)
             conversation.state.enter(Phase.BUSY)
             conversation.sender.probe()
 
@@ -47,18 +47,18 @@ class Copying:
         conversation = self._conversation
         if conversation.phase is Phase.BUSY and conversation.turn is not None and not conversation.turn.ended:
             conversation.state.enter(Phase.OPEN)
-            conversation.resume_input()
+            conversation.input.resume()
 
     def pass_on(self) -> bool:
         """Send on what the client has sent, as much as is there. False when there is nothing."""
         conversation = self._conversation
         turn = conversation.turn
         assert turn is not None
-        rows = conversation.inbox.take_all(_COPY_DATA)
+        rows = conversation.input.inbox.take_all(_COPY_DATA)
         if rows:
             conversation.sender.copy(rows)
             return True
-        frame = conversation.inbox.take()
+        frame = conversation.input.inbox.take()
         if frame is None:
             return False
         conversation.sender.copy(frame)

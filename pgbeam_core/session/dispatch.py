@@ -162,7 +162,7 @@ class HookDispatch:
                 self._found(
                     (plugin, answer) if answer is not None else self._without(plugin, query), query, send_request, reply
                 )
-                conversation.resume_input()
+                conversation.input.resume()
 
         def failed(failure: Any) -> None:
             if not conversation.resumed():
@@ -171,7 +171,7 @@ class HookDispatch:
                 self.refuse([query], "pgbeam", CANCELLED)
             else:
                 self._found(self._failed(plugin, failure, query), query, send_request, reply)
-            conversation.resume_input()
+            conversation.input.resume()
 
         deferred.addCallbacks(came, failed)
 
@@ -227,4 +227,4 @@ class HookDispatch:
             conversation.client.write(said + conversation.ready())
         else:
             conversation.client.write(said)
-            conversation.skipping = True
+            conversation.input.skipping = True

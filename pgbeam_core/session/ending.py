@@ -35,7 +35,7 @@ def is_idle(conversation: Conversation) -> bool:
     """Nothing is owed, and the client has not begun to ask: it is the client who is waited for."""
     if conversation.phase is not Phase.IDLE or conversation.client_is_full:
         return False
-    return not (conversation.skipping or conversation.has_begun_to_ask)
+    return conversation.input.is_empty and not conversation.input.skipping
 
 
 def end_session(conversation: Conversation, refusal: Refusal) -> None:

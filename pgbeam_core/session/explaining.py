@@ -44,7 +44,7 @@ def answer(conversation: Conversation, statement: Statement, bind: bytes | None,
     """The rows, for the session as it is now."""
     subject = conversation.runtime.statement(subject_of(statement))
     simple = bind is None
-    query = conversation.query(subject, simple=simple, answerable=True)
+    query = conversation.requests.query(subject, simple=simple, answerable=True)
     if not simple:
         query.bound(bind, types, described=True)
     query.target = conversation.leasing.target()

@@ -34,7 +34,7 @@ class Failing(InternalOwner):
         conversation.transaction.ready(b"E")
         conversation.state.enter(Phase.IDLE)
         self._go()
-        conversation.resume_input()
+        conversation.input.resume()
 
     def turn_lost(self, turn: Turn, reason: str) -> None:
         """The conversation, which holds the server, is told too."""

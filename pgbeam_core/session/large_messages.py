@@ -26,9 +26,11 @@ _FAREWELL = backend.error_response("FATAL", "53200", TOO_SLOW)
 
 
 class Reader(Protocol):
-    """A client's conversation."""
+    """The input of a client's conversation."""
 
-    client: Any
+    @property
+    def client(self) -> Any:
+        """The client, which can be hung up."""
 
     @property
     def listens(self) -> bool:

@@ -132,7 +132,7 @@ class Leasing:
                 if self._is_leaving:
                     self.let_go()
                 self.lease_for(queries, send_request)
-            conversation.resume_input()
+            conversation.input.resume()
 
         settled.addBoth(over)
 
@@ -146,13 +146,13 @@ class Leasing:
                 lease.release()
                 return
             self._leased(lease, queries, send_request)
-            conversation.resume_input()
+            conversation.input.resume()
 
         def failed(failure: Any) -> None:
             if not conversation.resumed():
                 return
             self._without_server(queries, target, failure.value, send_request)
-            conversation.resume_input()
+            conversation.input.resume()
 
         got.addCallbacks(leased, failed)
 
@@ -232,7 +232,7 @@ class Leasing:
                 self._fit(server, queries, send_request, again=True)
             else:
                 self._cannot_fit(error, queries)
-            conversation.resume_input()
+            conversation.input.resume()
 
         def lost() -> None:
             if conversation.resumed():
@@ -249,7 +249,7 @@ class Leasing:
             self._come_home()
         fields = backend.error_fields(error)
         refusal = Refusal(fields.get("C", "XX000"), fields.get("M", ""), fields.get("D"), fields.get("H"))
-        self._conversation.drop_batch()
+        self._conversation.input.drop_batch()
         self._conversation.dispatch.refuse(queries, "pgbeam", refusal)
 
     def hold(self, lease: Lease | None) -> Lease | None:
@@ -277,7 +277,7 @@ class Leasing:
         else:
             refusal = Refusal("08006", "could not get a server connection")
         self._come_home()
-        self._conversation.drop_batch()
+        self._conversation.input.drop_batch()
         if _for_good(error):
             # An ERROR for each query to come would keep the session in the client's own pool.
             self._conversation.dispatch.end(queries, refusal)

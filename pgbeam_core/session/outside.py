@@ -56,7 +56,7 @@ class Outside:
             if conversation.resumed():
                 self.settle(query)
                 then()
-                conversation.resume_input()
+                conversation.input.resume()
 
         waiting.addBoth(known)
         return True

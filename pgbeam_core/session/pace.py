@@ -73,7 +73,7 @@ class Pace:
 
     def _go_on(self) -> None:
         self._call = None
-        self._conversation.resume_input()
+        self._conversation.input.resume()
 
     def too_far(self, turn: Turn) -> bool:
         """Whether the server owes too much for the request under way to be sent more of it."""
@@ -86,7 +86,7 @@ class Pace:
         """The server has paid some of it."""
         if self.ahead and (turn.script is None or len(turn.script) <= self.most_owed // 2):
             self.ahead = False
-            self._conversation.resume_input()
+            self._conversation.input.resume()
 
     def stop(self) -> None:
         call, self._call = self._call, None

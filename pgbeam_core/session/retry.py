@@ -111,7 +111,7 @@ class Retry:
         if error is not None:
             conversation.leasing.fall_back(queries, error)
         conversation.leasing.lease_for(queries, send_request)
-        conversation.resume_input()
+        conversation.input.resume()
 
     def forget(self) -> None:
         """Nothing is to be sent once more."""

@@ -20,7 +20,6 @@ LARGE_FILES = {
     "pgbeam_core.beam": 360,
     "pgbeam_core.net.client": 474,
     "pgbeam_core.net.server": 522,
-    "pgbeam_core.session.conversation": 609,
     "pgbeam_core.session.tracker": 310,
     "pgbeam_core.session.leasing": 432,
     "pgbeam_core.session.replies": 568,

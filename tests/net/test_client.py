@@ -264,11 +264,11 @@ def test_a_client_that_has_left_holds_nothing(rehearsal: Rehearsal) -> None:
         caller.send(frontend.Parse(b"s", b"SELECT 1").to_bytes() + frontend.SYNC)
         conversation: Any = caller.protocol._conversation
         caller.send(b"Q" + (1 << 29).to_bytes(4) + bytes(100_000))
-        assert len(conversation.inbox) > 100_000
+        assert len(conversation.input.inbox) > 100_000
         transport = weakref.ref(caller.transport)
         assert conversation.client_statements.statements
         caller.vanish()
-        assert len(conversation.inbox) == 0
+        assert len(conversation.input.inbox) == 0
         assert not conversation.client_statements.statements
         del conversation, caller
         assert transport() is None

@@ -362,7 +362,7 @@ class Stage:
         """A client sends that; gives what it gets at once. A breach of the protocol ends the connection."""
         client = client or self.client
         try:
-            client.conversation.received(data)
+            client.conversation.input.received(data)
         except ProtocolViolation as violation:
             client.hang_up(violation.message, error(violation.sqlstate, violation.message, "FATAL"))
         return client.take()

@@ -194,7 +194,7 @@ def test_others_have_their_turn_within_a_batch() -> None:
     stage.conversation.pace.slice = 600
     stage.send(long_request(1000))
     slices = [len(messages(stage.sent()))]
-    assert not stage.conversation._reading or len(long_request(1000)) < 256 * 1024
+    assert not stage.conversation.input.listens or len(long_request(1000)) < 256 * 1024
     while stage.clock.getDelayedCalls():
         (call,) = stage.clock.getDelayedCalls()
         stage.clock.calls.remove(call)
@@ -213,7 +213,7 @@ def test_a_client_that_leaves_within_a_batch_leaves_nothing_to_do() -> None:
     assert stage.clock.getDelayedCalls()
     stage.client.hang_up("left")
     assert not stage.clock.getDelayedCalls()
-    assert not stage.conversation.inbox.holds
+    assert not stage.conversation.input.inbox.holds
     assert not stage.servers[0].alive
 
 
@@ -228,7 +228,7 @@ def test_what_the_server_owes_for_one_request_is_bounded() -> None:
     assert MOST_OWED < len(turn.script) <= MOST_OWED + PART
     sent = stage.sent()
     assert sent.endswith(FLUSH)
-    assert not stage.conversation._reading
+    assert not stage.conversation.input.listens
     stage.say(ONE + (TWO + done("INSERT 0 1")) * (MOST_OWED // 2))
     rest(stage)
     assert len(stage.sent()) > 1000

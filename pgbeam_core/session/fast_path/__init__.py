@@ -6,7 +6,7 @@ recognised as a whole and its reply handed on as a whole; plugins and pools are 
 is not exactly of that form goes the long way, which this one must not differ from in anything but speed:
 
     here                       its twin, the long way        what keeps them equal
-    recognition.FastPath.take  Inbox, Conversation._message  It takes whole requests only, while nothing is under
+    recognition.FastPath.take  Inbox, Input._message         It takes whole requests only, while nothing is under
                                Plan.read                     way, and of these what `Statement.plain` or the boundary
                                                              of a transaction is; else the bytes go to the inbox.
     requests.Request.reply     forms.reply_around            The frames around a kept answer, in the order of the

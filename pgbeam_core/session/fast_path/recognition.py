@@ -70,7 +70,7 @@ class FastPath:
     def take(self, data: bytes) -> bool:
         """Start on what the client has sent, if it is one plain statement, whole; nothing else may be under way."""
         have = len(data)
-        if 12 < have <= _LONGEST and have <= self._conversation.most_text:
+        if 12 < have <= _LONGEST and have <= self._conversation.input.most_text:
             tag = data[0]
             if tag == _QUERY:
                 return self._simple(data, have)
@@ -96,7 +96,7 @@ class FastPath:
         if not statement.plain:
             conversation.boundaries.answer(statement, outcome.whole, simple=True)
             return True
-        query = conversation.query(statement, simple=True, answerable=True)
+        query = conversation.requests.query(statement, simple=True, answerable=True)
         conversation.dispatch.ask(query, lambda: send_simple(conversation, data, query), outcome.whole)
         return True
 
@@ -162,7 +162,7 @@ class FastPath:
         if not prepared.statement.plain:
             conversation.boundaries.answer(prepared.statement, reply, simple=False)
             return
-        query = conversation.query(prepared.statement, simple=False, answerable=True)
+        query = conversation.requests.query(prepared.statement, simple=False, answerable=True)
         bind = request.data[request.bind_at : request.tail_at]
         query.bound(bind, prepared.key[1], described=request.described)
         conversation.dispatch.ask(query, partial(send_extended, conversation, request, query), reply)

@@ -120,7 +120,7 @@ def test_an_error_in_the_extended_protocol_is_its_clients_own(failing: str) -> N
     crowd = Crowd()
     clients = crowd.crowd(3)
     for number, client in enumerate(clients):
-        client.conversation.received(pbe(READ, b"s%d" % number) + SYNC)
+        client.conversation.input.received(pbe(READ, b"s%d" % number) + SYNC)
     wrong = error("22P02")
     before = {"Parse": b"", "Bind": ONE, "Execute": ONE + TWO}[failing]
     crowd.answer(ONE + TWO + row("1"), before + wrong)
@@ -135,14 +135,14 @@ def test_a_named_statement_whose_bind_fails_can_be_bound_again() -> None:
     crowd = Crowd()
     first, second = crowd.crowd(2)
     for client, said in ((first, ONE), (second, b"")):  # the second time the server has it already
-        client.conversation.received(parse(READ, b"mine") + SYNC)
+        client.conversation.input.received(parse(READ, b"mine") + SYNC)
         crowd.answer(said)
         assert client.take() == ONE + READY
     for client in (first, second):
-        client.conversation.received(bind(b"mine") + execute() + SYNC)
+        client.conversation.input.received(bind(b"mine") + execute() + SYNC)
     crowd.answer(error("22P02"), TWO + row("2"))
     assert (tags(first.take()), second.take()) == ("EZ", TWO + row("2") + READY)
-    first.conversation.received(bind(b"mine") + execute() + SYNC)
+    first.conversation.input.received(bind(b"mine") + execute() + SYNC)
     crowd.answer(TWO + row("1"))
     assert first.take() == TWO + row("1") + READY
 
@@ -232,11 +232,11 @@ def test_a_request_sent_once_more_is_whole(request_: bytes) -> None:
     crowd.prove(READ)
     for _ in range(2):
         extra = crowd.come()
-        extra.conversation.received(pbe(READ) + SYNC)
+        extra.conversation.input.received(pbe(READ) + SYNC)
         crowd.answer(ONE + TWO + done())
     first, second = crowd.crowd(2)
     crowd.ask(first)
-    second.conversation.received(request_)
+    second.conversation.input.received(request_)
     crowd.lose(crowd.busy()[0])
     crowd.answer(row("1"))
     (server,) = crowd.busy()
@@ -283,7 +283,7 @@ def test_a_cancel_that_hits_the_next_one_is_made_good(way: str, together: bool, 
     first, second = crowd.crowd(2)
     named_on_the_server(crowd, second)
     crowd.ask(first)
-    second.conversation.received(asked)
+    second.conversation.input.received(asked)
     first.conversation.cancel()
     (server,) = crowd.busy()
     replies = row("1") + READY + CANCELLED + READY
@@ -300,6 +300,6 @@ def test_a_cancel_that_hits_the_next_one_is_made_good(way: str, together: bool, 
 def named_on_the_server(crowd: Crowd, client: Any) -> None:
     """The client prepares the read, and the server has it under a name: another Parse is PgBeam's to answer."""
     for request, reply in ((parse(READ, b"mine") + SYNC, ONE), (pbe(READ) + SYNC, TWO + done())):
-        client.conversation.received(request)
+        client.conversation.input.received(request)
         crowd.answer(reply)
         assert client.take() == ONE + reply.removeprefix(ONE) + READY

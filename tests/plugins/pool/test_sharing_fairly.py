@@ -103,7 +103,7 @@ def test_a_transaction_is_not_starved(servers: int) -> None:
         crowd.ask(reader)
     writer = crowd.come()
     for _ in range(5):
-        writer.conversation.received(query("BEGIN"))
+        writer.conversation.input.received(query("BEGIN"))
         before = 0
         while writer.conversation.session.lease is None:
             before += serve_round(crowd, readers)
@@ -150,7 +150,7 @@ def serve_round(crowd: Crowd, readers: list[FakeClient]) -> int:
             answered += 1
     for reader in readers:
         if reader.take():
-            reader.conversation.received(query(READ))
+            reader.conversation.input.received(query(READ))
     return answered
 
 
@@ -284,7 +284,7 @@ def test_a_stuck_server_is_not_the_one_that_is_left_to_drain() -> None:
             crowd.answer(row("1"), server=busy)
             for reader in readers:
                 if reader.take():
-                    reader.conversation.received(query(OTHER))
+                    reader.conversation.input.received(query(OTHER))
     assert writer.conversation.session.lease is not None
     assert held.owed == 1
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.session.requests import MAX_LENGTH, Inbox
+from pgbeam_core.session.inbox import MAX_LENGTH, Inbox
 from pgbeam_core.wire.frames import frame
 from pgbeam_core.wire.large import Head
 

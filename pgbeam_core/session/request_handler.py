@@ -1,0 +1,176 @@
+"""What a request is about: the executions in it, which plugins are asked about, and what PgBeam answers itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pgbeam_core.api.query import Query
+from pgbeam_core.api.results import Answer
+from pgbeam_core.api.statement import READ_BYTES, Kind, Statement
+from pgbeam_core.session import counting, forms, local, outcome, query_size
+from pgbeam_core.session.extended import Plan
+from pgbeam_core.session.state import Phase
+from pgbeam_core.wire.large import HEAD_BYTES, is_text, size_of
+
+if TYPE_CHECKING:
+    from pgbeam_core.session.conversation import Conversation
+
+_IDLE: Final = Phase.IDLE
+_SYNC = ord("S")
+_BEGIN_AND_ONE = 2
+"""Executions of a request that is BEGIN and one more statement, as JDBC sends it."""
+
+
+class RequestHandler:
+    """Acts on the requests of one conversation, and on the parts of long ones."""
+
+    __slots__ = ("_conversation",)
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+
+    # The simple protocol.
+
+    def simple(self, frame: bytes) -> None:
+        """Act on a Query message."""
+        conversation = self._conversation
+        end = len(frame) - 1
+        if not (frame.find(0, 5) == end if end < HEAD_BYTES else is_text(frame)):  # for the server to judge
+            conversation.leasing.lease_for([], lambda: conversation.sender.raw(frame, []))
+            return
+        if end > conversation.input.most_text and size_of(frame) - 6 > conversation.input.most_text:
+            self.refuse_long(size_of(frame) - 6, ended=True)
+            return
+        # Of a text that is too long to be read, so much that everybody sees it is.
+        statement = conversation.fast_path.statement(frame[5 : min(end, 6 + READ_BYTES)])
+        conversation.client_statements.statements.pop(b"", None)
+        if local.is_local(statement):
+            conversation.session.active_at = conversation.runtime.now()
+            conversation.client.write(local.simple_reply(conversation, statement) + conversation.ready())
+            return
+        if conversation.phase is _IDLE and conversation.boundaries.answers(statement):
+            conversation.ended = True
+            conversation.boundaries.answer(statement, outcome.whole, simple=True)
+            return
+        self._ask(frame, statement, answerable=conversation.phase is _IDLE)
+
+    def function_call(self, frame: bytes) -> None:
+        """Act on a FunctionCall message."""
+        self._ask(frame, self._conversation.runtime.function_call, answerable=False)
+
+    def refuse_long(self, size: int, *, ended: bool) -> None:
+        """A text of so many bytes is too long; `ended`: its request is over with it."""
+        conversation = self._conversation
+        conversation.ended = ended
+        conversation.stats.errors += 1
+        conversation.dispatch.refuse([], "pgbeam", query_size.refusal(size, conversation.input.most_text))
+
+    def _ask(self, frame: bytes, statement: Statement, *, answerable: bool) -> None:
+        conversation = self._conversation
+        conversation.ended = True
+        query = self.query(statement, simple=True, answerable=answerable)
+        conversation.dispatch.ask(query, lambda: conversation.sender.simple(frame, query), outcome.whole)
+
+    # The extended protocol.
+
+    def extended(self, frames: list[bytes]) -> None:
+        """Act on messages up to a Sync or Flush, or on a part of these."""
+        conversation = self._conversation
+        sender, dispatch = conversation.sender, conversation.dispatch
+        is_open = conversation.phase is Phase.OPEN
+        plan = Plan(sender.plan if is_open else None)
+        plan.read(frames, conversation.client_statements, conversation.fast_path.statement)
+        counting.messages(conversation.stats, frames)
+        ended = conversation.ended = frames[-1][0] == _SYNC
+        if is_open:
+            queries = self._queries(plan)
+            dispatch.ask_all(queries, lambda: sender.more(plan, queries))
+            return
+        if not plan.needs_server and not conversation.session.begun:
+            self._without_server(plan, ended=ended)
+            return
+        if self._is_answered(plan, frames):
+            return
+        queries = self._queries(plan)
+        if len(queries) == 1 and ended:
+
+            def reply(answer: Answer) -> bytes:
+                self._remember(plan)
+                return forms.reply_around(plan, answer)
+
+            dispatch.ask(queries[0], lambda: sender.extended(plan, queries), reply)
+        else:
+            dispatch.ask_all(queries, lambda: sender.extended(plan, queries))
+
+    def _without_server(self, plan: Plan, *, ended: bool) -> None:
+        """A request that is all about pgbeam.*, or a Sync alone."""
+        conversation = self._conversation
+        said, failed = conversation.sender.alone(plan)
+        if failed and (not ended or conversation.session.in_transaction):
+            # Direct, everything up to Sync would be skipped; a server keeps that account.
+            conversation.leasing.lease_for([], lambda: conversation.sender.extended(plan, []))
+            return
+        if ended:
+            conversation.client_statements.portals.clear()
+            said += conversation.ready()
+            conversation.session.active_at = conversation.runtime.now()
+        conversation.client.write(said)
+
+    def _is_answered(self, plan: Plan, frames: list[bytes]) -> bool:
+        """Whether it is, or starts with, a BEGIN, COMMIT or the like that PgBeam answers; then it does."""
+        conversation = self._conversation
+        boundaries = conversation.boundaries
+        found = forms.leading_boundary(plan)
+        if found is None or plan.steps[-1].tag != _SYNC or not boundaries.answers(found[0]):
+            return False
+        statement, behind = found
+        rest, head = frames[behind:], Plan()
+        head.read(frames[:behind], conversation.client_statements, conversation.fast_path.statement)
+
+        def reply(answer: Answer) -> bytes:
+            self._remember(head)
+            return forms.reply_around(head, answer)
+
+        if len(rest) == 1:
+            boundaries.answer(statement, reply, simple=False)
+            return True
+        if statement.kind is not Kind.BEGIN or len(plan.executions) != _BEGIN_AND_ONE:
+            return False
+        boundaries.answer(statement, reply, simple=False, then=lambda: self.extended(rest))
+        return True
+
+    def _remember(self, plan: Plan) -> None:
+        statements = self._conversation.client_statements.statements
+        statements.update({name: made for name, made in plan.new_statements.items() if made})
+
+    def _queries(self, plan: Plan) -> list[Query]:
+        conversation, session = self._conversation, self._conversation.session
+        phase = conversation.phase
+        alone = forms.is_answerable(plan) and (phase is _IDLE or conversation.sender.is_outside)
+        now = session.active_at = conversation.runtime.now()
+        several = len(plan.executions) > 1 or not conversation.ended or phase is Phase.OPEN
+        in_transaction = several or session.in_transaction
+        queries = []
+        for step in plan.executions:
+            prepared = step.prepared
+            assert prepared is not None
+            bind = plan.binding_of(step)
+            # A portal with a name stays to the end of its transaction, which has to be a real one.
+            holds = forms.leaves_portal(plan, step) and conversation.transaction.kept_back
+            if alone and bind is not None and not holds:
+                query = self.query(prepared.statement, simple=False, answerable=True)
+            else:
+                query = Query(session, prepared.statement, False, in_transaction, False, now)
+            query.bound(bind, prepared.key[1], described=plan.needs_description, max_rows=max(step.max_rows, 0))
+            queries.append(query)
+        return queries
+
+    def query(self, statement: Statement, *, simple: bool, answerable: bool) -> Query:
+        """One execution, as it is to be asked about."""
+        conversation, session = self._conversation, self._conversation.session
+        in_transaction = session.status != b"I"
+        now = session.active_at = conversation.runtime.now()
+        query = Query(session, statement, simple, in_transaction, answerable and not in_transaction, now)
+        if in_transaction and answerable and conversation.transaction.may_read(statement):
+            conversation.outside.consider(query)
+        return query
