@@ -7,7 +7,7 @@ import socket
 from collections import Counter
 from collections.abc import Collection, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred, succeed
@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from pgbeam_core.beam import Beam
 from pgbeam_core.control.registry import Control
 from pgbeam_core.control.server import ControlSocket
+from pgbeam_core.doors import Doors, Inheritance
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.firing import Hooks
 from pgbeam_core.net import operator_login, transport
@@ -30,6 +31,7 @@ from pgbeam_core.telemetry import metrics
 from pgbeam_core.telemetry.metrics import Family
 from pgbeam_core.telemetry.watchdog import Watchdog
 from pgbeam_core.wire import backend
+from pgbeam_core.wire.startup import CancelRequest
 
 if TYPE_CHECKING:
     from pgbeam_core.web.site import Web
@@ -43,17 +45,36 @@ _DRAIN_STEP = 0.05
 """Seconds between looks at whether a drain is done."""
 
 
+class Neighbours(Protocol):
+    """The PgBeam whose place this one takes, and the one that takes its place: clients are with both for a while."""
+
+    def cancel(self, request: CancelRequest) -> Deferred[Any]:
+        """Cancel what a client of theirs does."""
+
+    def publish(self, name: str, value: Any) -> None:
+        """Let them know what other workers are let know."""
+
+
 class PgBeamService:
     """One PgBeam in one process."""
 
-    def __init__(self, settings: Settings, plugins: pluggy.PluginManager, reactor: Any) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        plugins: pluggy.PluginManager,
+        reactor: Any,
+        given: Inheritance | None = None,
+        neighbours: Neighbours | None = None,
+    ) -> None:
+        self._given = Inheritance() if given is None else given
+        self._neighbours = neighbours
         self.hooks = Hooks.of(plugins, settings.plugin)
         self.reactor = reactor
         self.beam = Beam(settings, self.hooks, reactor)
         self.watchdog = Watchdog(reactor, served=self._served)
         self.beam.control.answer("stats", lambda _: self.stats())
         self.beam.control.answer(operator_login.REQUEST, lambda request: operator_login.answer(self.beam, request))
-        self.clients = ClientFactory(self.beam)
+        self.clients = ClientFactory(self.beam, None if neighbours is None else neighbours.cancel)
         """Serves whoever connects."""
         self._acceptor: Acceptor | None = None
         self._started: list[str] = []
@@ -76,6 +97,27 @@ class PgBeamService:
         """Who answers what about this PgBeam."""
         return self.beam.control
 
+    @property
+    def doors(self) -> Doors:
+        """All that it listens on."""
+        return Doors(self._acceptor, self._web, self._control)
+
+    @property
+    def client_count(self) -> int:
+        return len(self.beam.clients)
+
+    def cancel(self, request: CancelRequest) -> Deferred[bool]:
+        """Cancel what a client of this PgBeam does; False if the key is nobody's here."""
+        return cancelled(self.beam, request)
+
+    def heard(self, name: str, value: Any) -> None:
+        """What was published by a PgBeam whose place this one takes, or that takes the place of this one."""
+        self.beam.broadcast.received(name, value, strict=False)
+
+    def overlap(self, on: bool) -> None:
+        """Such a PgBeam has clients of its own, or none any more."""
+        self.beam.broadcast.overlap(on)
+
     def why_not_ready(self) -> str | None:
         """Why clients are not let in; None if they are."""
         if self._draining:
@@ -89,15 +131,17 @@ class PgBeamService:
     @inlineCallbacks
     def start(self) -> Any:
         """Start the plugins, then listen. Fails with PgBeamError and a message that says what to do."""
+        if self._neighbours is not None:
+            self.beam.broadcast.send = self._neighbours.publish
         yield self.prepare()
         if self._web is not None:
-            self._web.start()
-        self._acceptor = Acceptor(self.reactor, self.settings, self._accepted)
+            self._web.start(self._given.sockets)
+        self._acceptor = Acceptor(self.reactor, self.settings, self._accepted, self._given.sockets)
         self._acceptor.listen()
         self._acceptor.open()
         self._began = self.beam.now()
         self.beam.control.answer("workers", lambda _: [self._account()])
-        self._control = ControlSocket(self.reactor, self.beam.control, self.settings.state_dir)
+        self._control = ControlSocket(self.reactor, self.beam.control, self.settings.state_dir, self._given.control)
         self._control.start()
         self._serving = True
 
@@ -222,6 +266,15 @@ class PgBeamService:
     def _stop_listening(self) -> None:
         if self._acceptor is not None:
             self._acceptor.close()
+
+
+def cancelled(beam: Beam, request: CancelRequest) -> Deferred[bool]:
+    """Cancel what the client with that key does. Fires when that is done; with False if there is none."""
+    conversation = beam.cancel_keys.find(request)
+    if conversation is None:
+        return succeed(False)
+    done = conversation.cancel()
+    return succeed(True) if done is None else done.addCallback(lambda _: True)
 
 
 def web_of(watched: Source) -> Web | None:

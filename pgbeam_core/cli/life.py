@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from types import FrameType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError
@@ -18,11 +16,16 @@ from twisted.python.failure import Failure
 from pgbeam_core.cli import systemd
 from pgbeam_core.cli.options import InFront
 from pgbeam_core.cli.reactor import settle_down
+from pgbeam_core.cli.restarting import Restarting
 from pgbeam_core.console.places import NAME
 from pgbeam_core.console.room import TABLES
 from pgbeam_core.control.registry import Control
+from pgbeam_core.doors import Doors
 from pgbeam_core.errors import PgBeamError, SettingsError
 from pgbeam_core.settings import Endpoint, Settings, differences, reloaded
+
+if TYPE_CHECKING:
+    from pgbeam_core.wire.startup import CancelRequest
 
 log = Logger(__name__)
 
@@ -42,6 +45,13 @@ class Service(Protocol):
     def stop(self) -> Deferred[None]: ...
     def reload(self, settings: Settings) -> Any: ...
     def shut(self) -> None: ...
+    @property
+    def doors(self) -> Doors: ...
+    @property
+    def client_count(self) -> int: ...
+    def cancel(self, request: CancelRequest) -> Deferred[bool]: ...
+    def heard(self, name: str, value: Any) -> None: ...
+    def overlap(self, on: bool) -> None: ...
 
 
 class Embedded(Protocol):
@@ -70,6 +80,7 @@ class Life:
         embedded: Callable[[Settings], Embedded],
         ready: Callable[[Settings, Service, bool], None],
         tell: systemd.Tell = lambda _state: None,
+        restarting: Restarting | None = None,
     ) -> None:
         self.failure: PgBeamError | None = None
         self._reactor = reactor
@@ -79,6 +90,7 @@ class Life:
         self._make_embedded = embedded
         self._ready = ready
         self._tell = tell
+        self._restarting = restarting
         self._settings, self._in_front_of = first
         self._embedded: Embedded | None = None
         self._embedded_url: str | None = None
@@ -95,6 +107,8 @@ class Life:
             await self._start()
             await self._leaving
             self._tell(systemd.STOPPING)
+            if self._restarting is not None:
+                self._restarting.leaving()
             await self._drain()
         except PgBeamError as error:
             self.failure = error
@@ -102,6 +116,8 @@ class Life:
             self.failure = PgBeamError(explain(error, self._settings))
         finally:
             await self._stop()
+        if self._restarting is not None and self._restarting.replaced:
+            await DeferredList([self._restarting.generations.older_gone(), self._at_once], fireOnOneCallback=True)
 
     def leave(self) -> None:
         """Drain and stop; asked again, stop at once."""
@@ -109,6 +125,21 @@ class Life:
             if not step.called:
                 step.callback(None)
                 return
+
+    def restart(self) -> None:
+        """Have another process take the place of this one; why that cannot be is in the log."""
+        try:
+            self._restart()
+        except PgBeamError as error:
+            log.error("not restarted: {reason}", reason=error.message)
+
+    def _restart(self) -> None:
+        if self._restarting is None or self._service is None or not self._serving or self._leaving.called:
+            raise PgBeamError("PgBeam does not serve now: it starts or stops", sqlstate="57P03")
+        if self._embedded is not None:
+            text = "PgBeam in front of its embedded server cannot be restarted: that server ends with it"
+            raise PgBeamError(text, sqlstate="0A000")
+        self._restarting.begin(self._service, self._settings.shutdown_grace)
 
     def reload(self) -> None:
         """Read the settings again. If they are wrong, say so and go on with the old ones."""
@@ -144,6 +175,8 @@ class Life:
     def _answer(self, control: Control) -> None:
         control.answer("settings.reload", lambda _: self._read_again(self._sets).addCallback(lambda _: None))
         control.answer("settings.set", lambda request: self._set(str(request.get("key")), str(request.get("value"))))
+        if self._restarting is not None:
+            self._restarting.answer(control, self._restart)
         control.answer("shutdown", lambda request: self._shutdown(str(request.get("how"))))
 
     def _set(self, key: str, value: str) -> Deferred[None]:
@@ -192,6 +225,8 @@ class Life:
             self._settings = self._in_front(self._settings, self._in_front_of)
         self._service = self._make_service(self._settings)
         self._answer(self._service.control)
+        if self._restarting is not None:
+            self._restarting.generations.stand_for(self._service)
         settle_down()  # it holds the loop, where nobody is listened to yet
         await self._service.start()
         self._serving = True
@@ -236,23 +271,6 @@ def _not_reloaded(error: PgBeamError) -> None:
 
 def _log_failure(failure: Failure, text: str) -> None:
     log.failure(text, failure=failure)
-
-
-def listen_to_signals(reactor: Any, life: Life) -> None:
-    """SIGINT and SIGTERM leave, a third one kills; SIGHUP reloads."""
-    seen = 0
-
-    def leave(number: int, _: FrameType | None) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == 2:
-            signal.signal(number, signal.SIG_DFL)
-        reactor.callFromThread(life.leave)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, leave)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(life.reload))
 
 
 def explain(error: Exception, settings: Settings) -> str:

@@ -13,7 +13,7 @@ import pluggy
 
 from pgbeam_core import plugins, settings
 from pgbeam_core.api.commands import Command
-from pgbeam_core.cli import check, console, explain, listing, options, release, run, top
+from pgbeam_core.cli import check, console, explain, listing, options, release, restart, run, top
 from pgbeam_core.errors import PgBeamError, PluginError, SettingsError
 from pgbeam_core.telemetry.masking import mask, mask_words
 
@@ -26,7 +26,10 @@ class Arguments(ArgumentParser):
         super().error(mask(message))
 
 
-BUILT_IN = (run.COMMAND, top.COMMAND, console.COMMAND, listing.COMMAND, check.COMMAND, explain.COMMAND)
+BUILT_IN = (
+    *(run.COMMAND, restart.COMMAND, top.COMMAND, console.COMMAND, listing.COMMAND, check.COMMAND),
+    explain.COMMAND,
+)
 USAGE_ERROR = 2
 DESCRIPTION = """\
 A programmable PostgreSQL proxy: pooling, caching, replicas and limits, each of them a plugin.

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import sys
+import os
+import signal
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from typing import Any
 
 from pgbeam_core import settings
 from pgbeam_core.api.commands import Command
-from pgbeam_core.cli import banner, options, reactor
+from pgbeam_core.cli import options, reactor
 from pgbeam_core.errors import PgBeamError, SettingsError
 from pgbeam_core.net import descriptors
 from pgbeam_core.settings import Settings
 from pgbeam_core.telemetry import logs
+from pgbeam_core.workers import generations
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -24,7 +25,23 @@ def configure(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Run PgBeam until it is told to stop."""
+    """Run PgBeam until it is told to stop; in the place of another one, if that has started this process."""
+    if hasattr(signal, "SIGUSR2"):
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # it comes too early
+    try:
+        left = generations.before(os.environ)
+    except (EOFError, OSError) as error:
+        raise PgBeamError(f"the PgBeam that started this one has left nothing: {error}") from error
+    try:
+        code = _run(args, left)
+    except PgBeamError as error:
+        if left is not None:
+            left.failed(error.message)
+        raise
+    return code
+
+
+def _run(args: Namespace, left: generations.Before | None) -> int:
     merged = options.read_layers(args)
     core = _core_settings(merged, args)
     # First the reactor: a plugin that imports one would install another.
@@ -46,7 +63,10 @@ def run(args: Namespace) -> int:
     def took(current: Settings) -> None:
         log.level = current.log_level
 
-    return _live(chosen, (first, in_front), reread, took, manager, tui=args.tui)
+    # Here, because it imports Twisted's networking, which must find our reactor installed.
+    from pgbeam_core.cli.living import live
+
+    return live(chosen, (first, in_front), reread, took, manager, left, tui=args.tui)
 
 
 def _core_settings(merged: settings.Merged, args: Namespace) -> settings.Core:
@@ -56,62 +76,6 @@ def _core_settings(merged: settings.Merged, args: Namespace) -> settings.Core:
     except SettingsError:
         options.checked(merged, options.load_plugins(merged), args.upstream)
         raise
-
-
-def _live(chosen: Any, first: Any, reread: Any, took: Any, manager: Any, *, tui: bool) -> int:
-    # Here, because these import Twisted's networking, which must find our reactor installed.
-    from twisted.internet.defer import Deferred
-
-    from pgbeam_core.cli import systemd
-    from pgbeam_core.cli.life import Life, Service, listen_to_signals
-    from pgbeam_core.cli.main import complain
-    from pgbeam_core.embedded import EmbeddedPostgres, shop_postgres
-    from pgbeam_core.service import PgBeamService
-    from pgbeam_core.workers.supervisor import Supervisor
-
-    def embedded(current: Settings) -> EmbeddedPostgres:
-        print("Starting an embedded PostgreSQL; the first time takes a few seconds.", file=sys.stderr, flush=True)
-        return shop_postgres(current.state_dir)
-
-    def ready(current: Settings, service: Service, is_embedded: bool) -> None:
-        began = chosen.seconds()
-        service.control.answer("view", lambda _: _seen(service, chosen.seconds() - began))
-        if not tui:
-            print(banner.text(current, embedded=is_embedded), flush=True)
-            return
-        from pgbeam_core.tui import run_tui
-
-        closed = run_tui(service)
-        if isinstance(closed, Deferred):
-            closed.addBoth(lambda _: life.leave())
-
-    def service(current: Settings) -> Service:
-        if current.workers > 1:
-            return Supervisor(current, chosen, tui=tui)
-        alone = PgBeamService(current, manager, chosen)
-        alone.beam.authority.keep_secret()
-        return alone
-
-    life = Life(chosen, first, reread, took, service, embedded, ready, systemd.notifier(chosen))
-
-    def begin() -> None:
-        listen_to_signals(chosen, life)
-        Deferred.fromCoroutine(life.live()).addErrback(_unexpected, life).addBoth(lambda _: chosen.stop())
-
-    chosen.callWhenRunning(begin)
-    chosen.run(installSignalHandlers=False)
-    return complain(life.failure, 1) if life.failure is not None else 0
-
-
-def _seen(service: Any, up_s: float) -> dict[str, Any]:
-    from pgbeam_core.tui.seen import seen  # here, because few look
-
-    return seen(service, up_s)
-
-
-def _unexpected(failure: Any, life: Any) -> None:
-    logs.log.failure("PgBeam failed", failure=failure)
-    life.failure = PgBeamError(f"failed: {failure.getErrorMessage()}")
 
 
 def _start_logging(current: Settings, *, tui: bool) -> logs.Log:

@@ -1,20 +1,25 @@
-"""Tells systemd how PgBeam is, where it asks for that (`Type=notify`): sd_notify(3), without its library."""
+"""Tells systemd how PgBeam is (`Type=notify`), and takes the sockets that it has opened (a .socket unit)."""
 
 from __future__ import annotations
 
 import os
 import socket
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from twisted.logger import Logger
+
+from pgbeam_core.errors import PgBeamError
+from pgbeam_core.net.given import Given, GivenSockets, receive
 
 log = Logger(__name__)
 
 Tell = Callable[[str], None]
 READY, STOPPING = "READY=1", "STOPPING=1"
 _ALIVE = "WATCHDOG=1"
+_FIRST = 3
+"""Of the descriptors that systemd hands over."""
 
 
 def notifier(reactor: Any, environment: MutableMapping[str, str] = os.environ) -> Tell:
@@ -35,6 +40,57 @@ def reloading() -> str:
     return f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
 
 
+def replaced_by(pid: int) -> str:
+    """What is told once another process is PgBeam: systemd listens to that one from now on."""
+    return f"MAINPID={pid}\n{READY}"
+
+
+def variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What a process that takes the place of this one needs of the variables that `notifier` takes out."""
+    return {name: environment[name] for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC") if name in environment}
+
+
+def sockets(environment: MutableMapping[str, str] = os.environ) -> list[Given]:
+    """The listening sockets that systemd has opened for this process: sd_listen_fds(3), without its library.
+
+    Raises PgBeamError for what is no socket that listens.
+    """
+    pid, count = environment.pop("LISTEN_PID", ""), environment.pop("LISTEN_FDS", "")
+    names = environment.pop("LISTEN_FDNAMES", "").split(":")
+    if pid != str(os.getpid()) or not count.isdigit():
+        return []
+    found = []
+    for number in range(int(count)):
+        name = names[number] if number < len(names) and names[number] else "unknown"
+        try:
+            given = receive(_FIRST + number, removable=False)
+            listens = given.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        except OSError:
+            listens = 0
+        if not listens or given.socket.type != socket.SOCK_STREAM:
+            text = f"systemd gave descriptor {_FIRST + number} ({name}), which is no stream socket that listens"
+            raise PgBeamError(text, hint="The .socket unit has ListenStream=, and no Accept=yes.")
+        found.append(given)
+    return found
+
+
+def check_used(given: GivenSockets) -> None:
+    """Raises PgBeamError for a socket that systemd has opened, and the settings do not want."""
+    unused = [_address(each.socket) for each in given.unused]
+    if unused:
+        text = f"systemd listens on {', '.join(unused)}, and the settings do not"
+        raise PgBeamError(
+            text, hint="Name it in listen or metrics_listen, or take ListenStream= out of the .socket unit."
+        )
+
+
+def _address(sock: socket.socket) -> str:
+    name = sock.getsockname()
+    if not isinstance(name, tuple):
+        return str(name)
+    return f"[{name[0]}]:{name[1]}" if sock.family == socket.AF_INET6 else f"{name[0]}:{name[1]}"
+
+
 class _Notifier:
     """Sends to systemd's socket, and every so many seconds that all is well; 0: nobody watches."""
 
@@ -44,20 +100,28 @@ class _Notifier:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._alive_every_s = alive_every_s
-        self._beats = self._failed = False
+        self._beats = self._failed = self._over = False
 
     def tell(self, state: str) -> None:
         """What cannot be sent is told in the log, once."""
         self._send(state)
-        if state == READY and self._alive_every_s and not self._beats:
+        if state.startswith("MAINPID="):
+            self._over = state != replaced_by(os.getpid())
+            self._beats = self._beats and not self._over
+            state = state.partition("\n")[2]
+        if not self._over and state == READY and self._alive_every_s and not self._beats:
             self._beats = True
             self._beat()
 
     def _beat(self) -> None:
+        if self._over:
+            return
         self._send(_ALIVE)
         self._reactor.callLater(self._alive_every_s, self._beat)
 
     def _send(self, state: str) -> None:
+        if self._over and not state.startswith("MAINPID="):
+            return  # another process is PgBeam now, and speaks for itself
         try:
             self._socket.sendto(state.encode(), self._address)
         except OSError as error:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.internet.interfaces import IListeningPort, IReactorUNIX
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorUNIX
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.protocols.policies import TimeoutMixin
 
+from pgbeam_core.control.door import Door, Handed, bound
 from pgbeam_core.control.registry import Control, no
 
 NAME = "control.sock"
@@ -143,19 +145,31 @@ class Conversations(Factory):
 
 
 class ControlSocket:
-    """Listens under `state_dir`, for as long as no other PgBeam does: then this one waits for its turn."""
+    """Listens under `state_dir`, for as long as no other PgBeam does: then this one waits for its turn.
 
-    def __init__(self, reactor: Any, control: Control, state_dir: Path) -> None:
+    `given`: the socket and the lock of the PgBeam whose place this one takes, if they are for the same path.
+    """
+
+    def __init__(self, reactor: Any, control: Control, state_dir: Path, given: Handed | None = None) -> None:
         self._reactor = reactor
         self._control = control
         self._path = state_dir / NAME
+        self._given = given
         self._lock: int | None = None
-        self._port: IListeningPort | None = None
+        self._door: Door | None = None
         self._timer: Any = None
+        self._stays = False
 
     @property
     def listening(self) -> bool:
-        return self._port is not None
+        return self._door is not None
+
+    @property
+    def handed(self) -> Handed | None:
+        """What another process needs to go on listening; None if this one does not."""
+        if self._door is None or self._lock is None:
+            return None
+        return Handed(str(self._path.absolute()), self._door.fileno(), self._lock)
 
     def start(self) -> None:
         """Listen, or say in the log why not: PgBeam runs without, too."""
@@ -173,12 +187,31 @@ class ControlSocket:
         except Exception as error:
             log.warn("no control socket {path}: {error}", path=str(self._path), error=str(error))
 
+    def shut(self) -> None:
+        """Let who asks wait, or somebody else answer."""
+        if self._door is not None:
+            self._reactor.removeReader(self._door)
+
+    def open(self) -> None:
+        """Answer whoever asks, as before `shut`."""
+        if self._door is not None:
+            self._reactor.addReader(self._door)
+
+    def leave_path(self) -> None:
+        """Somebody else listens there: it is not removed at the end."""
+        self._stays = True
+
     def stop(self) -> Deferred[Any]:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        port, self._port = self._port, None
-        stopped = succeed(None) if port is None else maybeDeferred(port.stopListening)
-        return stopped.addBoth(lambda _: self._let_go())
+        self.shut()
+        door, self._door = self._door, None
+        if door is not None:
+            door.socket.close()
+            if not self._stays:
+                self._path.unlink(missing_ok=True)
+        self._let_go()
+        return succeed(None)
 
     def _again(self) -> None:
         try:
@@ -191,7 +224,15 @@ class ControlSocket:
         self._timer = self._reactor.callLater(_TRY_AGAIN_S, self._again)
 
     def _take(self) -> bool:
-        """Listen; False if another PgBeam does. Raises OSError or CannotListenError."""
+        """Listen; False if another PgBeam does. Raises OSError."""
+        given, self._given = self._given, None
+        if given is not None and given.path == str(self._path.absolute()):
+            self._lock = given.lock
+            self._listen(socket.socket(fileno=given.socket))
+            return True
+        if given is not None:
+            os.close(given.socket)
+            os.close(given.lock)
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -200,16 +241,18 @@ class ControlSocket:
             os.close(descriptor)
             return False
         self._lock = descriptor
-        mask = os.umask(0o177)  # the socket is for its owner only from the first moment on
         try:
             self._path.unlink(missing_ok=True)
-            self._port = self._reactor.listenUNIX(str(self._path), Conversations(self._control), mode=0o600)
+            self._listen(bound(self._path, _MOST_CONNECTIONS))
         except BaseException:
             self._let_go()
             raise
-        finally:
-            os.umask(mask)
         return True
+
+    def _listen(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._door = Door(self._reactor, sock, Conversations(self._control))
+        self.open()
 
     def _let_go(self) -> None:
         descriptor, self._lock = self._lock, None

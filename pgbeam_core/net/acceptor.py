@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IReadDescriptor
@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.net import sockets, transport
+from pgbeam_core.net.given import Given, GivenSockets
 
 if TYPE_CHECKING:
     from pgbeam_core.settings import Core, Endpoint
@@ -28,13 +29,18 @@ Accepted = Callable[[socket.socket], None]
 
 
 class Acceptor:
-    """The listening sockets. Bound when it is made; `open` lets clients in. Raises PgBeamError."""
+    """The listening sockets. Bound when it is made; `open` lets clients in. Raises PgBeamError.
 
-    def __init__(self, reactor: Any, settings: Core, accepted: Accepted) -> None:
+    `given` are those that listen already; they are taken where they are what the settings want.
+    """
+
+    def __init__(self, reactor: Any, settings: Core, accepted: Accepted, given: GivenSockets | None = None) -> None:
         self._reactor = reactor
+        self._given = GivenSockets() if given is None else given
         self._doors: list[_Listener] = []
         self._open = False
-        self._paths: list[str] = []
+        self._paths: set[str] = set()
+        """Of the sockets that are removed at the end."""
         self.addresses: list[tuple[str, int]] = []
         """(host or folder, port) of every address, with the port that the system chose where 0 was asked for."""
         for where in settings.listen:
@@ -46,15 +52,32 @@ class Acceptor:
             except PgBeamError:
                 self.close()
                 raise
-            self._doors += [_Listener(reactor, sock, where, accepted) for sock in bound]
+            taken = {door.fileno() for door in self._doors}  # one may stand for several addresses
+            self._doors += [_Listener(reactor, sock, where, accepted) for sock in bound if sock.fileno() not in taken]
             self.addresses.append((where.host, where.port) if where.path else bound[0].getsockname()[:2])
 
     def _bind(self, where: Endpoint, settings: Core) -> list[socket.socket]:
         if where.path is None:
-            return sockets.bind(where.host, where.port)
-        bound = sockets.bind_path(where.path, int(settings.unix_socket_mode, 8), settings.unix_socket_group)
-        self._paths.append(where.path)
-        return [bound]
+            chosen = [] if where.port else self._given.of(str(where))
+            return [each.socket for each in chosen] or sockets.bind(where.host, where.port, self._given)
+        mode, group = int(settings.unix_socket_mode, 8), settings.unix_socket_group
+        there = self._given.at(socket.AF_UNIX, where.path)
+        if there is None:
+            bound = sockets.bind_path(where.path, mode, group)
+            self._paths.add(where.path)
+            return [bound]
+        if there.removable:
+            self._paths.add(where.path)
+            sockets.permit(where.path, mode, group)
+        return [there.socket]
+
+    def sockets(self) -> list[Given]:
+        """Those that it listens on."""
+        return [Given(door.socket, str(door.where), door.where.path in self._paths) for door in self._doors]
+
+    def leave_paths(self, kept: Collection[str]) -> None:
+        """Somebody else listens there: these are not removed at the end."""
+        self._paths -= set(kept)
 
     def listen(self) -> None:
         """Let clients connect; they wait until the doors are open. Raises PgBeamError."""
@@ -75,6 +98,7 @@ class Acceptor:
     def shut(self) -> None:
         """Let clients wait outside for a while."""
         for door in self._doors:
+            door.rest()
             self._reactor.removeReader(door)
         self._open = False
 
@@ -121,9 +145,13 @@ class _Listener:
         self.close()
 
     def close(self) -> None:
+        self.rest()
+        self.socket.close()
+
+    def rest(self) -> None:
+        """It does not go on by itself."""
         if self._breather is not None and self._breather.active():
             self._breather.cancel()
-        self.socket.close()
 
     def _failed(self, error: OSError) -> None:
         """A client that left early is none; where descriptors are short, trying again at once is of no use."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pgbeam_core.errors import PgBeamError
+from pgbeam_core.net.given import GivenSockets
 
 _KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 """A peer that vanished without a word is noticed after two minutes instead of two hours."""
@@ -43,12 +44,20 @@ def give_up_after(transport: Any, seconds: float) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, option, int(seconds * 1000))
 
 
-def bind(host: str, port: int) -> list[socket.socket]:
-    """Sockets for the addresses that a host stands for, which do not listen yet. Raises OSError."""
+def bind(host: str, port: int, given: GivenSockets | None = None) -> list[socket.socket]:
+    """Sockets for the addresses that a host stands for, which do not listen yet, but for those that were `given`.
+
+    Raises OSError.
+    """
     bound: list[socket.socket] = []
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, kind, protocol, _, address in dict.fromkeys(found):
+            there = None if given is None else given.at(family, address)
+            if there is not None:
+                prompt(there.socket)
+                bound.append(there.socket)
+                continue
             sock = socket.socket(family, kind, protocol)
             bound.append(sock)
             sock.setblocking(False)
@@ -75,13 +84,18 @@ def bind_path(path: str, mode: int, group: str = "") -> socket.socket:
         sock.setblocking(False)
         sock.bind(path)
         # Nobody can connect before it listens, so nobody gets in with the permissions that it has now.
-        if group:
-            os.chown(path, -1, _group(group))
-        Path(path).chmod(mode)
+        permit(path, mode, group)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def permit(path: str, mode: int, group: str) -> None:
+    """Say who may connect to a socket in the file system. Raises OSError, or PgBeamError for a group that is none."""
+    if group:
+        os.chown(path, -1, _group(group))
+    Path(path).chmod(mode)
 
 
 def remove(path: str) -> None:

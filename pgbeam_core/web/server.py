@@ -3,6 +3,8 @@
 # mypy: disallow-untyped-calls=False
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -13,7 +15,6 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request as _TwistedRequest
 from twisted.web.server import Site
 
-from pgbeam_core.settings import Endpoint
 from pgbeam_core.web.replies import HttpReply, HttpRequest, Refused
 from pgbeam_core.web.routes import Routes
 
@@ -22,6 +23,7 @@ MOST_BODY = 16 * 1024
 MOST_UNREAD = 1024 * 1024
 """Who sends more than that all the same is cut off."""
 MOST_CONNECTIONS = 100
+_BACKLOG = 50
 MOST_PARAMETERS = 50
 IDLE_S = 30
 """A connection on which nothing comes or goes for so long is closed."""
@@ -118,8 +120,12 @@ class Connections(WrappingFactory):
         return None if len(self.protocols) >= MOST_CONNECTIONS else super().buildProtocol(addr)
 
 
-def listen(reactor: Any, where: Endpoint, routes: Routes) -> IListeningPort:
-    """Serve at that address; raises CannotListenError if it cannot be had."""
+def listen(reactor: Any, bound: Iterable[socket.socket], routes: Routes) -> list[IListeningPort]:
+    """Serve on these sockets, which are the caller's to close. Raises OSError if there is no listening."""
     factory = Connections(HttpSite(routes, reactor))
-    port: IListeningPort = reactor.listenTCP(where.port, factory, interface=where.host)
-    return port
+    ports: list[IListeningPort] = []
+    for sock in bound:
+        sock.listen(_BACKLOG)
+        # A port that Twisted has bound itself is shut down when it is closed: whoever has taken it over would be deaf.
+        ports.append(reactor.adoptStreamPort(sock.fileno(), sock.family, factory))
+    return ports

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
-from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred, succeed
-from twisted.internet.error import CannotListenError
+from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
-from pgbeam_core.net import transport
+from pgbeam_core.net import sockets, transport
+from pgbeam_core.net.given import Given, GivenSockets
+from pgbeam_core.settings import Endpoint
 from pgbeam_core.telemetry.metrics import family
 from pgbeam_core.web import server
 from pgbeam_core.web.dashboard import Dashboard
@@ -28,7 +30,8 @@ class Web:
     def __init__(self, watched: Source) -> None:
         self._watched = watched
         self._began = watched.reactor.seconds()
-        self._port: IListeningPort | None = None
+        self._bound: list[socket.socket] = []
+        self._ports: list[IListeningPort] = []
         self.routes = Routes()
         health = HealthChecks(watched)
         self.routes.add("GET", "/metrics", self._metrics)
@@ -41,18 +44,21 @@ class Web:
     @property
     def address(self) -> tuple[str, int] | None:
         """(host, port), with the port that the system chose where 0 was asked for."""
-        if self._port is None:
+        if not self._bound:
             return None
-        host: Any = self._port.getHost()
-        return host.host, host.port
+        name = self._bound[0].getsockname()
+        return str(name[0]), int(name[1])
 
-    def start(self) -> None:
-        """Raises PgBeamError if there is no listening."""
+    def start(self, given: GivenSockets | None = None) -> None:
+        """Raises PgBeamError if there is no listening. `given`: sockets that listen already."""
         where = self._watched.settings.metrics_listen
         assert where is not None
         try:
-            self._port = server.listen(self._watched.reactor, where, self.routes)
-        except CannotListenError as error:
+            there = [] if where.port or given is None else [each.socket for each in given.of(_named(where))]
+            self._bound = there or sockets.bind(where.host, where.port, given)
+            self._ports = server.listen(self._watched.reactor, self._bound, self.routes)
+        except OSError as error:
+            self._close()
             raise transport.cannot_listen(where, error) from error
         found = self.address
         assert found is not None
@@ -62,11 +68,31 @@ class Web:
             self.dashboard.start(found[0])
             log.info("the dashboard is at {url}", url=url)
 
+    def sockets(self) -> list[Given]:
+        """Those that it listens on."""
+        where = self._watched.settings.metrics_listen
+        return [] if where is None else [Given(each, _named(where)) for each in self._bound]
+
+    def shut(self) -> None:
+        """Let who asks wait, or somebody else answer."""
+        for port in self._ports:
+            port.stopReading()  # type: ignore[attr-defined]
+
+    def open(self) -> None:
+        for port in self._ports:
+            port.startReading()  # type: ignore[attr-defined]
+
     def stop(self) -> Deferred[Any]:
-        port, self._port = self._port, None
-        if port is not None and self.dashboard is not None:
+        if self._ports and self.dashboard is not None:
             self.dashboard.stop()
-        return succeed(None) if port is None else maybeDeferred(port.stopListening)
+        return self._close()
+
+    def _close(self) -> Deferred[Any]:
+        ports, self._ports = self._ports, []
+        bound, self._bound = self._bound, []
+        for sock in bound:
+            sock.close()
+        return DeferredList([maybeDeferred(port.stopListening) for port in ports])
 
     @inlineCallbacks
     def _metrics(self, request: HttpRequest) -> Any:
@@ -82,6 +108,10 @@ class Web:
         yield family("uptime_seconds", "Since the start", [({}, seconds - self._began)], "gauge")
         yield family("workers", "Processes that share the clients", [({}, settings.workers)], "gauge")
         yield family("info", "Which PgBeam this is", [({"version": version()}, 1.0)], "gauge")
+
+
+def _named(where: Endpoint) -> str:
+    return f"metrics {where}"
 
 
 def version() -> str:

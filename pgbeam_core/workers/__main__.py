@@ -16,8 +16,8 @@ from pgbeam_core.workers.link import Message, connect, first_message, line
 
 def main(descriptor: int) -> int:
     """Serve until told to leave."""
-    for ours in (signal.SIGINT, signal.SIGHUP):  # a terminal sends them to everybody; the supervisor passes them on
-        signal.signal(ours, signal.SIG_IGN)
+    for ours in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
+        signal.signal(ours, signal.SIG_IGN)  # a terminal, or who signals a group, sends them to everybody
     end = socket.socket(fileno=descriptor)
     try:
         orders, rest = first_message(end)

@@ -188,3 +188,16 @@ def in_words(code: int) -> str:
         return signal.Signals(-code).name
     except ValueError:
         return f"signal {-code}"
+
+
+def say_how_it_ended(worker: WorkerProcess, code: int, wait: float) -> None:
+    """In the log, and when another one takes its place."""
+    log.error(
+        "worker {number} (process {pid}) ended with {code}; {clients} clients were cut off, those of other "
+        "workers were not; another one starts in {wait:g} s",
+        number=worker.number,
+        pid=worker.pid,
+        code=in_words(code),
+        clients=worker.clients,
+        wait=wait,
+    )

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.text import Text
 from twisted.internet.defer import Deferred, DeferredList, FirstError, inlineCallbacks
 from twisted.logger import Logger
 
 from pgbeam_core.control.server import ControlSocket
+from pgbeam_core.doors import Doors, Inheritance
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.net import certificates
 from pgbeam_core.net.acceptor import Acceptor
-from pgbeam_core.service import account, web_of
+from pgbeam_core.service import Neighbours, account, web_of
 from pgbeam_core.settings import Settings, as_tree
 from pgbeam_core.telemetry import logs
 from pgbeam_core.telemetry.metrics import Family
 from pgbeam_core.telemetry.watchdog import Watchdog
-from pgbeam_core.workers import aggregate
+from pgbeam_core.wire.startup import CancelRequest
 from pgbeam_core.workers.backoff import Backoff
+from pgbeam_core.workers.cancels import WorkersCancels
 from pgbeam_core.workers.counted import Counted
 from pgbeam_core.workers.link import Message
-from pgbeam_core.workers.process import Start, WorkerProcess, in_words, start
+from pgbeam_core.workers.looks import Looks
+from pgbeam_core.workers.process import Start, WorkerProcess, say_how_it_ended, start
 from pgbeam_core.workers.pulses import Pulses
 from pgbeam_core.workers.quotas import too_small
 from pgbeam_core.workers.relay import RelayedControl
@@ -29,8 +31,6 @@ from pgbeam_core.workers.worker_pool import WorkerPool
 
 log = Logger(__name__)
 
-LOOK_S = 2.0
-"""Longest wait for what a worker counted."""
 STOP_S = 5.0
 """Workers that were told to stop and have not after so many seconds are killed."""
 
@@ -38,10 +38,21 @@ STOP_S = 5.0
 class Supervisor:
     """`settings.workers` processes as one. `tui`: their logs and panels are shown by this process."""
 
-    def __init__(self, settings: Settings, reactor: Any, *, tui: bool = False, spawn: Start = start) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        given: Inheritance | None = None,
+        neighbours: Neighbours | None = None,
+        *,
+        tui: bool = False,
+        spawn: Start = start,
+    ) -> None:
+        self._given = Inheritance() if given is None else given
+        self._neighbours, self._cancels = neighbours, WorkersCancels(reactor, neighbours)
         self.settings = settings
         self.reactor = reactor
-        self._tui = self._shows_panels = tui
+        self._tui = tui
         self._spawn = spawn
         self._crew = WorkerPool()
         self._watchdog = Watchdog(reactor)
@@ -54,12 +65,10 @@ class Supervisor:
         self.control = RelayedControl(self._crew, reactor)
         """What is answered on the control socket."""
         self._pulses, self._counted = Pulses(self._crew, reactor), Counted(self._crew, reactor)
-        self.control.answer("stats", lambda _: self._look().addCallback(lambda _: self._summed()))
+        self._looks = Looks(self._crew, reactor, panels=tui)
+        self.control.answer("stats", lambda _: self._looks.look().addCallback(lambda _: self._summed()))
         self.control.answer("workers", lambda _: [self._account(worker) for worker in self._crew.ready])
-        self._socket = ControlSocket(reactor, self.control, settings.state_dir)
-        self._seen: list[Message] = []
-        """What the workers counted when they were last asked."""
-        self._looking = False
+        self._socket = ControlSocket(reactor, self.control, settings.state_dir, self._given.control)
         self._web = web_of(self)
 
     @property
@@ -67,12 +76,21 @@ class Supervisor:
         """(host, port) of every listener, with the port that the system chose."""
         return [] if self._reception is None else self._reception.addresses
 
+    @property
+    def doors(self) -> Doors:
+        """All that it listens on."""
+        return Doors(self._reception, self._web, self._socket)
+
+    @property
+    def client_count(self) -> int:
+        return sum(worker.clients for worker in self._crew.members.values())
+
     @inlineCallbacks
     def start(self) -> Any:
         """Start all workers, then let clients in. Fails with PgBeamError, the first worker's if several say why."""
         for key, total in too_small(self.settings).items():
             log.warn("{key} = {total} is less than workers: each worker has 1", key=key, total=total)
-        self._reception = Acceptor(self.reactor, self.settings, self._crew.assign)
+        self._reception = Acceptor(self.reactor, self.settings, self._crew.assign, self._given.sockets)
         starting = [self._start(number).ready for number in self._backoffs]
         try:
             yield DeferredList(starting, fireOnOneErrback=True, consumeErrors=True)
@@ -80,7 +98,7 @@ class Supervisor:
             error.subFailure.raiseException()
         self._reception.listen()
         if self._web is not None:
-            self._web.start()
+            self._web.start(self._given.sockets)
         self._serving = True
         self._let_in()
         self._socket.start()
@@ -122,10 +140,11 @@ class Supervisor:
 
     def stats(self) -> dict[str, Any]:
         """The sums of all workers as of the last look. Also begins the next look, unless one is under way."""
-        if not self._looking:
-            self._looking = True
-            self._look()
+        self._looks.begin()
         return self._summed()
+
+    def _summed(self) -> dict[str, Any]:
+        return self._looks.summed(self._watchdog.stats(), dict(self._pulses.counts))
 
     def why_not_ready(self) -> str | None:
         """Why clients are not let in; None if they are."""
@@ -141,30 +160,11 @@ class Supervisor:
 
     def latencies(self) -> dict[str, list[int]]:
         """The counts of each project's latency histogram, summed."""
-        return aggregate.latencies(each["latencies"] for each in self._seen)
+        return self._looks.latencies()
 
     def panels(self) -> list[tuple[str, Any]]:
         """One worker's: what plugins draw cannot be added up."""
-        self._shows_panels = True
-        if not self._seen:
-            return []
-        whose = f"one of {len(self._seen)} workers"
-        return [(f"{name}, {whose}", Text.from_ansi(text)) for name, text in self._seen[0]["panels"]]
-
-    def _look(self) -> Deferred[None]:
-        """Ask the workers what they counted; who does not answer in time is left out."""
-        panels = self._shows_panels
-        asked = [each.link.ask("stats", panels=panels).addTimeout(LOOK_S, self.reactor) for each in self._crew.ready]
-        return DeferredList(asked, consumeErrors=True).addCallback(self._looked)
-
-    def _looked(self, replies: list[tuple[bool, Message]]) -> None:
-        self._looking = False
-        self._seen = [reply for came, reply in replies if came]
-
-    def _summed(self) -> dict[str, Any]:
-        found = aggregate.stats([each["stats"] for each in self._seen], self.latencies())
-        loops = [self._watchdog.stats(), found["loop"]] if "loop" in found else [self._watchdog.stats()]
-        return {**found, "loop": aggregate.total(loops), "supervisor": dict(self._pulses.counts)}
+        return self._looks.panels()
 
     def _account(self, worker: WorkerProcess) -> dict[str, Any]:
         return account(worker.number, worker.pid, worker.clients, self.reactor.seconds() - worker.born)
@@ -211,15 +211,7 @@ class Supervisor:
             if worker.is_ready and code == 0:
                 log.info("worker {number} was told to leave; another one takes its place", number=worker.number)
                 return
-            log.error(
-                "worker {number} (process {pid}) ended with {code}; {clients} clients were cut off, those of other "
-                "workers were not; another one starts in {wait:g} s",
-                number=worker.number,
-                pid=worker.pid,
-                code=in_words(code),
-                clients=worker.clients,
-                wait=wait,
-            )
+            say_how_it_ended(worker, code, wait)
 
     def _let_in(self) -> None:
         """Accept clients as long as some worker takes them; else they wait outside."""
@@ -264,7 +256,8 @@ class Supervisor:
         if what == "log":
             logs.received(message["event"], worker.number)
         elif what == "cancel":
-            return self._cancel(worker, message)
+            request = CancelRequest(message["pid"], bytes.fromhex(message["secret"]))
+            return self._cancels.elsewhere(self._others(worker), request)
         elif what == "control":
             return self.control.ask(message["request"])
         elif what == "ready":
@@ -276,17 +269,24 @@ class Supervisor:
         elif what == "news":
             for other in self._others(worker):
                 other.link.tell("news", name=message["name"], value=message["value"])
+            if self._neighbours is not None:
+                self._neighbours.publish(message["name"], message["value"])
         return None
+
+    def overlap(self, on: bool) -> None:
+        """There are other processes with clients of their own all the time: nobody here thinks that he is alone."""
+
+    def heard(self, name: str, value: Any) -> None:
+        """What was published by a PgBeam whose place this one takes, or that takes the place of this one."""
+        for worker in self._crew.ready:
+            worker.link.tell("heard", name=name, value=value)
 
     def _others(self, worker: WorkerProcess) -> list[WorkerProcess]:
         return [other for other in self._crew.ready if other is not worker]
 
-    def _cancel(self, asker: WorkerProcess, message: Message) -> Deferred[bool]:
-        """A cancel request for a client that the asker does not have: whoever has it cancels it."""
-        key = {"pid": message["pid"], "secret": message["secret"]}
-        others = [other.link.ask("cancel", **key).addTimeout(LOOK_S, self.reactor) for other in self._others(asker)]
-        asked = DeferredList(others, consumeErrors=True)
-        return asked.addCallback(lambda replies: any(came and found for came, found in replies))
+    def cancel(self, request: CancelRequest) -> Deferred[bool]:
+        """Cancel what a client of some worker does; False if the key is nobody's here."""
+        return self._cancels.at(self._crew.ready, request)
 
     def _tell_settings(self, worker: WorkerProcess) -> Deferred[Any]:
         worker.settings = self.settings

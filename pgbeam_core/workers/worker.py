@@ -51,6 +51,7 @@ class Worker:
             "merge": lambda message: self._service.beam.control.merge(message["name"], message["results"]),
             "cancel": self._cancel,
             "news": lambda message: self._service.beam.broadcast.received(message["name"], message["value"]),
+            "heard": lambda message: self._service.heard(message["name"], message["value"]),
         }
 
     def read(self, tree: Message) -> Settings:
@@ -134,11 +135,8 @@ class Worker:
 
     # Cancel requests: the key is known to one worker, and may be brought to another.
 
-    def _cancel(self, message: Message) -> bool | Deferred[bool]:
-        request = CancelRequest(message["pid"], bytes.fromhex(message["secret"]))
-        conversation = self._service.beam.cancel_keys.find(request)
-        done = conversation.cancel() if conversation is not None else None
-        return conversation is not None if done is None else done.addCallback(lambda _: True)
+    def _cancel(self, message: Message) -> Deferred[bool]:
+        return self._service.cancel(CancelRequest(message["pid"], bytes.fromhex(message["secret"])))
 
     def _cancel_elsewhere(self, request: CancelRequest) -> Deferred[object]:
         asked = self.link.ask("cancel", pid=request.pid, secret=request.secret.hex())

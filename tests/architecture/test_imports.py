@@ -32,7 +32,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("settings", "wire"),
     },
     "console": {"twisted", "api", "errors", "session", "settings", "wire"},
-    "control": {"twisted", "errors"},
+    "control": {"twisted", "zope", "errors"},
+    "doors": {"control", "net"},
     "telemetry": {"twisted", "zope", "api"},
     "beam": {
         *("twisted", "api", "catalog", "console", "control", "errors", "firing", "internal", "net", "session"),
@@ -45,6 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
             "pluggy",
             "beam",
             "control",
+            "doors",
             "errors",
             "firing",
             "net",
@@ -59,7 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "embedded": {"errors"},
     "tui": {"rich", "twisted", "zope", "control", "errors", "telemetry"},
     "workers": {
-        *("rich", "twisted", "zope", "cli", "control", "errors", "net", "plugins", "service", "settings"),
+        *("rich", "twisted", "zope", "cli", "control", "doors", "errors", "net", "plugins", "service", "settings"),
         *("telemetry", "tui", "wire"),
     },
     "cli": {
@@ -71,6 +73,7 @@ MAY_IMPORT: dict[str, set[str]] = {
             "api",
             "console",
             "control",
+            "doors",
             "embedded",
             "errors",
             "net",

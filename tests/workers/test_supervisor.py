@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.settings import Endpoint, Settings, apply_project
-from pgbeam_core.workers import pulses
+from pgbeam_core.workers import looks, pulses
 from pgbeam_core.workers import supervisor as supervisors
 from pgbeam_core.workers.supervisor import Supervisor
 
@@ -293,7 +293,7 @@ async def test_requests_go_to_one_worker_or_to_all(stage: Stage) -> None:
 @pytest_twisted.ensureDeferred
 async def test_stats_do_not_wait_for_a_worker_that_hangs(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the others counted is shown."""
-    monkeypatch.setattr(supervisors, "LOOK_S", 0.1)
+    monkeypatch.setattr(looks, "LOOK_S", 0.1)
     await stage.supervisor.start()
     hangs = stage.workers[0].link
     hangs.lineReceived = lambda line: None  # type: ignore[method-assign]

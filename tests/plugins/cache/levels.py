@@ -63,7 +63,7 @@ def world_with(backing: Backing, board: VersionTable, *, remote: bool, **setting
     shelf = AsyncStore(backing, AtOnce(), clock, 0.1)
     cache = world.plugin.cache
     cache.second = SecondLevel(board, shelf, remote=remote, wall=clock.seconds)
-    cache.databases = Databases(cache.second, clock)
+    cache.databases = Databases(cache.second, clock, cache.beam.broadcast)
     return world
 
 

@@ -74,6 +74,16 @@ def test_nothing_inside_a_transaction_is_cached(world: World) -> None:
     assert _reason(world, SQL, in_transaction=True) == "transaction"
 
 
+def test_without_a_board_nothing_is_cached_while_two_processes_write(world: World) -> None:
+    """While PgBeam restarts, and after that nothing that was remembered before."""
+    session = world.session()
+    assert [world.run(session, SQL), world.run(session, SQL)] == ["miss", "hit"]
+    world.beam.broadcast.overlap(True)
+    assert _reason(world, SQL) == "restart"
+    world.beam.broadcast.overlap(False)
+    assert [world.run(session, SQL), world.run(session, SQL)] == ["miss", "hit"]
+
+
 def test_an_execution_that_cannot_be_answered_whole_is_not_cached(world: World) -> None:
     """Several executions before one Sync, or a limit on rows."""
     assert _reason(world, SQL, answerable=False) == "pipeline"

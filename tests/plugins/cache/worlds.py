@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 
 from pgbeam_cache import Caching
 from pgbeam_cache.settings import CacheSettings
-from pgbeam_core import Answer, Catalog, Control, Project, Query, Result, Session, SettingChange, Target
+from pgbeam_core import Answer, Broadcast, Catalog, Control, Project, Query, Result, Session, SettingChange, Target
 from pgbeam_core.sql.statements import Statements
 from pgbeam_core.wire import backend, frontend
 
@@ -81,6 +81,7 @@ class FakeBeam:
         )
         self.cache_settings = settings
         self.control = Control()
+        self.broadcast = Broadcast()
         self.console = SimpleNamespace(command=lambda *_: None)
         self.surveys = FakeSurvey()
         self.reads_may_write = False

@@ -57,7 +57,7 @@ class Cache:
         self.second = open_second(beam, settings)
         self._lookups = SecondLookups(self)
         self.keeping = Keeping(self, self._lookups)
-        self.databases = Databases(self.second, beam.reactor)
+        self.databases = Databases(self.second, beam.reactor, beam.broadcast)
         self._parking = IdleEviction(beam.reactor, self.store.drop)
 
     def reload(self) -> None:
@@ -113,6 +113,8 @@ class Cache:
         agreed = terms(note, query.statement, session, settings, self.rules.of(session.project.name))
         if isinstance(agreed, str):
             return agreed
+        if not self.databases.all_seen():
+            return "restart"
         return obstacle(self.state_of(session), query, note) or agreed
 
     def known(self, catalog: Catalog | None, lookup: Lookup) -> Outcome:

@@ -25,6 +25,7 @@ REASONS = {
     "multi": "it is several statements in one text",
     "off": "nothing asks for it: no annotation, no rule, no session variable, and plugins.cache.enabled is off",
     "pipeline": "it is not alone in its request, or not all of its rows are asked for",
+    "restart": "PgBeam restarts, and its old process may write what nobody sees here",
     "rule": "the rule for its shape is off",
     "session": "the session has set pgbeam.cache = off",
     "size": "its parameters are too large for a key",
