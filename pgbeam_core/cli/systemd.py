@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping, MutableMapping
+from pathlib import Path
 from typing import Any
 
 from twisted.logger import Logger
@@ -50,15 +51,16 @@ def variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     return {name: environment[name] for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC") if name in environment}
 
 
-def sockets(environment: MutableMapping[str, str] = os.environ) -> list[Given]:
+def sockets(environment: Mapping[str, str] | None = None) -> list[Given]:
     """The listening sockets that systemd has opened for this process: sd_listen_fds(3), without its library.
 
     Raises PgBeamError for what is no socket that listens.
     """
-    pid, count = environment.pop("LISTEN_PID", ""), environment.pop("LISTEN_FDS", "")
-    names = environment.pop("LISTEN_FDNAMES", "").split(":")
+    found_there = _at_start() if environment is None else environment
+    pid, count = found_there.get("LISTEN_PID"), found_there.get("LISTEN_FDS", "")
     if pid != str(os.getpid()) or not count.isdigit():
         return []
+    names = found_there.get("LISTEN_FDNAMES", "").split(":")
     found = []
     for number in range(int(count)):
         name = names[number] if number < len(names) and names[number] else "unknown"
@@ -72,6 +74,16 @@ def sockets(environment: MutableMapping[str, str] = os.environ) -> list[Given]:
             raise PgBeamError(text, hint="The .socket unit has ListenStream=, and no Accept=yes.")
         found.append(given)
     return found
+
+
+def _at_start() -> dict[str, str]:
+    """The environment that this process was started with: Twisted has taken systemd's variables out of it, when it was
+    imported, and is content only with sockets that have names."""
+    try:
+        entries = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:
+        return dict(os.environ)
+    return dict(os.fsdecode(entry).partition("=")[::2] for entry in entries)
 
 
 def check_used(given: GivenSockets) -> None:
