@@ -43,7 +43,13 @@ class Living:
             self._left.meet(self.generations)
         listen_to_signals(self._reactor, self.life)
         lived = Deferred.fromCoroutine(self.life.live())
-        lived.addErrback(_unexpected, self.life).addBoth(lambda _: self._reactor.stop())
+        lived.addErrback(_unexpected, self.life).addBoth(self._end)
+
+    def _end(self, _result: object) -> None:
+        failure = self.life.failure
+        if failure is not None and self._left is not None:
+            self._left.failed(failure.message)  # before the reactor closes what is open
+        self._reactor.stop()
 
     def embedded(self, current: Settings) -> EmbeddedPostgres:
         """The server behind a PgBeam that knows no other."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 import signal
+import socket
 import subprocess
+import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,8 @@ import psycopg
 import pytest
 
 from . import frames
-from .beams import PGBEAM, Beam
-from .clusters import Cluster
+from .beams import PGBEAM, SOCKET_PORT, Beam
+from .clusters import Cluster, free_port
 from .test_faults import code, value
 from .wireclient import WireClient
 from .workers.several import until
@@ -213,23 +215,32 @@ def test_settings_that_are_wrong_do_not_end_it(row: Start) -> None:
     assert mine.beam.process.wait(10) == 0
 
 
-def test_addresses_may_change(row: Start, tmp_path: Path) -> None:
-    """The new process listens where its settings say: an address that is new is there, one that is gone is not, and a
-    socket in the file system stays where it was."""
-    folder = tmp_path / "s"
-    folder.mkdir()
-    mine = row(folder_of_sockets=str(folder))
-    config = Path(mine.beam.command[mine.beam.command.index("--config") + 1])
-    socket_path = folder / ".s.PGSQL.6432"
-    inode = socket_path.stat().st_ino
-    mine.restart()
-    assert socket_path.stat().st_ino == inode
-    until(lambda: gone(mine.processes[0]))
-    assert socket_path.exists()
-    with psycopg.connect(host=str(folder), port=6432, user="app", dbname="shop") as local:
-        assert local.execute("SELECT 1").fetchone() == (1,)
-    assert config.exists()
-    shutil.rmtree(folder)
+def test_addresses_may_change(row: Start) -> None:
+    """The new process listens where its settings say: an address that is new is there, a socket in the file system is
+    as it was, and an address that cannot be had is named, while the old process serves on."""
+    added, taken = free_port(), free_port()
+    with tempfile.TemporaryDirectory(prefix="pgb") as folder, socket.socket() as other:
+        other.bind(("127.0.0.1", taken))
+        other.listen()
+        mine = row(folder_of_sockets=folder)
+        path = Path(folder) / f".s.PGSQL.{SOCKET_PORT}"
+        before = path.stat().st_ino
+        local = {"host": folder, "port": SOCKET_PORT, "user": "app", "dbname": "shop"}
+        mine.restart()
+        until(lambda: gone(mine.processes[0]))
+        assert path.stat().st_ino == before
+        with psycopg.connect(**local) as client:
+            assert client.execute("SELECT 1").fetchone() == (1,)
+        config = Path(mine.beam.command[mine.beam.command.index("--config") + 1])
+        config.write_text(f'metrics_listen = "127.0.0.1:{taken}"\n' + config.read_text())
+        said = mine.command()
+        assert said.returncode == 1
+        assert f"cannot listen on 127.0.0.1:{taken}" in said.stderr
+        config.write_text(config.read_text().replace(str(taken), str(added)))
+        assert mine.command().returncode == 0
+        with urllib.request.urlopen(f"http://127.0.0.1:{added}/readyz", timeout=10) as reply:
+            assert reply.status == 200
+        assert path.stat().st_ino == before
 
 
 def test_a_new_process_that_is_killed_leaves_its_place_to_the_old_one(row: Start) -> None:
