@@ -100,6 +100,7 @@ class Life:
         """What operators have set, as `--set` has it."""
         self._leaving: Deferred[None] = Deferred()
         self._at_once: Deferred[None] = Deferred()
+        self._asked_to_leave = False
 
     async def live(self) -> None:
         """The whole run; returns when everything is stopped. What kept it from starting is in `failure`."""
@@ -121,10 +122,16 @@ class Life:
 
     def leave(self) -> None:
         """Drain and stop; asked again, stop at once."""
-        for step in (self._leaving, self._at_once):
-            if not step.called:
-                step.callback(None)
-                return
+        before, self._asked_to_leave = self._asked_to_leave, True
+        if not self._leaving.called:
+            self._leaving.callback(None)
+        elif before and not self._at_once.called:
+            self._at_once.callback(None)
+
+    def make_way(self) -> None:
+        """Drain and stop, as another process has taken over; who asks for that too is the first to ask."""
+        if not self._leaving.called:
+            self._leaving.callback(None)
 
     def restart(self) -> None:
         """Have another process take the place of this one; why that cannot be is in the log."""

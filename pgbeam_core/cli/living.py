@@ -85,7 +85,7 @@ class Living:
 
     def leave(self) -> None:
         """Another process has taken over."""
-        self.life.leave()
+        self.life.make_way()
 
     def why_not_restarted(self) -> PgBeamError | None:
         """Why no other process can take the place of this one."""

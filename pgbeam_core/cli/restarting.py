@@ -148,7 +148,9 @@ class Restarting:
     def _let_go(self) -> None:
         """The sockets are the new process's alone."""
         if self._service is not None and self._taken is not None:
-            self._service.doors.leave(self._taken["kept"], control=self._taken["control"])
+            doors = self._service.doors
+            handed = doors.handed
+            doors.leave(self._taken["kept"], control=handed is not None and handed.path == self._taken["control"])
 
     def _lost(self, how: str) -> None:
         """The new process is gone, though it had taken over."""

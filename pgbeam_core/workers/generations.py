@@ -23,6 +23,7 @@ from pgbeam_core.workers.link import Link, Message, connect, first_message, line
 
 VARIABLE = "_PGBEAM_PREDECESSOR"
 """In the environment of a process that takes another's place: its end of their link."""
+_SLACK_S = 10.0
 CANCEL_S = 2.0
 """Longest wait for another PgBeam to find the client that is to be cancelled."""
 
@@ -43,7 +44,7 @@ class Generations:
         self.newer: Link | None = None
         self._service: Relayed | None = None
         self.older_grace_s = 0.0
-        """The longest that the older one stays."""
+        """Its `shutdown_grace`: it stays for that long, and drains for as long again."""
         self._reactor = reactor
         self._alone: list[Deferred[None]] = []
 
@@ -76,15 +77,18 @@ class Generations:
         """Clients come to this process now: the older one may let go."""
         if self.older is not None:
             kept = [str(each.socket.getsockname()) for each in doors.sockets if each.socket.family == socket.AF_UNIX]
-            self.older.tell("ready", process=os.getpid(), kept=kept, control=doors.handed is not None)
+            handed = doors.handed
+            control = None if handed is None else handed.path
+            self.older.tell("ready", process=os.getpid(), kept=kept, control=control)
 
     def older_gone(self) -> Deferred[None]:
-        """Fires when the older one has ended, and what it has to tell is told."""
+        """Fires when the older one has ended, and what it has to tell is told; or when it should have, long ago."""
         if self.older is None:
             return succeed(None)
         gone: Deferred[None] = Deferred()
         self._alone.append(gone)
-        return gone
+        longest = 2 * self.older_grace_s + _SLACK_S
+        return gone.addTimeout(longest, self._reactor, onTimeoutCancel=lambda *_: None)
 
     def heard(self, link: Link | None, what: str, message: Message) -> Any:
         """What both sides say; what else there may be is for those who know of it."""
@@ -120,7 +124,8 @@ class Generations:
         self._overlap()
         alone, self._alone = self._alone, []
         for gone in alone:
-            gone.callback(None)
+            if not gone.called:
+                gone.callback(None)
 
 
 def will(doors: Doors, grace_s: float) -> Message:

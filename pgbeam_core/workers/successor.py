@@ -129,8 +129,8 @@ def starter(where: Path, more: Mapping[str, str]) -> Start:
 
 def home() -> Path:
     """The folder in which this process was started, by the name that it had for who started it: with a link that is
-    moved to another release, the next process starts in that one. Raises OSError."""
-    here, named = Path.cwd(), os.environ.get("PWD", "")
+    moved to another release, the next process starts in that one."""
+    here, named = Path(), os.environ.get("PWD", "")
     try:
         return Path(named) if named and Path(named).samefile(here) else here
     except OSError:

@@ -179,6 +179,7 @@ def test_who_is_there_stays_until_he_leaves(row: Start, fresh_shop: None, worker
     assert not mine.beam.complaints()
 
 
+@pytest.mark.slow
 def test_idle_clients_are_sent_away_when_the_grace_is_over(row: Start, fresh_shop: None) -> None:
     """After `shutdown_grace` an idle client is told 57P01; a transaction has as long again to end."""
     mine = row(settings={"shutdown_grace": 2.0})
@@ -215,6 +216,7 @@ def test_settings_that_are_wrong_do_not_end_it(row: Start) -> None:
     assert mine.beam.process.wait(10) == 0
 
 
+@pytest.mark.slow
 def test_addresses_may_change(row: Start) -> None:
     """The new process listens where its settings say: an address that is new is there, a socket in the file system is
     as it was, and an address that cannot be had is named, while the old process serves on."""
@@ -332,3 +334,82 @@ def test_writes_at_one_process_are_seen_at_the_other(row: Start, fresh_shop: Non
             old.close()
             until(lambda: gone(mine.processes[0]))
             mine.beam.wait_for_catalog()
+
+
+@pytest.mark.slow
+def test_several_generations_stay_in_touch(row: Start, fresh_shop: None) -> None:
+    """Restarted again while the first process has clients still: cancel requests reach these too, and their writes end
+    cached replies; the process in between stays for that, until the first one has gone."""
+    mine = row(settings={"plugins": {"cache": {"enabled": True, "ttl_s": 600}}})
+    url = mine.beam.url()
+    with psycopg.connect(url, autocommit=True) as first:
+        mine.restart()
+        with psycopg.connect(url, autocommit=True) as second:
+            mine.restart()
+            for client in (first, second):
+                timer = threading.Timer(0.5, client.cancel)
+                timer.start()
+                with pytest.raises(psycopg.errors.QueryCanceled):
+                    client.execute("SELECT pg_sleep(20)")
+                timer.join()
+        with psycopg.connect(url, autocommit=True) as third:
+            question = "SELECT name FROM categories WHERE id = 1"
+            for number in range(3):
+                third.execute(question)
+                first.execute("UPDATE categories SET name = %s WHERE id = 1", (f"n{number}",))
+                assert third.execute(question).fetchone() == (f"n{number}",)
+            first.execute("ALTER TABLE categories ADD COLUMN more int DEFAULT 5")
+            assert len(third.execute("SELECT * FROM categories WHERE id = 1").fetchone() or ()) == 3
+        time.sleep(1)
+        assert not gone(mine.processes[1])
+    until(lambda: gone(mine.processes[0]) and gone(mine.processes[1]), 15)
+    mine.beam.wire().close()
+
+
+@pytest.mark.slow
+def test_mixed_load_over_restarts(row: Start, fresh_shop: None) -> None:
+    """Transactions that psycopg begins, prepared statements and clients that come for one query, over several restarts:
+    the only errors are of who was idle when the old process went, and no write is lost or done twice."""
+    mine = row(settings={"shutdown_grace": 2.0})
+    over = threading.Event()
+    done: dict[int, set[int]] = {}
+    unknown: dict[int, set[int]] = {}
+    odd: list[str] = []
+
+    def write(who: int) -> None:
+        client: psycopg.Connection | None = None
+        number = who * 1_000_000
+        while not over.is_set():
+            number += 1
+            try:
+                if client is None:
+                    client = psycopg.connect(mine.beam.url(), prepare_threshold=1)
+                client.execute("SELECT name FROM users WHERE id = %s", (who,)).fetchone()
+                client.execute("INSERT INTO categories VALUES (%s, 'x')", (number,))
+                client.commit()
+                done.setdefault(who, set()).add(number)
+            except psycopg.OperationalError as error:
+                unknown.setdefault(who, set()).add(number)
+                # As with PostgreSQL itself: a query that crosses the farewell finds the connection closed.
+                if error.sqlstate != "57P01" and "server closed the connection" not in str(error):
+                    odd.append(f"{error.sqlstate} {error}")
+                client = None
+        if client is not None:
+            client.close()
+
+    writers = [threading.Thread(target=write, args=(who,)) for who in range(1, 5)]
+    comer = Comers(mine.beam.wire)
+    for thread in (*writers, comer):
+        thread.start()
+    for _ in range(5):
+        mine.restart()
+        time.sleep(1)
+    over.set()
+    comer.over = True
+    for thread in (*writers, comer):
+        thread.join()
+    assert (comer.failed, odd) == ([], [])
+    with mine.beam.cluster.connect() as boss:
+        there = {number for (number,) in boss.execute("SELECT id FROM categories WHERE id > 1000000").fetchall()}
+    assert set().union(*done.values()) - there == set()
+    assert there - set().union(*done.values()) - set().union(*unknown.values()) == set()

@@ -106,7 +106,10 @@ def stage() -> Stage:
 
 def test_it_says_when_it_is_ready_and_what_can_be_asked(stage: Stage) -> None:
     """It listens to nobody but the supervisor."""
-    alone, together = ("console", "console.orders", "explain", "list", "ping", "stats"), ("console.steer", "tables")
+    alone, together = (
+        ("console", "console.orders", "explain", "list", "operator", "ping", "stats"),
+        ("console.steer", "tables"),
+    )
     merges = {**dict.fromkeys(alone, False), **dict.fromkeys(together, True)}
     assert stage.begin() == [{"what": "ready", "merges": merges}]
     assert not stage.reactor.tcpServers
