@@ -66,8 +66,7 @@ class PgBeamService:
         given: Inheritance | None = None,
         neighbours: Neighbours | None = None,
     ) -> None:
-        self._given = Inheritance() if given is None else given
-        self._neighbours = neighbours
+        self._given, self._neighbours = given or Inheritance(), neighbours
         self.hooks = Hooks.of(plugins, settings.plugin)
         self.reactor = reactor
         self.beam = Beam(settings, self.hooks, reactor)
@@ -270,8 +269,7 @@ class PgBeamService:
 
 def cancelled(beam: Beam, request: CancelRequest) -> Deferred[bool]:
     """Cancel what the client with that key does. Fires when that is done; with False if there is none."""
-    conversation = beam.cancel_keys.find(request)
-    if conversation is None:
+    if (conversation := beam.cancel_keys.find(request)) is None:
         return succeed(False)
     done = conversation.cancel()
     return succeed(True) if done is None else done.addCallback(lambda _: True)
