@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,12 @@ def fits(auth: str, method: str) -> bool:
 
 
 class Doors:
-    """Both of them, with `count` roles of each method that nobody has logged in as: `trust_0`, `scram_7` …"""
+    """Both of them, with `count` roles of each method, new to each project: `trust_0`, `scram_7` …"""
 
     def __init__(self, found: Installation, folder: Path, count: int) -> None:
         self.files = Files(folder)
         self.legs = LEGS if is_encrypting(found) else ("disable",)
-        self._unused = {method: iter(range(count)) for method in METHODS}
+        self._used: Counter[tuple[str, str]] = Counter()
         self._names = {method: [f"{method}_{n}" for n in range(count)] for method in METHODS}
         self.cluster = start_cluster(found)
         try:
@@ -125,9 +126,10 @@ class Doors:
             found |= {"auth_user": "boss", "auth_database": DATABASE}
         return found
 
-    def new_user(self, method: str) -> str:
-        """A role that no PgBeam has heard of so far."""
-        return f"{method}_{next(self._unused[method])}"
+    def new_user(self, project: str, method: str) -> str:
+        """A role that has not come to that project so far."""
+        self._used[project, method] += 1
+        return self._names[method][self._used[project, method] - 1]
 
     def login(self, project: str, user: str, tls: str, **more: Any) -> dict[str, Any]:
         """What libpq is given."""

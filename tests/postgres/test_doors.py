@@ -31,13 +31,13 @@ def rows() -> Iterator[Any]:
         yield pytest.param(*words, id="-".join(words), marks=[pytest.mark.slow] if (sum(places) + auth) % 4 else [])
 
 
-@pytest.fixture(scope="module", params=[18, 15], ids=lambda version: f"pg{version}")
+@pytest.fixture(scope="module", params=[15, pytest.param(18, marks=pytest.mark.slow)], ids=str)
 def doors(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
     """One for all tests of a version."""
     found = installation(request.param)
     if found is None:
         pytest.skip(f"PostgreSQL {request.param} is not installed here")
-    made = Doors(found, tmp_path_factory.mktemp("doors"), 250)
+    made = Doors(found, tmp_path_factory.mktemp("doors"), 40)
     yield made
     made.stop()
 
@@ -54,8 +54,9 @@ def test_every_door(doors: Doors, tls: str, leg: str, auth: str, mode: str) -> N
     if leg not in doors.legs:
         pytest.skip("this server knows no TLS")
     for method in METHODS:
-        user = doors.new_user(method)
-        given = doors.login(f"{auth}-{mode}-{leg}", user, tls)
+        project = f"{auth}-{mode}-{leg}"
+        user = doors.new_user(project, method)
+        given = doors.login(project, user, tls)
         if not fits(auth, method):
             with pytest.raises(psycopg.OperationalError, match="of no use"):
                 psycopg.connect(**given)
@@ -100,7 +101,8 @@ def test_every_door_for_asyncpg(doors: Doors, tls: str) -> None:
 
     async def all_of_them() -> None:
         for auth, mode, method in itertools.product(AUTHS, MODES, METHODS):
-            project, user = f"{auth}-{mode}-{leg_of(doors)}", doors.new_user(method)
+            project = f"{auth}-{mode}-{leg_of(doors)}"
+            user = doors.new_user(project, method)
             if fits(auth, method):
                 for _ in range(2):
                     assert await connect(project, user, PASSWORD) == user
@@ -112,12 +114,14 @@ def test_every_door_for_asyncpg(doors: Doors, tls: str) -> None:
     run(asyncio.wait_for(all_of_them(), 60))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tls", [*TLS])
 def test_every_door_for_psycopg2(doors: Doors, tls: str) -> None:
     """New, known, with a wrong password."""
     for auth, mode, method in itertools.product(AUTHS, MODES, METHODS):
-        user = doors.new_user(method)
-        given = doors.login(f"{auth}-{mode}-{leg_of(doors)}", user, tls)
+        project = f"{auth}-{mode}-{leg_of(doors)}"
+        user = doors.new_user(project, method)
+        given = doors.login(project, user, tls)
         if fits(auth, method):
             for _ in range(2):
                 client = psycopg2.connect(**given)
@@ -162,13 +166,18 @@ def test_every_door_for_node(doors: Doors, node: Path) -> None:
     ways = {"none": False, "require": {"rejectUnauthorized": False}, "verify-full": {"ca": doors.files["ca.crt"]}}
     cases = [
         {
-            "host": "localhost", "port": doors.beam.port, "user": doors.new_user(method), "password": PASSWORD,
-            "database": "shop", "ssl": tls, "options": f"project={auth}-{mode}-{leg_of(doors)}",
+            "host": "localhost",
+            "port": doors.beam.port,
+            "user": doors.new_user(f"{auth}-{mode}-{leg_of(doors)}", method),
+            "password": PASSWORD,
+            "database": "shop",
+            "ssl": tls,
+            "options": f"project={auth}-{mode}-{leg_of(doors)}",
             "refusing": method != "trust" or auth != "passthrough",
         }
         for tls, auth, mode, method in itertools.product(ways.values(), AUTHS, MODES, METHODS)
         if fits(auth, method)
-    ]  # fmt: skip
+    ]
     (node / "doors.js").write_text(NODE)
     command = ["node", "doors.js"]
     done = subprocess.run(
@@ -181,8 +190,9 @@ def test_every_door_for_node(doors: Doors, node: Path) -> None:
 @pytest.mark.parametrize(("tls", "auth"), [*itertools.product(["none", "require", "direct"], AUTHS)])
 def test_channel_binding(doors: Doors, tls: str, auth: str, binding: str) -> None:
     """Where PgBeam checks, libpq may insist on it; it is refused where it cannot be, and then by libpq itself."""
-    user = doors.new_user("scram")
-    given = doors.login(f"{auth}-transaction-{leg_of(doors)}", user, tls)
+    project = f"{auth}-transaction-{leg_of(doors)}"
+    user = doors.new_user(project, "scram")
+    given = doors.login(project, user, tls)
     strict = {**given, "channel_binding": binding}
     if binding == "require" and tls == "none":
         with pytest.raises(psycopg.OperationalError, match="channel binding"):
@@ -199,8 +209,9 @@ def test_channel_binding(doors: Doors, tls: str, auth: str, binding: str) -> Non
 def test_only_scram_will_do(doors: Doors) -> None:
     """A client that never sends its password, by require_auth, is let in where PgBeam checks, and where it is known."""
     for auth, tls in itertools.product(AUTHS, ("none", "require")):
-        user = doors.new_user("scram")
-        given = doors.login(f"{auth}-transaction-{leg_of(doors)}", user, tls)
+        project = f"{auth}-transaction-{leg_of(doors)}"
+        user = doors.new_user(project, "scram")
+        given = doors.login(project, user, tls)
         if auth == "passthrough" and tls == "require":
             with pytest.raises(psycopg.OperationalError, match="server requested a cleartext password"):
                 psycopg.connect(**given, require_auth="scram-sha-256")

@@ -25,7 +25,7 @@ from .loops import run
 
 pytestmark = pytest.mark.pg
 
-LOGIN_TIMEOUT_S = 2.0
+LOGIN_TIMEOUT_S = 1.0
 ADDRESS = "203.0.113.9"
 
 

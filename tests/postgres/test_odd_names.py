@@ -184,6 +184,7 @@ def test_an_empty_password(beam: Beam, way: str) -> None:
     assert who(login(beam, way, "UPPER", "secret")) == "UPPER"
 
 
+@pytest.mark.slow
 def test_a_password_of_a_megabyte(beam: Beam) -> None:
     """It is refused before it is all there, and harms nobody."""
     with pytest.raises(psycopg.OperationalError):

@@ -35,7 +35,7 @@ WAYS = ("relayed", "asked", "query")
 """Passthrough without TLS, passthrough with it, and PgBeam's own check by auth_query."""
 
 
-@pytest.fixture(scope="module", params=[18, 15], ids=lambda version: f"pg{version}")
+@pytest.fixture(scope="module", params=[15, pytest.param(18, marks=pytest.mark.slow)], ids=str)
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A server that asks everybody but its superuser."""
     found = installation(request.param)
