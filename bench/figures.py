@@ -35,7 +35,8 @@ class Sample:
 
 @dataclass(frozen=True)
 class Goal:
-    """What is wanted of PgBeam: `figure` at least (for bytes_each and spread: at most) `factor` times `against`'s.
+    """What is wanted of PgBeam, or of another way `of`: `figure` at least (for bytes_each and spread: at most) `factor`
+    times `against`'s.
 
     `against` None makes the factor the figure itself.
     """
@@ -43,6 +44,7 @@ class Goal:
     factor: float
     against: str | None = None
     figure: str = "rate"
+    of: str = "pgbeam"
 
 
 @dataclass
@@ -74,10 +76,10 @@ class Result:
     def reached(self, goal: Goal) -> tuple[float, bool] | None:
         """(what came out, whether that is enough); None where one side is missing."""
         if goal.against is None:
-            found = self.middle("pgbeam")
+            found = self.middle(goal.of)
             value = getattr(found, goal.figure) if found else None
         else:
-            value = self.ratio("pgbeam", goal.against, goal.figure)
+            value = self.ratio(goal.of, goal.against, goal.figure)
         if value is None:
             return None
         return value, value >= goal.factor if goal.figure == "rate" else value <= goal.factor

@@ -22,6 +22,9 @@ ROUND_TRIP_MS = 2.0
 """From a proxy to a PostgreSQL that is far, and back."""
 PREPARED_SINCE = (1, 21)
 """The first PgBouncer with prepared statements in transaction mode."""
+PLUGINS = "limits,cache,replica,pool,debug,querylog,otel"
+"""All of them."""
+TOKEN = "token-of-the-bench"
 PGPOOL_CHILDREN = 80
 """pgpool-II serves one client per process: more than the most clients of the work it is compared in."""
 
@@ -35,6 +38,8 @@ class Place:
     pid: int | None = None
     version: str = ""
     prepares: bool = True
+    web: tuple[int, int] | None = None
+    """The ports of its dashboard, and of who collects its spans, where it has them."""
 
     @property
     def arguments(self) -> list[str]:
@@ -220,6 +225,22 @@ def as_sent(setup: Setup) -> Iterator[Place]:
 
 
 @contextmanager
+def watched(setup: Setup) -> Iterator[Place]:
+    """PgBeam with everything on that tells what it does."""
+    web, spans = free_port(), free_port()
+    more = (
+        f"plugins.order={PLUGINS}",
+        f"plugins.otel.endpoint=http://{HOST}:{spans}/v1/traces",
+        "plugins.otel.sample_rate=0.01",
+        f"metrics_listen={HOST}:{web}",
+        "dashboard=true",
+        f"dashboard_token={TOKEN}",
+    )
+    with pgbeam(replace(setup, pgbeam=(*setup.pgbeam, *more))) as place:
+        yield replace(place, way="watched", web=(web, spans))
+
+
+@contextmanager
 def far(setup: Setup, way: str) -> Iterator[Place]:
     """One of the ways to a PostgreSQL that is ROUND_TRIP_MS away."""
     home, port = setup.home("relay"), free_port()
@@ -237,6 +258,7 @@ PROXIES: dict[str, Callable[[Setup], AbstractContextManager[Place]]] = {
     "pgbouncer": pgbouncer,
     "pgpool": pgpool,
     "sent": as_sent,
+    "watched": watched,
     "pgbeam": pgbeam,
 }
 NAMES = {
@@ -244,6 +266,7 @@ NAMES = {
     "pgbouncer": "PgBouncer",
     "pgpool": "pgpool-II",
     "sent": "PgBeam, transactions as sent",
+    "watched": "PgBeam, watched",
     "pgbeam": "PgBeam",
 }
 """Ways in the order of the tables, with their names."""

@@ -131,7 +131,8 @@ def _wanted(goal: Goal) -> str:
     bound = "≥" if goal.figure == "rate" else "≤"
     if goal.against is None:
         return f"{WORDS[goal.figure]} {bound} {goal.factor:,g}"
-    return f"{WORDS[goal.figure]} {bound} {goal.factor:g} × {NAMES[goal.against]}"
+    of = "" if goal.of == "pgbeam" else f"{NAMES[goal.of]}: "
+    return f"{of}{WORDS[goal.figure]} {bound} {goal.factor:g} × {NAMES[goal.against]}"
 
 
 def _number(value: float | None, shape: str) -> str:

@@ -14,8 +14,22 @@ from bench.work_far import LIBRARIES, FarWork
 from bench.work_idle import IdleWork
 from bench.work_login import LoginWork
 from bench.work_pgbench import KEYS, PROTOCOLS, PgbenchWork
+from bench.work_watched import WatchedWork
 
-GROUPS = ("select", "cached", "transaction", "far", "tpcb", "connect", "login", "tls", "batch", "copy", "idle")
+GROUPS = (
+    "select",
+    "cached",
+    "transaction",
+    "far",
+    "tpcb",
+    "connect",
+    "login",
+    "tls",
+    "batch",
+    "copy",
+    "idle",
+    "watched",
+)
 THREE = ("direct", "pgbouncer", "pgbeam")
 DRIVERS = ("psycopg", "asyncpg", "raw")
 IDLE_BYTES = 25_000
@@ -115,6 +129,7 @@ def all_works(
     works += [_batch(rows, driver) for driver in DRIVERS for rows in batch_rows]
     works += [CopyWork(direction, THREE, (Goal(0.95, "pgbouncer"),)) for direction in ("out", "in")]
     works.append(IdleWork(idle_clients, THREE[1:], (Goal(IDLE_BYTES, None, "bytes_each"),)))
+    works += [_watched(protocol) for protocol in PROTOCOLS[:2]]
     works.append(IdleWork(idle_clients, THREE[1:], (Goal(TLS_IDLE_BYTES, None, "bytes_each"),), encrypted=True))
     return works
 
@@ -143,6 +158,10 @@ def _encrypted(clients: int, *, reconnect: bool = False) -> PgbenchWork:
         logged=1.0 if reconnect else 0.1,
         warm_up=50 if reconnect else 2_000,
     )
+
+
+def _watched(protocol: str) -> WatchedWork:
+    return WatchedWork(PgbenchWork("watched", "select-only", 64, protocol, ("watched", "pgbeam"), "select by key"))
 
 
 def _transaction(clients: int, *, cached: bool) -> PgbenchWork:

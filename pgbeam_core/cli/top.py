@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from argparse import ArgumentParser, Namespace
@@ -32,11 +33,12 @@ def run(args: Namespace) -> int:
     """Show a running PgBeam until its user presses q; without a terminal, print how it is."""
     core = core_settings(options.read_layers(args))
     from pgbeam_core.tui.asking import OverHttp, by_socket
+    from pgbeam_core.tui.terminal import is_capable
 
     if args.url is not None and not core.dashboard_token:
         raise PgBeamError("--url needs the token of that dashboard", hint="Set PGBEAM_DASHBOARD_TOKEN.")
     blocking = by_socket(core.state_dir) if args.url is None else OverHttp(args.url, core.dashboard_token or "")
-    if args.plain or not sys.stdout.isatty() or not sys.stdin.isatty():
+    if args.plain or not sys.stdout.isatty() or not sys.stdin.isatty() or not is_capable():
         return _plain(blocking)
     seen = blocking("view")
     return _live(reactor.install_reactor(uvloop=False), blocking, seen)
@@ -74,6 +76,8 @@ def _live(chosen: Any, blocking: Callable[..., Any], seen: Any) -> int:
     over: list[PgBeamError | None] = []
 
     def begin() -> None:
+        if hasattr(signal, "SIGHUP"):  # the reactor minds SIGINT and SIGTERM; the terminal is put in order here, too
+            signal.signal(signal.SIGHUP, lambda *_: chosen.callFromThread(chosen.stop))
         ended = show_elsewhere(chosen, blocking, seen)
         ended.addCallbacks(lambda _: over.append(None), lambda failure: over.append(failure.value))
         ended.addBoth(lambda _: chosen.stop())

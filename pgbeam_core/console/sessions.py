@@ -21,15 +21,16 @@ _UNKNOWN = "an answer of a plugin or of the server's catalog"
 
 def waiting(beam: Beam) -> Table:
     """SHOW WAITING: clients for whom something else has to happen first, logins among them, longest first."""
-    reasons = {
-        id(waiter.waits_for): (waiter.since, waiter.reason) for _, pool in consoles(beam) for waiter in pool.waiters()
-    }
+    waiters = [waiter for _, pool in consoles(beam) for waiter in pool.waiters()]
+    reasons = {id(waiter.waits_for): (waiter.since, waiter.reason) for waiter in waiters}
+    logins = {waiter.identity: waiter.reason for waiter in waiters}
     rows = []
     for client in beam.clients:
         session, pending = client.session, client.waits_for
         if session is None or pending is None:
             continue
-        since, reason = reasons.get(id(pending), (None, _UNKNOWN if is_in(client) else "its login"))
+        other = _UNKNOWN if is_in(client) else logins.get(session.identity, "its login")
+        since, reason = reasons.get(id(pending), (None, other))
         if since is None:
             since = client.conversation.pace.begun if client.conversation is not None else client.came
         seconds = round(beam.now() - since, 3)

@@ -6,6 +6,7 @@ hold up clients. So it is opened once more, without blocking, and what it does n
 
 from __future__ import annotations
 
+import locale
 import os
 import select
 import sys
@@ -26,16 +27,18 @@ CTRL_C, END_OF_TRANSMISSION = "\x03", "\x04"
 _PATIENCE_S = 0.5
 """For how long a terminal may refuse the last words, those that put it back in order."""
 _INPUT, _LOCAL, _CHARACTERS = 0, 3, 6
+_INCAPABLE = ("", "dumb", "unknown")
+_PLAIN = str.maketrans({"…": ".", "·": "-", "×": "x", "←": "<", "→": ">", "↑": "^", "↓": "v", "–": "-"})
+"""For who does not read UTF-8; rich draws its lines in ASCII there."""
 
 
 @implementer(IReadDescriptor, IWriteDescriptor)
 class Terminal:
     """A file to write to, and a source of keys: `pressed` gets each. Ctrl-C is one; hanging up counts as Ctrl-D."""
 
-    encoding = "utf-8"
-
     def __init__(self, reactor: Any, fd: int, pressed: Callable[[str], None]) -> None:
         """`fd` is the terminal's own now; it must not block."""
+        self.encoding = locale.getlocale()[1] or locale.getpreferredencoding(do_setlocale=False)
         self._reactor = reactor
         self._fd = fd
         self._pressed = pressed
@@ -72,7 +75,9 @@ class Terminal:
 
     def write(self, text: str) -> int:
         """Say something, when the terminal takes it."""
-        self._unwritten += text.encode("utf-8", "replace")
+        if not self.encoding.lower().startswith("utf"):
+            text = text.translate(_PLAIN)
+        self._unwritten += text.encode(self.encoding, "replace")
         return len(text)
 
     def flush(self) -> None:
@@ -138,16 +143,24 @@ class Terminal:
                 return
 
 
+def is_capable() -> bool:
+    """Whether the terminal, if there is one, can be drawn on."""
+    return os.environ.get("TERM", "") not in _INCAPABLE
+
+
 def open_terminal() -> int:
-    """A file descriptor of our own for the terminal. Raises PgBeamError where there is none."""
-    for stream in (sys.stdin, sys.stdout):
+    """A file descriptor of our own for the terminal. Raises PgBeamError where there is none that can be drawn on."""
+    for stream in (sys.stdin, sys.stdout) if is_capable() else ():
         if stream is not None and stream.isatty():
             try:
                 path = os.ttyname(stream.fileno())
             except OSError:
                 path = "/dev/tty"  # a container may not see the name of a terminal given to it
             return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY)
-    raise PgBeamError("--tui needs a terminal", hint="Without one, run pgbeam run without --tui and look at its log.")
+    raise PgBeamError(
+        "--tui needs a terminal",
+        hint="Without one, or with TERM=dumb, run pgbeam run alone and look at its log.",
+    )
 
 
 def _key_by_key(attributes: list[Any]) -> list[Any]:

@@ -35,7 +35,7 @@ def test_the_tables_say_rates_costs_and_goals() -> None:
     """Each figure stands where its header says; what is missing is a dash, with the reason below."""
     text = Report([select(), idle()], FACTS, {"pgpool": "not installed"}).markdown()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
-    assert ["select by key", "1,000", "–", "–", "–", "1,500", "–", "1.50", "–"] in rows
+    assert ["select by key", "1,000", "–", "–", "–", "–", "1,500", "–", "1.50", "–"] in rows
     assert ["select by key", "direct", "–", "60.0", "10.0", "70.0", "1.00", "3.00", "3.0"] in rows
     assert ["select by key", "PgBeam", "9.6", "17.0", "10.0", "36.6", "–", "–", "–"] in rows
     assert ["idle", "PgBeam", "10,000", "9,000", "500"] in rows

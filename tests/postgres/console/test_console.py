@@ -297,6 +297,28 @@ def test_explain_names_the_part_of_the_key_that_differs(
     assert "its result may change from one moment to the next" in said
 
 
+def test_explaining_waits_for_no_server(clusters: Callable[[int], Cluster], beam: Callable[..., Beam]) -> None:
+    """While somebody has the only server, a client that comes then is told at once what would be done, in both
+    protocols, in a transaction and outside; of one whose login needs a server SHOW WAITING tells that."""
+    pool = {"plugins": {"pool": {"max_active": 1}}}
+    running = beam(clusters(18), "transaction", settings={**TOP, **pool}, project={"auth": "trust"})
+    with psycopg.connect(running.url()) as holder:
+        holder.execute("LOCK TABLE orders")
+        for cursor in (psycopg.Cursor, psycopg.ClientCursor):
+            for autocommit in (True, False):
+                with psycopg.connect(running.url(), autocommit=autocommit, cursor_factory=cursor) as client:
+                    text = "/* @pgbeam:explain */ SELECT name FROM products WHERE id = %s"
+                    found = {row[0]: row[1] for row in client.execute(text, (1,)).fetchall()}
+                    assert (found["class"], found["pool"]) == ("select", "waits")
+        with ThreadPoolExecutor(1) as elsewhere:
+            coming = elsewhere.submit(psycopg.connect, running.url(database="postgres"))
+            _until(lambda: [row["what"] for row in rows(running, "WAITING")] == ["login"])
+            (row,) = rows(running, "WAITING")
+            assert (row["database"], row["why"]) == ("postgres", "all 1 servers of the project are in use (max_active)")
+            holder.rollback()
+            coming.result(20).close()
+
+
 def _work(beam: Beam, number: int) -> None:
     with psycopg.connect(beam.url(), prepare_threshold=None) as client:
         for turn in range(5):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -139,6 +140,33 @@ def test_without_a_terminal_it_prints_once(mine: tuple[Beam, str], tmp_path: Pat
     assert "\x1b" not in done.stdout
     assert "SELECT name FROM products" in done.stdout
     assert f"127.0.0.1:{mine[0].port}" in done.stdout
+
+
+def test_a_terminal_that_cannot_be_drawn_on_gets_text(window: Tmux, mine: tuple[Beam, str], tmp_path: Path) -> None:
+    """With TERM=dumb it prints once, as in a pipe, and one that reads no UTF-8 gets lines of ASCII."""
+    words, environment = top(mine, tmp_path, by_http=False)
+    window.command(words, {**environment, "TERM": "dumb", "NO_COLOR": "1"})
+    window.until(lambda seen: "queries/s" in seen and seen.rstrip().endswith("ready$"))
+    window.command(words, {**environment, "LC_ALL": "en_US.ISO-8859-1", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"})
+    window.wait("Traffic")
+    window.type("q")
+    window.wait("ready$", without="Traffic")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_the_terminal_is_left_as_it_was(
+    window: Tmux, mine: tuple[Beam, str], tmp_path: Path, number: signal.Signals
+) -> None:
+    """Whoever ends it from outside finds the screen from before, a cursor, and keys that are shown."""
+    window.command(*top(mine, tmp_path, by_http=False))
+    window.wait("Traffic")
+    shell = psutil.Process(int(window.asks("#{pane_pid}")))
+    looking = next(each for each in shell.children(recursive=True) if "top" in each.cmdline())
+    looking.send_signal(number)
+    window.wait("ready$", without="Traffic")
+    assert window.asks("#{alternate_on} #{cursor_flag}") == "0 1"
+    window.type("e", "c", "h", "o", "Space", "h", "i")
+    window.wait("ready$ echo hi")
 
 
 @pytest.mark.slow

@@ -91,7 +91,7 @@ class Cache:
             return None
         state = self.state_of(session)
         key = keys.key(state.scope.of(target.role), digest(statement, note), query)
-        self.samples.looked_up(query, note, state, key)
+        self.samples.looked_up(query, note, state)
         lookup = Lookup(query, state, note, key, agreed)
         catalog = None if note.plain else state.survey.catalog(session, settings.rights_check_s)
         if catalog is not None or note.plain:

@@ -45,17 +45,16 @@ class Samples:
             query.notes[_SAMPLE] = keys.key(scope, digest(statement, note), query)
             query.keep_result(_SAMPLE_BYTES)
 
-    def looked_up(self, query: Query, note: Cacheability, state: SessionState, key: bytes) -> None:
+    def looked_up(self, query: Query, note: Cacheability, state: SessionState) -> None:
         """A query that is cached already comes too."""
         if self._foretells and len(query.statement.text) <= _LONGEST_SHAPE:
-            self._came(query, note, state, hash(key))
+            self._came(query, note, state, _request(query, state))
 
     def _passes(self, query: Query, note: Cacheability, state: SessionState, reason: str) -> None:
         if reason not in _CURABLE or not query.answerable or query.bound_size > keys.LONGEST_BOUND:
             self._came(query, note, state, NEVER)
             return
-        bound = b"" if query.simple else query.bound_bytes
-        self._came(query, note, state, hash((state.scope.of(""), digest(query.statement, note), bound)))
+        self._came(query, note, state, _request(query, state))
 
     def _came(self, query: Query, note: Cacheability, state: SessionState, key: int) -> None:
         shape = self._shapes.of(query.session.project.name, query.statement, note)
@@ -83,3 +82,9 @@ class Samples:
         shape = self._shapes.of(session.project.name, statement, note)
         self._shapes.executed(shape, result, times)
         return shape
+
+
+def _request(query: Query, state: SessionState) -> int:
+    """Stands for what would have the same reply: by the text as it came, which costs nothing to compare."""
+    bound = b"" if query.simple else query.bound_bytes
+    return hash((state.scope.of(""), query.statement.text, bound))
