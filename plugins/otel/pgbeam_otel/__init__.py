@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from pgbeam_core import Beam, Query, Result, Session, hookimpl
+from pgbeam_otel.chance import Chance
 from pgbeam_otel.exporting import Exporting, Threads, otlp_exporter
 from pgbeam_otel.parents import parent_of
 from pgbeam_otel.settings import OtelSettings
@@ -25,6 +26,7 @@ class Traces:
         self._make_exporter = make_exporter
         self._make_threads = make_threads
         self._beam: Beam
+        self._chance: Chance
         self._settings = OtelSettings()
         self._exporting: Exporting | None = None
         self._counts = {"spans": 0, "left_out": 0}
@@ -38,6 +40,7 @@ class Traces:
     def startup(self, beam: Beam) -> None:
         """Get ready to send. Raises PgBeamError where OpenTelemetry is not installed."""
         self._beam = beam
+        self._chance = Chance(beam.random)
         self._counts = dict.fromkeys(self._counts, 0)
         self._second = self._in_second = 0
         self.reload(beam)
@@ -57,8 +60,10 @@ class Traces:
     def result(self, session: Session, query: Query, result: Result) -> None:
         """Make a span of it, if it is one of those."""
         settings = self._settings
-        parent = parent_of(query.statement.sql) if settings.follow_parent else None
-        if not (self._by_chance(settings.sample_rate) if parent is None else parent.sampled):
+        statement, parent = query.statement, None
+        if settings.follow_parent and b"traceparent" in statement.text:
+            parent = parent_of(statement.sql)
+        if not (self._chance.hits(settings.sample_rate) if parent is None else parent.sampled):
             return
         if self._exporting is None:
             return
@@ -74,9 +79,6 @@ class Traces:
     def stats(self) -> Mapping[str, Mapping[str, int]]:
         """Spans that were made, and those left out for being too many."""
         return {"otel": dict(self._counts)}
-
-    def _by_chance(self, rate: float) -> bool:
-        return rate > 0 and (rate >= 1 or int.from_bytes(self._beam.random(4)) / 2**32 < rate)
 
     def _has_room(self) -> bool:
         """Whether one more fits in this second."""
