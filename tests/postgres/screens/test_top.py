@@ -163,10 +163,11 @@ def test_the_terminal_is_left_as_it_was(
     shell = psutil.Process(int(window.asks("#{pane_pid}")))
     looking = next(each for each in shell.children(recursive=True) if "top" in each.cmdline())
     looking.send_signal(number)
+    looking.wait(20)
     window.wait("ready$", without="Traffic")
     assert window.asks("#{alternate_on} #{cursor_flag}") == "0 1"
     window.type("e", "c", "h", "o", "Space", "h", "i")
-    window.wait("ready$ echo hi")
+    window.wait("echo hi")
 
 
 @pytest.mark.slow
