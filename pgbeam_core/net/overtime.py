@@ -16,11 +16,19 @@ from pgbeam_core.session import ending, query_size
 
 if TYPE_CHECKING:
     from pgbeam_core.session.conversation import Conversation
+    from pgbeam_core.session.turns import Turn
     from pgbeam_core.settings import Settings
 
 IDLE_IN_TRANSACTION = Refusal("25P03", "terminating connection due to idle-in-transaction timeout")
 TRANSACTION = Refusal("25P04", "terminating connection due to transaction timeout")
 IDLE = Refusal("57P05", "terminating connection due to idle-session timeout")
+UNANSWERED = Refusal(
+    "08006",
+    "server connection was lost: it has said nothing for longer than query_timeout_ms",
+    hint="Whether what was running has been done is not known. See docs/errors.md#when-a-server-is-lost.",
+)
+GRACE_S = 5.0
+"""So much longer than `query_timeout_ms` a server may say nothing: it ought to have ended the statement itself."""
 
 LOOKS_A_SECOND = 10_000
 """At sessions, if there are so many: with more, short times are kept a little late."""
@@ -40,7 +48,11 @@ class Overtime:
         self._due: list[tuple[float, int]] = []
         """A heap of times and session ids, one for each that is to be looked at, and some that have left."""
         self._timer: Any = None
-        self.ended: dict[str, int] = {IDLE_IN_TRANSACTION.sqlstate: 0, TRANSACTION.sqlstate: 0, IDLE.sqlstate: 0}
+        self._heard: dict[int, tuple[Turn, int, float]] = {}
+        """Of sessions whose server owes the reply to a statement: its turn, how much of it had come, and since when."""
+        self.ended: dict[str, int] = {
+            refusal.sqlstate: 0 for refusal in (IDLE_IN_TRANSACTION, TRANSACTION, IDLE, UNANSWERED)
+        }
         """Sessions that were ended since the start, by SQLSTATE."""
 
     def __len__(self) -> int:
@@ -54,6 +66,7 @@ class Overtime:
 
     def leave(self, session_id: int) -> None:
         """Its client has left: nothing of it is kept."""
+        self._heard.pop(session_id, None)
         if self._members.pop(session_id, None) is None:
             return
         if not self._members:
@@ -78,6 +91,7 @@ class Overtime:
         """Nobody is looked at any more."""
         self._members.clear()
         self._due.clear()
+        self._heard.clear()
         self._rest()
 
     def _rest(self) -> None:
@@ -109,10 +123,28 @@ class Overtime:
         if project.idle_transaction_timeout_ms:
             since = session.active_at if inside and idle else now
             times.append((since + project.idle_transaction_timeout_ms / 1000, IDLE_IN_TRANSACTION))
+        if project.query_timeout_ms:
+            since = self._silent_since(conversation, str(project.query_timeout_ms), now)
+            times.append((since + project.query_timeout_ms / 1000 + GRACE_S, UNANSWERED))
         if project.client_idle_timeout_s:
             since = session.active_at if idle and not inside else now
             times.append((since + project.client_idle_timeout_s, IDLE))
         return min(times, key=lambda time: time[0], default=(0.0, None))
+
+    def _silent_since(self, conversation: Conversation, timeout: str, now: float) -> float:
+        """Since when a server says nothing that has that time for one statement; now, if that cannot be told."""
+        session, turn = conversation.session, conversation.turn
+        if turn is None or not _has_one_time(conversation, turn, timeout):
+            self._heard.pop(session.id, None)
+            return now
+        before = self._heard.get(session.id)
+        if before is not None and before[0] is turn and before[1] == turn.size:
+            return before[2]
+        # Of a reply that has begun nobody has noted when the last of it came, nor when others' before it had ended.
+        shared = session.lease is not None and session.lease.shared
+        since = now if turn.size or shared else turn.sent_at
+        self._heard[session.id] = turn, turn.size, since
+        return since
 
     def _wait(self) -> None:
         """Have the timer run out when somebody is due."""
@@ -139,3 +171,16 @@ class Overtime:
             if conversation is not None:
                 found.append(conversation)
         return found
+
+
+def _has_one_time(conversation: Conversation, turn: Turn, timeout: str) -> bool:
+    """Whether the server runs one statement, under `query_timeout_ms` and no time of the client's, and may speak."""
+    session, lease = conversation.session, conversation.session.lease
+    if lease is None or turn.copying or not turn.ended or conversation.client_is_full:
+        return False
+    if lease.shared and not lease.server.is_at_head(turn):
+        return False
+    if session.in_transaction or session.replication or len(turn.queries) != 1 or turn.queries[0].statement.parts:
+        return False  # several have a time each, and a transaction may have one of its own
+    own = "statement_timeout" in session.settings.now
+    return not own and dict(session.identity.parameters).get("statement_timeout") == timeout

@@ -260,3 +260,45 @@ def test_a_plugin_may_turn_away_who_has_logged_in(beam):
     assert not [frame for frame in eve.greeting.frames if frame[:1] == b"Z"]
     assert rehearsal.login("adam").query("SELECT 1").error is None
     assert len(rehearsal.beam.sessions) == 1
+
+
+GONE = ("08006", "server connection was lost: it has said nothing for longer than query_timeout_ms")
+
+
+def test_a_server_that_does_not_keep_the_time_of_a_statement_is_given_up(beam):
+    """It has stopped, or its network has: PgBeam waits for `query_timeout_ms` and five seconds more, and no longer."""
+    rehearsal = beam(query_timeout_ms=1000)
+    client = rehearsal.login()
+    client.query("SELECT 1")
+    rehearsal.advance(30, step=0.5)
+    rehearsal.primary.silent = True
+    client.query("INSERT INTO t VALUES (1)")
+    rehearsal.advance(5.9, step=0.1)
+    assert ended(client) is None
+    rehearsal.advance(0.2, step=0.1)
+    assert ended(client) == GONE
+
+
+def test_a_server_that_stops_under_several_clients_keeps_none_of_them(beam):
+    """Plain reads stand behind each other on one server: all of them come to an end."""
+    rehearsal = beam(query_timeout_ms=1000)
+    clients = [rehearsal.login() for _ in range(3)]
+    for client in clients:
+        client.query("SELECT 1")
+    rehearsal.primary.silent = True
+    for client in clients:
+        client.query("SELECT 1")
+    rehearsal.advance(40, step=0.1)
+    assert [client.collect().error is not None or client.closed for client in clients] == [True] * 3
+
+
+@pytest.mark.parametrize("own", ["SET statement_timeout = 0", "BEGIN"])
+def test_a_time_of_the_clients_own_is_the_servers_business(beam, own):
+    """Whoever has set another time, or may have in a transaction, is not ended by PgBeam's."""
+    rehearsal = beam(query_timeout_ms=1000, lazy_transactions="off")
+    client = rehearsal.login()
+    client.query(own)
+    rehearsal.primary.silent = True
+    client.query("INSERT INTO t VALUES (1)")
+    rehearsal.advance(60, step=1)
+    assert ended(client) is None
