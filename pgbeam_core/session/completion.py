@@ -149,7 +149,8 @@ class TurnCompletion:
         conversation.turn = None
         # Words of ours inside half a row would be read as the rest of it.
         torn = turn.torn and turn.began
-        self.told = turn.error is not None or torn
+        # An error that was withheld has reached nobody.
+        self.told = (turn.error is not None and turn.began) or torn
         self._fatal = torn or (turn.error is not None and outcome.ends_the_session(turn.error))
         if turn.shared and conversation.session.lease is not None:
             self.server_gone(conversation.session.lease.server, reason)

@@ -489,6 +489,20 @@ def test_a_read_whose_server_is_lost_is_had_elsewhere() -> None:
     assert stage.client.take() == ROW + done() + IN_TRANSACTION
 
 
+@pytest.mark.parametrize("said", [b"", error("57P01", "terminating connection", "FATAL")])
+def test_a_read_that_loses_two_servers_is_told_so(said: bytes) -> None:
+    """Had elsewhere once, and lost again, with a goodbye that the client has not seen: an error, never nothing at all."""
+    stage = in_lazy(servers=3)
+    stage.send(query("SELECT 1"))
+    stage.servers[0].connectionLost()
+    if said:
+        stage.say(said, stage.servers[1])
+    stage.servers[1].connectionLost()
+    got = stage.client.take()
+    assert tags(got).startswith("E")
+    assert stage.client.gone is not None or got.endswith(FAILED)
+
+
 def test_a_lost_server_in_the_middle_of_rows_fails_it() -> None:
     """What the client has of the reply cannot be taken back."""
     stage = in_lazy(servers=2)
