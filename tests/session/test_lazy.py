@@ -491,7 +491,7 @@ def test_a_read_whose_server_is_lost_is_had_elsewhere() -> None:
 
 @pytest.mark.parametrize("said", [b"", error("57P01", "terminating connection", "FATAL")])
 def test_a_read_that_loses_two_servers_is_told_so(said: bytes) -> None:
-    """Had elsewhere once, and lost again, with a goodbye that the client has not seen: an error, never nothing at all."""
+    """Had elsewhere once, and lost again, with a goodbye that nobody has seen: an error, never nothing at all."""
     stage = in_lazy(servers=3)
     stage.send(query("SELECT 1"))
     stage.servers[0].connectionLost()
