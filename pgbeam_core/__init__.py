@@ -17,9 +17,9 @@ from pgbeam_core.api.pool import (
     Relay,
     Server,
 )
-from pgbeam_core.api.query import Parameters, Query, Target
+from pgbeam_core.api.query import Parameters, Query, Role, Target
 from pgbeam_core.api.results import Answer, Explanation, Notice, Refusal, Result
-from pgbeam_core.api.statement import Annotation, Kind, Name, SettingChange, Statement
+from pgbeam_core.api.statement import Annotation, Kind, Name, SettingAction, SettingChange, Statement
 from pgbeam_core.beam import Beam
 from pgbeam_core.catalog.catalog import Catalog
 from pgbeam_core.catalog.surveys import Survey
@@ -78,11 +78,13 @@ __all__ = [
     "Refusal",
     "Relay",
     "Result",
+    "Role",
     "Server",
     "ServerProtocolError",
     "ServerRefused",
     "ServerUnavailable",
     "Session",
+    "SettingAction",
     "SettingChange",
     "SettingsError",
     "Statement",

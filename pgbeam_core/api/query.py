@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,11 +13,18 @@ if TYPE_CHECKING:
     from pgbeam_core.session.session import Session
 
 
+class Role(enum.StrEnum):
+    """What a target is to its project."""
+
+    PRIMARY = "primary"
+    REPLICA = "replica"
+
+
 class Target(NamedTuple):
     """A place a query may go: the primary of a project, or one of its replicas."""
 
     project: str
-    role: str  # primary | replica
+    role: Role
     host: str
     port: int
     database: str | None = None

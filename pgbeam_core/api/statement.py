@@ -68,6 +68,14 @@ class Annotation:
     parameters: Mapping[str, int | None]
 
 
+class SettingAction(enum.StrEnum):
+    """What a statement does with a run-time parameter."""
+
+    SET = "set"
+    RESET = "reset"
+    SHOW = "show"
+
+
 @dataclass(slots=True, frozen=True)
 class SettingChange:
     """One SET, RESET or SHOW of a run-time parameter.
@@ -76,7 +84,7 @@ class SettingChange:
     for a value that only the server knows (then `literal` is False). `name` is lower case; "all" for RESET ALL.
     """
 
-    action: str  # set | reset | show
+    action: SettingAction
     name: str
     value: str | None = None
     local: bool = False

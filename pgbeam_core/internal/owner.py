@@ -35,7 +35,7 @@ class InternalOwner:
     def reassign(self, turn: Turn) -> Owner | None:
         return None
 
-    def retry_on_cancel(self, turn: Turn, error: bytes) -> bool:
+    def retry_on_error(self, turn: Turn, error: bytes) -> bool:
         return False
 
     def whole(self, turn: Turn, reply: bytes) -> None:

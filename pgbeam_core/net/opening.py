@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from pgbeam_core.api import pool
 from pgbeam_core.api.pool import Identity, Relay
-from pgbeam_core.api.query import Target
+from pgbeam_core.api.query import Role, Target
 from pgbeam_core.catalog.identities import Identities
 from pgbeam_core.catalog.isolation import Isolation
 from pgbeam_core.errors import IdentityChanged, PgBeamError, ServerRefused, ServerUnavailable
@@ -194,7 +194,7 @@ class Opener:
 
     def _is_twin(self, wanted: Identity, oids: tuple[int, ...], *, recovering: bool) -> bool:
         """Whether this is the counterpart, on a replica with oids of its own, of what the primary calls `wanted`."""
-        if self._target.role == "primary" or recovering or not oids:
+        if self._target.role is Role.PRIMARY or recovering or not oids:
             return False
         if len(self._twins) >= _MOST_TWINS:
             self._twins.clear()

@@ -183,7 +183,7 @@ class Conversation:
         """Its shared turn is not to wait any longer for those before it."""
         return self.completion.reassign()
 
-    def retry_on_cancel(self, turn: Turn, error: bytes) -> bool:
+    def retry_on_error(self, turn: Turn, error: bytes) -> bool:
         """Whether a shared turn's error is not this client's."""
         return self.completion.retry.takes_back(turn, error, cancelled=self.completion.cancelled)
 

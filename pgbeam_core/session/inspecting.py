@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 
 from pgbeam_core.api.pool import Lease
+from pgbeam_core.api.query import Role
 from pgbeam_core.internal import inspection
 from pgbeam_core.internal.inspection import Found
 from pgbeam_core.session.settings import HIDDEN
@@ -45,7 +46,7 @@ class Inspecting:
         # Nobody may ask in recovery, where nobody may have set one up.
         reported = server.parameters
         may_ask = reported.get("is_superuser") == "on" and reported.get("in_hot_standby", "off") == "off"
-        superuser = may_ask and server.target.role == "primary"
+        superuser = may_ask and server.target.role is Role.PRIMARY
         sql = inspection.question(names, superuser=superuser, searches=not tracker.knows_functions)
         server.statements.unnamed = None
         owner = inspection.Inspection(lambda found, problem: self._answered(lease, found, problem))

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from pgbeam_core.api.pool import Lease, Server
 from pgbeam_core.api.query import Query, Target
 from pgbeam_core.api.results import Refusal
-from pgbeam_core.api.statement import Kind, SettingChange, Statement
+from pgbeam_core.api.statement import Kind, SettingAction, SettingChange, Statement
 from pgbeam_core.errors import PasswordNeeded, PgBeamError, ServerRefused, ServerUnavailable
 from pgbeam_core.internal.fitting import Fitting
 from pgbeam_core.session import outcome
@@ -425,7 +425,7 @@ def _changes(queries: list[Query]) -> list[SettingChange]:
     """What statements of `_GIVES_UP` change, DISCARD ALL included."""
     found = [change for query in queries for change in query.statement.settings]
     if any("all" in query.statement.drops for query in queries):
-        found += [SettingChange("reset", name) for name in ("all", "session_authorization", "role")]
+        found += [SettingChange(SettingAction.RESET, name) for name in ("all", "session_authorization", "role")]
     return found
 
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pgbeam_core.api.results import Answer
-from pgbeam_core.api.statement import Kind, Statement
+from pgbeam_core.api.statement import Kind, SettingAction, Statement
 from pgbeam_core.session import explaining, outcome
 from pgbeam_core.session.explaining import DESCRIPTION as EXPLAINED
 from pgbeam_core.session.explaining import is_explained
@@ -70,12 +70,12 @@ def perform(statement: Statement, variables: Variables, *, in_transaction: bool)
         return _current_setting(statement, variables)
     change = statement.settings[0]
     name = change.name.removeprefix(PREFIX)
-    if change.action == "show":
+    if change.action is SettingAction.SHOW:
         return _row(statement, variables.get(name), "SHOW")
     if not change.literal:
         raise VariableError(f'parameter "{change.name}" takes a constant', sqlstate="22023")
     variables.set(name, change.value, local=change.local, in_transaction=in_transaction)
-    return Answer(None, b"", backend.command_complete("RESET" if change.action == "reset" else "SET"))
+    return Answer(None, b"", backend.command_complete("RESET" if change.action is SettingAction.RESET else "SET"))
 
 
 def execute(conversation: Conversation, step: Step) -> bytes:

@@ -386,7 +386,7 @@ class ReplyQueue:
         """Whether the owner, who has no byte of the reply yet, will have it sent once more elsewhere."""
         if not (turn.shared or turn.outside or turn.elsewhere) or _is_out_of_date(turn, error):
             return False
-        return turn.owner.retry_on_cancel(turn, error)
+        return turn.owner.retry_on_error(turn, error)
 
     def _outside(self, tag: int, frame: bytes) -> None:
         if tag not in (_STATUS, _NOTIFICATION, _NOTICE, _ERROR):

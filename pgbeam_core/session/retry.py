@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgbeam_core.api.query import Query
+from pgbeam_core.api.query import Query, Role
 from pgbeam_core.errors import PgBeamError, ServerUnavailable
 from pgbeam_core.session import outcome
 from pgbeam_core.session.dispatch import SendRequest
@@ -121,7 +121,7 @@ class Retry:
 def is_elsewhere(query: Query) -> bool:
     """Whether it goes to a replica, and its reply might be had from the primary: it is alone in its request."""
     target = query.target
-    return target is not None and query.answerable and target.role != "primary"
+    return target is not None and query.answerable and target.role is not Role.PRIMARY
 
 
 def may_be_its_own(sqlstate: str, error: bytes) -> bool:

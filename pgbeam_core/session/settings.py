@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pgbeam_core.api.statement import SettingChange
+from pgbeam_core.api.statement import SettingAction, SettingChange
 
 Values = dict[str, str]
 
@@ -70,7 +70,7 @@ class Settings:
 
     def change(self, changes: Iterable[SettingChange]) -> None:
         """A statement with these changes has succeeded."""
-        wanted = [change for change in changes if not change.local and change.action != "show"]
+        wanted = [change for change in changes if not change.local and change.action is not SettingAction.SHOW]
         if not wanted:
             return
         before = self.now
@@ -92,7 +92,7 @@ class Settings:
             self.unknown = self.unknown & frozenset(_AUTHORIZATION)
         elif name in _OF_TRANSACTION:
             return
-        elif change.action == "reset" or (change.literal and change.value is None):
+        elif change.action is SettingAction.RESET or (change.literal and change.value is None):
             self._reset(name)
         elif change.literal and change.value is not None:
             self._set(name, change.value)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgbeam_core.api.query import Query
-from pgbeam_core.api.statement import Kind, Statement
+from pgbeam_core.api.query import Query, Role
+from pgbeam_core.api.statement import Kind, SettingAction, Statement
 from pgbeam_core.internal.inspection import Found, mentioned
 from pgbeam_core.session.extended import ClientStatements
 from pgbeam_core.session.remains import ASKED_WORDS, KEPT_BY_DISCARD, verdict
@@ -89,7 +89,7 @@ class SessionTracker:
     def sent(self, statement: Statement, server: Server, now: float) -> None:
         """It goes to the server now: whatever becomes of it, what it may leave may be there from here on."""
         session = self._session
-        own = session.keeps_server and server.target.role == "primary"  # asked when the client leaves
+        own = session.keeps_server and server.target.role is Role.PRIMARY  # asked when the client leaves
         if own or self.may_leave(statement, now):
             self.doubt(server)
             if len(self.maybe_set) < _MOST_NAMES:
@@ -136,7 +136,7 @@ class SessionTracker:
             self._touched = self._respell = True
             self._at_startup = self._at_startup or resets_name(statement)
             session.settings.change(statement.settings)
-            if any(change.name == "all" and change.action == "reset" for change in statement.settings):
+            if any(change.name == "all" and change.action is SettingAction.RESET for change in statement.settings):
                 session.variables.reset_all(in_transaction=session.in_transaction)
             if session.settings.unknown:
                 server.in_doubt = True
@@ -296,7 +296,8 @@ def resets_name(statement: Statement) -> bool:
     """Whether a statement sets application_name back to what it was at startup."""
     if statement.kind is Kind.DISCARD:
         return "all" in statement.drops
-    return any(change.action == "reset" and change.name in ("all", "application_name") for change in statement.settings)
+    resets = {change.name for change in statement.settings if change.action is SettingAction.RESET}
+    return not resets.isdisjoint(("all", "application_name"))
 
 
 _FOLLOW = {

@@ -23,7 +23,7 @@ class Owner(Protocol):
     def copy_in(self, turn: Turn) -> None:
         """The server now wants CopyData."""
 
-    def retry_on_cancel(self, turn: Turn, error: bytes) -> bool:
+    def retry_on_error(self, turn: Turn, error: bytes) -> bool:
         """A shared turn of which the owner has no byte yet ends in this error: shall it be sent once more instead?"""
 
     def outgrew_limit(self, turn: Turn) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pgbeam_core.api.query import Target
+from pgbeam_core.api.query import Role, Target
 from pgbeam_core.errors import SettingsError
 from pgbeam_core.settings.build import build, convert
 from pgbeam_core.settings.listening import check_alias, check_listening
@@ -213,7 +213,7 @@ def _project(name: str, table: Any, where: Where) -> Project:
     for alias, meaning in raw.databases.items():
         with wrong.noting():
             check_alias(meaning, where / "databases" / alias)
-    urls = [(raw.upstream, "primary", "upstream"), *((url, "replica", "replicas") for url in raw.replicas)]
+    urls = [(raw.upstream, Role.PRIMARY, "upstream"), *((url, Role.REPLICA, "replicas") for url in raw.replicas)]
     targets: list[Target] = []
     passwords: dict[Target, str] = {}
     for url, role, key in urls:
@@ -225,7 +225,9 @@ def _project(name: str, table: Any, where: Where) -> Project:
     wrong.tell()
     primary, *replicas = targets
     if not replicas:  # members are listed once: those that are standbys may answer reads
-        replicas = [member._replace(role="replica", session_attrs="any") for member in primary.places if primary.hosts]
+        replicas = [
+            member._replace(role=Role.REPLICA, session_attrs="any") for member in primary.places if primary.hosts
+        ]
         passwords.update(dict.fromkeys(replicas, passwords[primary]) if primary in passwords else {})
     checked = logins(raw, raw.auth, primary, where)
     return Project(
@@ -250,7 +252,7 @@ def _project(name: str, table: Any, where: Where) -> Project:
     )
 
 
-def _target(url: str, project: str, role: str, where: Where) -> tuple[Target, str | None]:
+def _target(url: str, project: str, role: Role, where: Where) -> tuple[Target, str | None]:
     try:
         upstream = parse_upstream(url, project, role)
     except ValueError as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-from pgbeam_core.api.query import Target
+from pgbeam_core.api.query import Role, Target
 from pgbeam_core.settings.model import Endpoint
 from pgbeam_core.settings.services import service
 
@@ -64,7 +64,7 @@ def _folder(folder: str, port: str, text: str) -> Endpoint:
     return found
 
 
-def parse_upstream(url: str, project: str, role: str = "primary") -> Upstream:
+def parse_upstream(url: str, project: str, role: Role = Role.PRIMARY) -> Upstream:
     """`postgresql://[user[:password]@]host[:port][,host[:port]]…[/db][?sslmode=…&sslrootcert=…]`. ValueError says what
     is wrong.
 
@@ -76,7 +76,7 @@ def parse_upstream(url: str, project: str, role: str = "primary") -> Upstream:
     place = parts.netloc.rpartition("@")[2]
     options, elsewhere = _options(parts.query, place)
     hosts = _hosts(place, options)
-    if len(hosts) > 1 and role != "primary":
+    if len(hosts) > 1 and role is not Role.PRIMARY:
         raise ValueError("the URL of a replica names one host; list each replica by itself")
     host, port = hosts[0]
     mode = options.get("sslmode") or _unsaid_sslmode((host for host, _ in hosts), options)
@@ -160,7 +160,7 @@ def _session_attrs(wanted: str | None, role: str, *, several: bool) -> str:
     """What is asked of a server. Of several hosts only a primary will do: what PgBeam writes to must be the one."""
     if wanted is None:
         return "primary" if several else "any"
-    if role != "primary":
+    if role is not Role.PRIMARY:
         raise ValueError("target_session_attrs belongs to `upstream`; replicas are asked what they are")
     if wanted not in SESSION_ATTRS:
         raise ValueError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pgbeam_core.api.statement import Boundary, Kind, Name, SettingChange
+from pgbeam_core.api.statement import Boundary, Kind, Name, SettingAction, SettingChange
 from pgbeam_core.sql.tree import Node
 
 
@@ -52,7 +52,9 @@ class Facts:
         self.types |= inner.types
         self.dated |= inner.dated
         self.makes |= inner.makes
-        self.settings += [SettingChange("set", change.name, None, change.local, False) for change in inner.settings]
+        self.settings += [
+            SettingChange(SettingAction.SET, change.name, None, change.local, False) for change in inner.settings
+        ]
 
 
 def name_of(parts: list[Node]) -> Name:

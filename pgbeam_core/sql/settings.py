@@ -6,7 +6,7 @@ from functools import cache
 
 import postgast
 
-from pgbeam_core.api.statement import Kind, SettingChange
+from pgbeam_core.api.statement import Kind, SettingAction, SettingChange
 from pgbeam_core.sql.facts import Facts, in_temp_schema, name_of
 from pgbeam_core.sql.tree import Node
 
@@ -18,7 +18,7 @@ _TRUE = frozenset({"t", "true", "y", "yes", "on", "1"})
 _FALSE = frozenset({"f", "false", "n", "no", "off", "0"})
 _PLAIN_QUERY = frozenset({"targetList", "limitOption", "op"})
 
-UNKNOWN_SETTING = SettingChange("set", "", None, literal=False)
+UNKNOWN_SETTING = SettingChange(SettingAction.SET, "", None, literal=False)
 """Some setting changes, and the text does not say which."""
 
 
@@ -28,12 +28,12 @@ def set_statement(facts: Facts, fields: Node) -> None:
     facts.kind = Kind.RESET if kind in ("VAR_RESET", "VAR_RESET_ALL") else Kind.SET
     local = bool(fields.get("is_local"))
     if kind == "VAR_RESET_ALL":
-        facts.settings.append(SettingChange("reset", "all"))
+        facts.settings.append(SettingChange(SettingAction.RESET, "all"))
     elif kind == "VAR_SET_MULTI":
         facts.settings += _several(fields)
     else:
         name = fields["name"].lower()
-        action = "reset" if kind == "VAR_RESET" else "set"
+        action = SettingAction.RESET if kind == "VAR_RESET" else SettingAction.SET
         value = _flatten(name, fields["args"]) if kind == "VAR_SET_VALUE" else None
         literal = kind in ("VAR_RESET", "VAR_SET_DEFAULT") or value is not None
         facts.settings.append(SettingChange(action, name, value, local, literal))
@@ -42,7 +42,7 @@ def set_statement(facts: Facts, fields: Node) -> None:
 
 def show_statement(facts: Facts, fields: Node) -> None:
     facts.kind = Kind.SHOW
-    facts.settings.append(SettingChange("show", fields["name"].lower()))
+    facts.settings.append(SettingChange(SettingAction.SHOW, fields["name"].lower()))
 
 
 def settings_of_calls(facts: Facts, query: Node) -> None:
@@ -63,12 +63,12 @@ def _several(fields: Node) -> list[SettingChange]:
     """SET TRANSACTION …, SET SESSION CHARACTERISTICS AS TRANSACTION …: one change for each mode."""
     kind = fields["name"]
     if kind == "TRANSACTION SNAPSHOT":
-        return [SettingChange("set", "transaction_snapshot", _flatten("", fields["args"]), True)]
+        return [SettingChange(SettingAction.SET, "transaction_snapshot", _flatten("", fields["args"]), True)]
     session = kind == "SESSION CHARACTERISTICS"
     changes = []
     for mode in (item["DefElem"] for item in fields["args"]):
         name = f"default_{mode['defname']}" if session else mode["defname"]
-        changes.append(SettingChange("set", name, _flatten(name, [mode["arg"]]), not session))
+        changes.append(SettingChange(SettingAction.SET, name, _flatten(name, [mode["arg"]]), not session))
     return changes
 
 
@@ -116,15 +116,15 @@ def _reserved() -> frozenset[str]:
 def _change_by(call: Node, certain: bool) -> SettingChange:
     arguments = [argument.get("A_Const") for argument in call.get("args", ())]
     if name_of(call["funcname"])[1] == "setseed":
-        return SettingChange("set", "seed", None, literal=False)
+        return SettingChange(SettingAction.SET, "seed", None, literal=False)
     if len(arguments) != 3 or arguments[0] is None or "sval" not in arguments[0]:
         return UNKNOWN_SETTING
     name = constant_text(arguments[0]).lower()
     local = _truth(arguments[2])
     if not certain or local is None or arguments[1] is None:
-        return SettingChange("set", name, None, bool(local), literal=False)
+        return SettingChange(SettingAction.SET, name, None, bool(local), literal=False)
     value = None if "isnull" in arguments[1] else constant_text(arguments[1])
-    return SettingChange("set", name, value, local)
+    return SettingChange(SettingAction.SET, name, value, local)
 
 
 def _truth(constant: Node | None) -> bool | None:

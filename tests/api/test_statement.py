@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pgbeam_core import Annotation, Kind, SettingChange, Statement
+from pgbeam_core import Annotation, Kind, SettingAction, SettingChange, Statement
 from pgbeam_core.api._bookkeeping import Cost, Verdict
 from pgbeam_core.api.statement import Boundary
 
@@ -33,7 +33,7 @@ UNUSUAL: dict[str, Any] = {
     "parts": (Statement(b"", Kind.EMPTY),),
     "annotations": (Annotation("cache", {}),),
     "problems": ("bad",),
-    "settings": (SettingChange("set", "a.b"),),
+    "settings": (SettingChange(SettingAction.SET, "a.b"),),
     "notes": {"a": 1},
     "boundary": Boundary("BEGIN"),
     "subject": "s",

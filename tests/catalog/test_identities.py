@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from pgbeam_core.api.pool import Identity
-from pgbeam_core.api.query import Target
+from pgbeam_core.api.query import Role, Target
 from pgbeam_core.beam import RIGHTS_AGE
 from pgbeam_core.catalog.identities import HELD_FOR, Identities
 from pgbeam_core.errors import IdentityChanged, ServerUnavailable
@@ -20,8 +20,8 @@ from pgbeam_core.testing.chunks import whole
 from pgbeam_core.testing.fake_postgres import FakePostgres
 from pgbeam_core.testing.wires import Wires
 
-PRIMARY = Target("shop", "primary", "db", 5432)
-REPLICA = PRIMARY._replace(role="replica")
+PRIMARY = Target("shop", Role.PRIMARY, "db", 5432)
+REPLICA = PRIMARY._replace(role=Role.REPLICA)
 ANNA = Identity("anna", "shop")
 FULL = ANNA._replace(oids=(7, 7, 5))
 

@@ -10,10 +10,10 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from pgbeam_core.api.pool import Identity
-from pgbeam_core.api.query import Target
+from pgbeam_core.api.query import Role, Target
 from pgbeam_core.net import opening
 
-TARGET = Target("shop", "primary", "db.example.com", 5432)
+TARGET = Target("shop", Role.PRIMARY, "db.example.com", 5432)
 
 
 class Unstoppable:

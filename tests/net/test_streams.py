@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from twisted.logger import globalLogPublisher
 
-from pgbeam_core.api.query import Target
+from pgbeam_core.api.query import Role, Target
 from pgbeam_core.net import transport
 from pgbeam_core.net.streams import Flusher, Stream
 
@@ -95,7 +95,7 @@ async def _give_up(port: int, turns: int, *, encrypted: bool) -> None:
     """Connect, and give it up after so many turns of the loop."""
     failed: list[object] = []
     reactor, protocol = _Reactor(asyncio.get_running_loop()), _Greets()
-    target = Target("shop", "primary", "127.0.0.1", port)
+    target = Target("shop", Role.PRIMARY, "127.0.0.1", port)
     connecting = transport.connect(reactor, target, protocol, encrypted=encrypted)
     connecting.addErrback(failed.append)
     for _ in range(turns):

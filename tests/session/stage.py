@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from pgbeam_core.api import hookspecs
 from pgbeam_core.api.pool import Identity, Lease
-from pgbeam_core.api.query import Target
+from pgbeam_core.api.query import Role, Target
 from pgbeam_core.api.statement import Statement
 from pgbeam_core.catalog.catalog import Catalog
 from pgbeam_core.errors import ProtocolViolation
@@ -31,7 +31,7 @@ from pgbeam_core.telemetry.stats import ProjectStats
 from pgbeam_core.wire import backend, frontend
 from pgbeam_core.wire.frames import split
 
-TARGET = Target("shop", "primary", "db.example.com", 5432)
+TARGET = Target("shop", Role.PRIMARY, "db.example.com", 5432)
 READY, IN_TRANSACTION, FAILED = backend.READY_IDLE, backend.READY_IN_TRANSACTION, backend.READY_FAILED
 ONE, TWO, THREE = backend.PARSE_COMPLETE, backend.BIND_COMPLETE, backend.CLOSE_COMPLETE
 SYNC, FLUSH = frontend.SYNC, frontend.FLUSH

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgbeam_core.api.results import Refusal
-from pgbeam_core.api.statement import SettingChange
+from pgbeam_core.api.statement import SettingAction, SettingChange
 from pgbeam_core.session.settings import MOST, MOST_BYTES, Settings, difference, literal
 from pgbeam_core.session.variables import VariableError, Variables
 
@@ -64,17 +64,17 @@ def test_settings_follow_transactions_as_postgresql_does(steps: list[tuple[str, 
     for action, name, value in steps:
         outside = not model.stack
         if action == "set":
-            settings.change([SettingChange("set", name, value)])
+            settings.change([SettingChange(SettingAction.SET, name, value)])
             model.now[name] = value
         elif action == "local":
-            settings.change([SettingChange("set", name, value, local=True)])
+            settings.change([SettingChange(SettingAction.SET, name, value, local=True)])
         elif action == "show":
-            settings.change([SettingChange("show", name)])
+            settings.change([SettingChange(SettingAction.SHOW, name)])
         elif action == "reset":
-            settings.change([SettingChange("reset", name)])
+            settings.change([SettingChange(SettingAction.RESET, name)])
             model.reset(name)
         elif action == "reset all":
-            settings.change([SettingChange("reset", "all")])
+            settings.change([SettingChange(SettingAction.RESET, "all")])
             model.now = dict(BASE)
         elif action == "discard" and outside:
             settings.discard_all()
@@ -102,7 +102,7 @@ def test_settings_follow_transactions_as_postgresql_does(steps: list[tuple[str, 
 def test_a_failed_statement_takes_its_settings_back() -> None:
     """`SET x = 1; SELECT 1/0` in one Query leaves nothing behind."""
     settings = Settings({})
-    settings.change([SettingChange("set", "search_path", "a")])
+    settings.change([SettingChange(SettingAction.SET, "search_path", "a")])
     settings.over(committed=False)
     assert settings.now == {}
 
@@ -110,31 +110,33 @@ def test_a_failed_statement_takes_its_settings_back() -> None:
 def test_a_value_that_only_the_server_knows_is_remembered_as_such() -> None:
     """What cannot be told to another server is named, until it is set to something else or rolled back."""
     settings = Settings({})
-    unknown = SettingChange("set", "search_path", None, literal=False)
+    unknown = SettingChange(SettingAction.SET, "search_path", None, literal=False)
     settings.change([unknown])
     assert settings.unknown == {"search_path"}
     settings.over(committed=False)
     assert settings.unknown == frozenset()
     settings.change([unknown])
     settings.over(committed=True)
-    settings.change([SettingChange("set", "search_path", "a")])
+    settings.change([SettingChange(SettingAction.SET, "search_path", "a")])
     assert settings.unknown == frozenset()
 
 
 def test_reset_all_leaves_the_role() -> None:
     """RESET ALL does not give back a role that was taken, as in PostgreSQL; SET SESSION AUTHORIZATION drops it."""
     settings = Settings({})
-    settings.change([SettingChange("set", "role", "boss"), SettingChange("set", "timezone", "UTC")])
-    settings.change([SettingChange("reset", "all")])
+    settings.change(
+        [SettingChange(SettingAction.SET, "role", "boss"), SettingChange(SettingAction.SET, "timezone", "UTC")]
+    )
+    settings.change([SettingChange(SettingAction.RESET, "all")])
     assert settings.now == {"role": "boss"}
-    settings.change([SettingChange("set", "session_authorization", "other")])
+    settings.change([SettingChange(SettingAction.SET, "session_authorization", "other")])
     assert settings.now == {"session_authorization": "other"}
 
 
 def test_characteristics_of_one_transaction_are_no_settings() -> None:
     """SET TRANSACTION ends with its transaction: no other server must be told."""
     settings = Settings({})
-    settings.change([SettingChange("set", "transaction_isolation", "serializable")])
+    settings.change([SettingChange(SettingAction.SET, "transaction_isolation", "serializable")])
     assert settings.now == {}
 
 
@@ -239,7 +241,7 @@ def test_a_bad_startup_option_is_an_error() -> None:
 
 
 def _set(name: str, value: str) -> SettingChange:
-    return SettingChange("set", name, value)
+    return SettingChange(SettingAction.SET, name, value)
 
 
 def test_more_settings_than_can_follow_are_not_kept() -> None:

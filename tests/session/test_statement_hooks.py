@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from pgbeam_core import Beam, Notice, Query, Refusal, Result, Session, Statement, Target, hookimpl
+from pgbeam_core import Beam, Notice, Query, Refusal, Result, Role, Session, Statement, Target, hookimpl
 from pgbeam_core.testing import Client, Rehearsal, done, table
 from pgbeam_core.wire import frontend
 
@@ -200,7 +200,7 @@ class Says:
         return self.answers.get("connect")
 
 
-ELSEWHERE = Target("other", "primary", "primary", 5432)
+ELSEWHERE = Target("other", Role.PRIMARY, "primary", 5432)
 
 
 @pytest.mark.parametrize(

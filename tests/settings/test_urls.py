@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgbeam_core.api.query import Target
+from pgbeam_core.api.query import Role, Target
 from pgbeam_core.settings import Endpoint, parse_endpoint, parse_upstream
 from pgbeam_core.settings.urls import format_upstream
 
@@ -114,7 +114,7 @@ names = st.text(
 )
 def test_what_check_prints_is_what_was_meant(host, port, database, user, sslmode):
     """A printed URL read again is the same target."""
-    target = Target("shop", "primary", host, port, database, user, sslmode)
+    target = Target("shop", Role.PRIMARY, host, port, database, user, sslmode)
     assert parse_upstream(format_upstream(target), "shop").target == target
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pgbeam_core.api.statement import Name, SettingChange, Statement
+from pgbeam_core.api.statement import Name, SettingAction, SettingChange, Statement
 from pgbeam_core.sql.classify import classify
 
 CORPUS = Path(__file__).with_name("corpus.txt")
@@ -29,7 +29,7 @@ def written(name: Name) -> str:
 
 def word_of(change: SettingChange) -> str:
     """A setting as the corpus has it."""
-    if change.action != "set":
+    if change.action is not SettingAction.SET:
         return f"{change.action}:{change.name}"
     value = "?" if not change.literal else "DEFAULT" if change.value is None else change.value.replace(" ", "~")
     return f"{'local' if change.local else 'set'}:{change.name}={value}"

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from pgbeam_core.api.pool import Identity
-from pgbeam_core.api.query import Target
+from pgbeam_core.api.query import Role, Target
 from pgbeam_core.errors import PasswordNeeded, ServerUnavailable
 from pgbeam_core.net.auth.exchange import LoginExchange, RelayedLogin
 from pgbeam_core.net.auth.passwords import AskedPassword
@@ -19,7 +19,7 @@ from pgbeam_core.upstream.memory import Memory
 from pgbeam_core.upstream.opener import PrimaryOpener
 
 HOSTS = (("a", 5432), ("b", 5432), ("c", 5432))
-TARGET = Target("shop", "primary", "a", 5432, hosts=HOSTS, session_attrs="primary")
+TARGET = Target("shop", Role.PRIMARY, "a", 5432, hosts=HOSTS, session_attrs="primary")
 STANDBY, DOWN, SILENT, SHUT = "standby", "down", "silent", "shut"
 WHO = Identity("anna", "shop")
 

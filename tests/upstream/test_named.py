@@ -10,12 +10,12 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from pgbeam_core.api.pool import Identity
-from pgbeam_core.api.query import Target
+from pgbeam_core.api.query import Role, Target
 from pgbeam_core.errors import PasswordNeeded, ServerRefused, ServerUnavailable
 from pgbeam_core.upstream.named import MOVED, NamedOpener
 from pgbeam_core.upstream.names import LOOKUP_S, Names
 
-TARGET = Target("shop", "primary", "db", 5432)
+TARGET = Target("shop", Role.PRIMARY, "db", 5432)
 WHO = Identity("anna", "shop")
 TTL = 15.0
 DEAD = ServerUnavailable("could not connect to db:5432: Connection refused")

@@ -6,10 +6,10 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from pgbeam_core.api.query import Target
+from pgbeam_core.api.query import Role, Target
 from pgbeam_core.upstream.names import LOOKUP_S, MOST_ADDRESSES, Names, is_literal
 
-TARGET = Target("shop", "primary", "db", 5432, hosts=(("db", 5432), ("10.0.0.9", 5433)))
+TARGET = Target("shop", Role.PRIMARY, "db", 5432, hosts=(("db", 5432), ("10.0.0.9", 5433)))
 
 
 class Lookups:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgbeam_core.api.query import Target
+from pgbeam_core.api.query import Role, Target
 from pgbeam_core.upstream.verdict import Claim, Known, answer, judge, supersedes
 
-A, B, C = (Target("shop", "primary", host, 5432) for host in "abc")
+A, B, C = (Target("shop", Role.PRIMARY, host, 5432) for host in "abc")
 CLUSTER = 7
 
 

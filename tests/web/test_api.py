@@ -12,7 +12,7 @@ import pytest
 from openapi_spec_validator import validate
 from twisted.logger import Logger
 
-from pgbeam_core.api.query import Target
+from pgbeam_core.api.query import Role, Target
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.settings import Project
 from pgbeam_core.web.page import Files
@@ -69,7 +69,7 @@ SHAPE = {
 @pytest.fixture
 def stage() -> Iterator[Stage]:
     """With a project, counters, a table, shapes and rules."""
-    primary = Target("shop", "primary", "db.example.com", 5432)
+    primary = Target("shop", Role.PRIMARY, "db.example.com", 5432)
     stage = Stage(projects={"shop": Project("shop", primary)})
     control = stage.beam.control
     control.answer("stats", lambda _: {"projects": {"shop": {"queries": 3}}, "pool": {}})
@@ -307,7 +307,7 @@ def test_the_log_is_shown_without_secrets(stage: Stage) -> None:
 
 def test_projects_have_no_passwords() -> None:
     """What settings hold for PgBeam alone stays there."""
-    primary = Target("shop", "primary", "db.example.com", 5432)
+    primary = Target("shop", Role.PRIMARY, "db.example.com", 5432)
     stage = Stage(projects={"shop": Project("shop", primary, passwords={primary: "s3cret"})})
     reply = stage.ask("GET", "/v1/projects")
     assert b"s3cret" not in reply.body

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from pgbeam_core.api.pool import Opener
-from pgbeam_core.api.query import Target
+from pgbeam_core.api.query import Role, Target
 from pgbeam_core.internal.credentials import StoredSecret
 from pgbeam_core.internal.keyring import Keyring, Learned
 from pgbeam_core.net.auth.auth_query import AuthQuery
@@ -202,7 +202,7 @@ class Secrets:
         own = self._own_password(project, target) if user in (target.user, project.primary.user) else None
 
         def refused(proof: Proof) -> None:
-            if target.role == "primary":  # a replica of another kind may have other passwords
+            if target.role is Role.PRIMARY:  # a replica of another kind may have other passwords
                 self.keyring.forget(project.name, user, proof)
                 self._doubt(project.name, user)
 

@@ -8,11 +8,11 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from pgbeam_core.api.pool import Identity
-from pgbeam_core.api.query import Target
+from pgbeam_core.api.query import Role, Target
 from pgbeam_core.errors import ServerUnavailable
 from pgbeam_core.net.auth.dials import Dials
 
-TARGET = Target("shop", "primary", "db", 5432)
+TARGET = Target("shop", Role.PRIMARY, "db", 5432)
 ANNA = Identity("anna", "shop")
 
 

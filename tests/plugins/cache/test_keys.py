@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgbeam_core import Project, Session, Target
+from pgbeam_core import Project, Role, Session, Target
 from tests.plugins.cache.worlds import PRIMARY, REPLICA, SHOP, World, reply, set_to
 
 SQL = 'SELECT name, \'Tea  -- "x"\', 1.50 FROM "Products" AS p WHERE id IN (1, 2) AND price > 3 ORDER BY name'
@@ -49,7 +49,7 @@ _sessions = st.fixed_dictionaries(
 
 
 def _session(world: World, what: dict[str, Any]) -> Session:
-    project = SHOP if what["project"] == "shop" else Project("other", Target("other", "primary", "db2", 5432))
+    project = SHOP if what["project"] == "shop" else Project("other", Target("other", Role.PRIMARY, "db2", 5432))
     session = world.session(
         project,
         user=what["user"],

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pgbeam_core import Project, Target
+from pgbeam_core import Project, Role, Target
 from tests.plugins.cache.worlds import World
 
 SQL = "SELECT * FROM products"
-OTHER = Project("other", Target("other", "primary", "db2", 5432))
+OTHER = Project("other", Target("other", Role.PRIMARY, "db2", 5432))
 
 
 def test_a_project_without_clients_gives_back_its_memory(world: World) -> None:

@@ -6,7 +6,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from pgbeam_core import Lease, Project, SettingChange
+from pgbeam_core import Lease, Project, SettingAction, SettingChange
 from tests.plugins.cache.worlds import PRIMARY, World, say, set_to
 
 SQL = "SELECT * FROM products"
@@ -110,7 +110,7 @@ def test_a_session_with_state_on_its_server_is_not_cached(world: World) -> None:
 def test_a_session_with_a_setting_that_nobody_knows_is_not_cached(world: World) -> None:
     """SET x FROM CURRENT, set_config(…): only the server knows the value."""
     session = world.session()
-    session.settings.change([SettingChange("set", "search_path", None, literal=False)])
+    session.settings.change([SettingChange(SettingAction.SET, "search_path", None, literal=False)])
     query = world.query(session, SQL)
     world.execute(query)
     assert query.facts["reason"] == "state"

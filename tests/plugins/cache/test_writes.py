@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgbeam_core import Project, Target
+from pgbeam_core import Project, Role, Target
 from tests.plugins.cache.worlds import World, reply
 
 SQL = "SELECT * FROM products JOIN categories USING (id)"
@@ -203,7 +203,7 @@ def test_postgresqls_own_functions_write_nothing(world: World) -> None:
 
 def test_databases_and_projects_are_apart(world: World) -> None:
     """A write to products in one database says nothing of products in another."""
-    other = Project("other", Target("other", "primary", "db2", 5432))
+    other = Project("other", Target("other", Role.PRIMARY, "db2", 5432))
     for session in (world.session(), world.session(database="archive"), world.session(project=other)):
         world.run(session, SQL)
     world.write(world.session(), "UPDATE products SET price = 1")
@@ -227,7 +227,7 @@ def test_very_many_tables_are_not_remembered_one_by_one(world: World) -> None:
 )
 def test_what_all_databases_have_in_common_drops_what_was_read_in_all(world: World, sql: str) -> None:
     """Databases and roles are changed from any database of the project; other projects are not concerned."""
-    other = Project("other", Target("other", "primary", "db2", 5432))
+    other = Project("other", Target("other", Role.PRIMARY, "db2", 5432))
     for session in (world.session(database="archive"), world.session(project=other)):
         world.run(session, SQL)
     world.write(world.session(), sql)

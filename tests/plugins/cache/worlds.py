@@ -12,12 +12,25 @@ from twisted.internet.task import Clock
 
 from pgbeam_cache import Caching
 from pgbeam_cache.settings import CacheSettings
-from pgbeam_core import Answer, Broadcast, Catalog, Control, Project, Query, Result, Session, SettingChange, Target
+from pgbeam_core import (
+    Answer,
+    Broadcast,
+    Catalog,
+    Control,
+    Project,
+    Query,
+    Result,
+    Role,
+    Session,
+    SettingAction,
+    SettingChange,
+    Target,
+)
 from pgbeam_core.sql.statements import Statements
 from pgbeam_core.wire import backend, frontend
 
-PRIMARY = Target("shop", "primary", "db.example.com", 5432)
-REPLICA = Target("shop", "replica", "replica-host", 5432)
+PRIMARY = Target("shop", Role.PRIMARY, "db.example.com", 5432)
+REPLICA = Target("shop", Role.REPLICA, "replica-host", 5432)
 SHOP = Project("shop", PRIMARY, (REPLICA,))
 
 
@@ -202,7 +215,7 @@ class World:
 
 def set_to(session: Session, name: str, value: str) -> None:
     """SET, as if the server had said that it went well."""
-    session.settings.change([SettingChange("set", name, value)])
+    session.settings.change([SettingChange(SettingAction.SET, name, value)])
     session.settings.over(committed=True)
 
 

@@ -7,11 +7,11 @@ from unittest.mock import Mock
 
 import pytest
 
-from pgbeam_core import Lease, Notice, Project, Query, Refusal, Result, Session, Target
+from pgbeam_core import Lease, Notice, Project, Query, Refusal, Result, Role, Session, Target
 from pgbeam_core.sql.statements import Statements
 from pgbeam_debug import plugin
 
-PRIMARY = Target("shop", "primary", "db.example.com", 5432)
+PRIMARY = Target("shop", Role.PRIMARY, "db.example.com", 5432)
 
 
 def _query(sql: str = "SELECT 1", *, debug: str = "on", **facts: str) -> Query:

@@ -8,7 +8,7 @@ import pytest
 from pytest_twisted import ensureDeferred
 from twisted.internet import reactor
 
-from pgbeam_core import Identity, PasswordNeeded, PgBeamError, ServerRefused, ServerUnavailable, Target
+from pgbeam_core import Identity, PasswordNeeded, PgBeamError, Role, ServerRefused, ServerUnavailable, Target
 from pgbeam_core.testing import Rehearsal
 from tests.postgres.clusters import PASSWORD, Cluster, free_port, installation, start_cluster
 
@@ -35,7 +35,7 @@ def ask(cluster):
         beam = type(rehearsal.beam).__mro__[1](rehearsal.beam.settings, rehearsal.hooks, reactor)
 
         def ask(sql: str, user: str = "app", password: str | None = None, port: int = cluster.port):
-            target = Target("shop", "replica", "127.0.0.1", port, sslmode="disable")
+            target = Target("shop", Role.REPLICA, "127.0.0.1", port, sslmode="disable")
             return beam.ask(target, Identity(user, "shop"), sql.encode(), password=password)
 
         yield ask

@@ -27,7 +27,7 @@ from pgbeam_cache.settings import NAME, CacheSettings
 from pgbeam_cache.storage.async_store import Thread
 from pgbeam_cache.storage.second_level import FOLDER, open_second
 from pgbeam_cache.storage.store import Entry, Store
-from pgbeam_core import Answer, Beam, Catalog, Query, Result, Session, Target
+from pgbeam_core import Answer, Beam, Catalog, Query, Result, Role, Session, Target
 
 _PATIENCE_S = 1.0
 """Longest wait for the server's catalog before a remembered reply is served."""
@@ -177,7 +177,7 @@ class Cache:
     def _is_behind(self, lookup: Lookup) -> bool:
         """Whether a replica may have given other sessions what is from before a write of this one."""
         target, state = lookup.query.target, lookup.state
-        if target is None or target.role == "primary" or state.wrote_at is None:
+        if target is None or target.role is Role.PRIMARY or state.wrote_at is None:
             return False
         return self.beam.now() - state.wrote_at < _LAG_S and not state.own.unchanged(lookup.tables, 0)
 

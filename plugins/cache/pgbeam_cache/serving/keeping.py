@@ -10,7 +10,7 @@ from pgbeam_cache.serving.lookup import Lookup
 from pgbeam_cache.serving.second_lookups import SecondLookups
 from pgbeam_cache.settings import CacheSettings
 from pgbeam_cache.storage.store import Entry
-from pgbeam_core import Result
+from pgbeam_core import Result, Role
 
 if TYPE_CHECKING:
     from pgbeam_cache.serving.cache import Cache
@@ -62,7 +62,7 @@ class Keeping:
     def _note_parts(self, entry: Entry, lookup: Lookup) -> None:
         """What its key is made of, for who asks why another query does not get it."""
         query, scope, scopes = lookup.query, lookup.state.scope, self._cache.scopes
-        role = "primary" if query.target is None else query.target.role
+        role = Role.PRIMARY if query.target is None else query.target.role
         parts = entry.parts = keys.parts(scope.of(role), digest(query.statement, lookup.note), query)
         if parts.scope not in scopes:
             if len(scopes) >= _MOST_SCOPES:

@@ -10,7 +10,7 @@ from pgbeam_cache.policy import keys
 from pgbeam_cache.policy.cacheability import digest, noted
 from pgbeam_cache.storage.store import Entry
 from pgbeam_cache.surface.views import in_words
-from pgbeam_core import Explanation, Query, Session
+from pgbeam_core import Explanation, Query, Role, Session
 
 if TYPE_CHECKING:
     from pgbeam_cache.policy.terms import Terms
@@ -66,7 +66,7 @@ def explain(cache: Cache, session: Session, query: Query) -> Iterator[Explanatio
         return
     ttl, swr = agreed
     yield Explanation("terms", f"ttl={ttl}s swr={swr}s", "fresh for ttl, then served for swr while it is refreshed")
-    role = "primary" if query.target is None else query.target.role
+    role = Role.PRIMARY if query.target is None else query.target.role
     scope = cache.state_of(session).scope
     parts = keys.parts(scope.of(role), digest(statement, note), query)
     key = keys.key(scope.of(role), digest(statement, note), query)
