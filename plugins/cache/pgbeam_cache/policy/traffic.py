@@ -61,11 +61,19 @@ class RecentTraffic:
 
     def add(self, second: int, key: int, written: int) -> None:
         """A request came, and `written` stands for what it reads as it is now."""
-        if key != NEVER:
-            tick = second // TICK_S
-            self._ticks[tick] = self._ticks.get(tick, 0) + 1
-            if key & self.mask:
-                return
+        if self.counted(second, key):
+            self.put(second, key, written)
+
+    def counted(self, second: int, key: int) -> bool:
+        """A request came. Whether it is one of those that are listed."""
+        if key == NEVER:
+            return True
+        tick = second // TICK_S
+        self._ticks[tick] = self._ticks.get(tick, 0) + 1
+        return not key & self.mask
+
+    def put(self, second: int, key: int, written: int) -> None:
+        """List it, with what it reads as that is now."""
         if second != self._second:
             self._second = second
             self._places.clear()

@@ -50,7 +50,7 @@ class Cache:
         self.flights = Flights(beam.reactor, self.lead)
         self.refreshes = Refreshes(beam, self._refresh_failed)
         self.shapes = Shapes(settings.max_shapes)
-        self.samples = Samples(self.shapes, beam.now, foretells=beam.settings.dashboard)
+        self.samples = Samples(self.shapes, foretells=beam.settings.dashboard)
         self.scopes: dict[bytes, str] = {}
         path = Path(beam.settings.state_dir) / FOLDER / "rules.json"
         self.rules = Rules(path, Thread(beam.reactor), beam.reactor)

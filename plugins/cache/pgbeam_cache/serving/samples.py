@@ -23,23 +23,25 @@ _LONGEST_SHAPE = 32 * 1024
 class Samples:
     """Tells whether caching a shape would pay: whether its reply is the same as before."""
 
-    def __init__(self, shapes: Shapes, now: Callable[[], float], *, foretells: bool) -> None:
+    def __init__(self, shapes: Shapes, *, foretells: bool) -> None:
         """`foretells`: what comes is remembered for a while, to tell what a rule would have given."""
         self._shapes = shapes
-        self._now = now
         self._foretells = foretells
 
     def begin(self, query: Query, note: Cacheability, state_of: Callable[[Session], SessionState], reason: str) -> None:
         """A query that is not cached, for that reason: its reply may be looked at."""
         statement = query.statement
-        if self._foretells and note.reason is None and len(statement.text) <= _LONGEST_SHAPE:
-            self._passes(query, note, state_of(query.session), reason)
-        if note.reason is not None or not query.answerable or len(statement.text) > _LONGEST_SHAPE:
+        if note.reason is not None or len(statement.text) > _LONGEST_SHAPE:
             return
-        if query.bound_size > keys.LONGEST_BOUND:
+        readable = query.answerable and query.bound_size <= keys.LONGEST_BOUND
+        if not (readable or self._foretells):
             return
         shape = self._shapes.of(query.session.project.name, statement, note)
-        if shape.wants_sample:
+        if self._foretells:
+            state = state_of(query.session)
+            curable = readable and reason in _CURABLE
+            self._came(shape, query, note, state, _request(query, state) if curable else NEVER)
+        if readable and shape.wants_sample:
             shape.sampled()
             scope = state_of(query.session).scope.of("")
             query.notes[_SAMPLE] = keys.key(scope, digest(statement, note), query)
@@ -48,20 +50,17 @@ class Samples:
     def looked_up(self, query: Query, note: Cacheability, state: SessionState) -> None:
         """A query that is cached already comes too."""
         if self._foretells and len(query.statement.text) <= _LONGEST_SHAPE:
-            self._came(query, note, state, _request(query, state))
+            shape = self._shapes.of(query.session.project.name, query.statement, note)
+            self._came(shape, query, note, state, _request(query, state))
 
-    def _passes(self, query: Query, note: Cacheability, state: SessionState, reason: str) -> None:
-        if reason not in _CURABLE or not query.answerable or query.bound_size > keys.LONGEST_BOUND:
-            self._came(query, note, state, NEVER)
-            return
-        self._came(query, note, state, _request(query, state))
-
-    def _came(self, query: Query, note: Cacheability, state: SessionState, key: int) -> None:
-        shape = self._shapes.of(query.session.project.name, query.statement, note)
+    @staticmethod
+    def _came(shape: Shape, query: Query, note: Cacheability, state: SessionState, key: int) -> None:
         traffic = shape.traffic
         if traffic is None:
             traffic = shape.traffic = RecentTraffic()
-        traffic.add(int(self._now()), key, state.writes.last(note.tables))
+        second = int(query.arrived)
+        if traffic.counted(second, key):
+            traffic.put(second, key, state.writes.last(note.tables))
 
     def executed(self, query: Query, note: Cacheability, result: Result, key: bytes | None) -> None:
         """An execution has ended. `key`: that of its lookup, if it had one."""
