@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from pgbeam_core.api.query import Query
-    from pgbeam_core.api.results import Result
+from typing import Any
 
 Call = Callable[..., Any]
 Implementations = tuple[tuple[str, Call], ...]
@@ -29,7 +25,7 @@ class ExecuteBatch:
         self.failed = failed
 
     def __call__(
-        self, session: object, queries: list[Query], target: object, wins: Callable[[str, Any], bool]
+        self, session: object, queries: list[Any], target: object, wins: Callable[[str, Any], bool]
     ) -> tuple[str, Any] | None:
         """(plugin name, answer) of the first answer that `wins` says yes to, or None."""
         for name, call, batch in self.implementations:
@@ -68,9 +64,7 @@ class ResultBatch:
         self.failed = failed
         self.unfit = unfit
 
-    def __call__(
-        self, session: object, queries: list[Query], results: list[Result]
-    ) -> list[list[tuple[str, Any]]] | None:
+    def __call__(self, session: object, queries: list[Any], results: list[Any]) -> list[list[tuple[str, Any]]] | None:
         """For each execution (plugin name, answer) of each answer that is not None; None if there are no answers."""
         said: list[list[tuple[str, Any]]] | None = None
         for name, call, batch in self.implementations:
@@ -93,9 +87,7 @@ class ResultBatch:
                     add(some, name, answer)
         return said
 
-    def _each(
-        self, name: str, call: Call, session: object, queries: list[Query], results: list[Result]
-    ) -> list[Any] | None:
+    def _each(self, name: str, call: Call, session: object, queries: list[Any], results: list[Any]) -> list[Any] | None:
         answers: list[Any] = []
         told = False
         for query, result in zip(queries, results, strict=True):

@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sql": {"postgast", "sqlparse", "api"},
     "settings": {"dynaconf", "errors", "telemetry", "api", "wire"},
     "plugins": {"pluggy", "api", "errors", "settings"},
-    "firing": {"twisted", "api", "pluggy"},
+    "firing": {"twisted", "pluggy"},
     "session": {"twisted", "errors", "firing", "api", "internal", "wire"},
     "internal": {"twisted", "catalog", "errors", "api", "session", "wire"},
     "catalog": {"twisted", "errors", "api", "internal", "sql"},
