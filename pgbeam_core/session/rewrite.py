@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pgbeam_core.api.statement import Kind, Statement
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.session import extended, local, steps
-from pgbeam_core.session.extended import ClientStatements, Plan, Portal, Step
+from pgbeam_core.session.binding import Binding
+from pgbeam_core.session.extended import ClientStatements, Plan, Step
 from pgbeam_core.session.prepared import Key, Prepared, ServerStatements
 from pgbeam_core.session.steps import Owed, say
 from pgbeam_core.session.variables import VariableError
 from pgbeam_core.wire import backend, frontend, names
-from pgbeam_core.wire.frames import HEADER
-from pgbeam_core.wire.large import HEAD_BYTES, rest_of, size_of
+from pgbeam_core.wire.large import HEAD_BYTES, rest_of
 
 PROVOKE = frontend.Bind(b"", b"pgbeam: refused", (), (), ()).to_bytes()
 """A message that any server refuses: it puts the server where an error of PgBeam's own puts the client."""
@@ -66,7 +66,7 @@ class Rewriter:
         """Statements that will stand under their client's own name; None for one that will not."""
         self._all_gone = False
         """The server will have dropped all that have a name before it gets here."""
-        self._binding: _Binding | None = None
+        self._binding: Binding | None = None
         """The last Bind, for the next: batches bind one statement again and again."""
         self._bind_owed: Owed = steps.BIND
         """What is owed for that. It knows the binding, which must not know it: a cycle would keep large values."""
@@ -174,9 +174,24 @@ class Rewriter:
 
     def _parse_twice(self, step: Step) -> None:
         """The client has a statement of that name: the server is made to say so, or what else is wrong."""
-        name = self._server_name(step) or self._named(step.prepared)
+        there = step.prepared
+        if self._failed and there is not None and not self._name_of(there):
+            name = self._taken()
+        else:
+            name = self._server_name(step) or self._named(there)
         frame = names.rename_parse(step.frame, name)
         self._send_renamed(frame, step.frame, Owed(b"1", named=(name, step.name)))
+
+    def _taken(self) -> bytes:
+        """A name that a server has which is in a failed transaction, and parses nothing but what ends that."""
+        name, stale = self._held.new_name(), self._held.stale
+
+        def parsed(ok: bool) -> None:
+            if ok:
+                stale.append(name)
+
+        self._send(frontend.Parse(name, b"ROLLBACK").to_bytes(), Owed(b"1", forward=False, effect=parsed))
+        return name
 
     def _named(self, prepared: Prepared | None) -> bytes:
         """Have the server parse a statement under a name, though it has it unnamed."""
@@ -291,7 +306,7 @@ class Rewriter:
         binding = self._binding
         if binding is None or binding.portal_name != portal_name or binding.named != (name, step.name):
             named = name, step.name
-            binding = self._binding = _Binding(self._client_statements.portals, portal_name, named)
+            binding = self._binding = Binding(self._client_statements.portals, portal_name, named)
             self._bind_owed = Owed(b"2", effect=binding.bound, named=None if name == step.name else named)
         # Of portals of one name the last is the one that stays; if any of them fails, none does.
         binding.portal = step.portal
@@ -403,31 +418,6 @@ class Rewriter:
 
     def _local_close(self, step: Step) -> None:
         self.script.append(say(backend.CLOSE_COMPLETE, self._closing(step.name)))
-
-
-class _Binding:
-    """A portal that is bound, perhaps again and again."""
-
-    __slots__ = ("_grows", "_names", "_values_at", "named", "portal", "portal_name", "portals")
-
-    def __init__(self, portals: dict[bytes, Portal], portal_name: bytes, named: tuple[bytes, bytes]) -> None:
-        self.portals = portals
-        self.portal_name = portal_name
-        self.named = named
-        self.portal: Portal | None = None
-        ours, theirs = named
-        self._names = portal_name + b"\0" + ours + b"\0"
-        self._values_at = 7 + len(portal_name) + len(theirs)
-        self._grows = len(ours) - len(theirs)
-
-    def renamed(self, frame: bytes) -> bytes:
-        """A Bind, or the head of a large one, under the server's name of its statement; see `names.rename_bind`."""
-        length = (len(frame) if len(frame) < HEAD_BYTES else size_of(frame)) - 1 + self._grows
-        return b"".join((HEADER.pack(extended.BIND, length), self._names, frame[self._values_at :]))
-
-    def bound(self, ok: bool) -> None:
-        if ok and self.portal is not None:
-            self.portals[self.portal_name] = self.portal
 
 
 def _unknown(_writer: Rewriter, step: Step) -> None:
