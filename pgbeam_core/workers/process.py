@@ -87,6 +87,7 @@ class WorkerProcess:
         self.pulse = Pulse(lambda: self.link.ask("beat"))
         self._process: Process | None = None
         self._awaits_end = False
+        self._found_dead = False
 
     def start(self, orders: Message, spawn: Start) -> None:
         """Start it, and tell it what it needs to know. Raises OSError."""
@@ -138,6 +139,16 @@ class WorkerProcess:
         """Tell it to `drain` or to `stop`."""
         self.leaving = True
         self.link.tell(how)
+
+    def look(self) -> None:
+        """See to its end, should its link not tell of it. The link has the time to the next look: it may have more to
+        say."""
+        if self._process is None or self._awaits_end or self._process.poll() is None:
+            return
+        if self._found_dead:
+            log.warn("worker {number} (process {pid}) is gone, and its link is open", number=self.number, pid=self.pid)
+            self._lost()
+        self._found_dead = True
 
     def kill(self) -> None:
         """End it at once. Its end is looked for, whether or not its link tells of it."""

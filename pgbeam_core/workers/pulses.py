@@ -49,6 +49,7 @@ class Pulses:
         for gone in set(self._starting) - set(workers):
             del self._starting[gone]
         for worker in workers:
+            worker.look()
             if worker.is_ready:
                 self._feel(worker)
             else:

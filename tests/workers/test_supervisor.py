@@ -178,6 +178,21 @@ async def test_a_worker_that_was_killed_is_not_waited_for(stage: Stage, monkeypa
 
 @pytest.mark.usefixtures("quick_beats")
 @pytest_twisted.ensureDeferred
+async def test_a_worker_that_ends_in_silence_is_not_waited_for(stage: Stage) -> None:
+    """Nobody killed it, and its link does not tell: PgBeam stops all the same, and else another one takes its place."""
+    await stage.supervisor.start()
+    stage.workers[0].link_stays = stage.workers[0].silent = True
+    stage.workers[0].die(1)
+    await stage.until(lambda: len(stage.workers) == 3)
+    await stage.until(lambda: len(stage.supervisor._crew.ready) == 2)
+    stage.workers[1].link_stays = stage.workers[1].silent = True
+    await stage.supervisor.stop()
+    for worker in stage.workers[:2]:
+        worker.link.close()
+
+
+@pytest.mark.usefixtures("quick_beats")
+@pytest_twisted.ensureDeferred
 async def test_a_worker_that_is_never_ready_is_replaced(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start that hangs does not leave PgBeam with one worker less for ever."""
     await stage.supervisor.start()
