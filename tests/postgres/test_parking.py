@@ -44,6 +44,7 @@ def logins(beam: Beam) -> int:
     return int(row[0])
 
 
+@pytest.mark.slow
 def test_a_project_without_clients_leaves_its_database_alone(parking: Beam) -> None:
     """No server stays, those of min_idle neither, and no replica is probed: a database that stops when nobody uses it
     may stop. The next client is served like the first, from the cache too where that is not older than a write."""
