@@ -26,10 +26,10 @@ from pathlib import Path
 from bench import machine
 from bench.errors import Skipped
 from bench.guard import Guard
-from bench.places import DATABASE, NAMES, USER, Place, Setup, pgbouncer
+from bench.places import DATABASE, NAMES, USER, Place, Setup, pgbouncer, running_pgpool
 from bench.proc import tree
 from bench.processes import environment, run, running, wait_ready
-from bench.programs import postgres_programs, require, version_of, version_of_pgbeam
+from bench.programs import postgres_programs, version_of_pgbeam
 from bench.stage import CONFIG, tell
 from pgbeam_core.embedded import EmbeddedPostgres
 from pgbeam_core.embedded.postgres import HOST, free_port
@@ -125,42 +125,21 @@ def behind_pgbouncer(both: Pair) -> Iterator[tuple[Place, Callable[[], None]]]:
 @contextmanager
 def behind_pgpool(both: Pair) -> Iterator[tuple[Place, Callable[[], None]]]:
     """Streaming replication mode; both servers are checked each second, which by default they are not at all."""
-    program = require("pgpool", "pgpool2", install=False)
-    home, port = both.setup.home("pgpool"), free_port()
-    for name in ("pcp.conf", "pool_hba.conf"):
-        (home / name).touch()
     backends = "".join(
         f"backend_hostname{number} = '{HOST}'\nbackend_port{number} = {server.port}\nbackend_weight{number} = 1\n"
         f"backend_data_directory{number} = '{server.data_dir}'\nbackend_flag{number} = 'ALLOW_TO_FAILOVER'\n"
         for number, server in enumerate((both.primary, both.standby))
     )
-    (home / "pgpool.conf").write_text(
-        f"""backend_clustering_mode = 'streaming_replication'
-{backends}
+    settings = f"""{backends}
 sr_check_user = '{USER}'
 health_check_period = 1
 health_check_timeout = 2
 health_check_user = '{USER}'
 health_check_max_retries = 0
-load_balance_mode = off
-listen_addresses = '{HOST}'
-port = {port}
-pcp_port = {free_port()}
-socket_dir = '{home}'
-pcp_socket_dir = '{home}'
-wd_ipc_socket_dir = '{home}'
-pid_file_name = '{home}/pgpool.pid'
-logdir = '{home}'
-work_dir = '{home}'
-enable_pool_hba = off
 num_init_children = {CLIENTS + 16}
-max_pool = 1
 """
-    )
-    files = ["-f", str(home / "pgpool.conf"), "-F", str(home / "pcp.conf"), "-a", str(home / "pool_hba.conf")]
-    with running([program, "-n", *files], home, both.setup.guard, both.primary.account) as process:
-        wait_ready(process, both.setup.psql(port), home)
-        yield Place("pgpool", port, process.pid, version_of([program, "--version"])), lambda: None
+    with running_pgpool(both.setup, both.setup.home("pgpool"), settings) as place:
+        yield place, lambda: None
 
 
 @contextmanager

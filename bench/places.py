@@ -149,13 +149,33 @@ log_stats = 0
 @contextmanager
 def pgpool(setup: Setup) -> Iterator[Place]:
     """pgpool-II with its query cache in shared memory."""
-    program = require("pgpool", "pgpool2", install=setup.install)
-    home, port = setup.home("pgpool"), free_port()
+    home = setup.home("pgpool")
+    settings = f"""sr_check_period = 0
+backend_hostname0 = '{HOST}'
+backend_port0 = {setup.upstream}
+backend_weight0 = 1
+backend_flag0 = 'ALWAYS_PRIMARY'
+num_init_children = {PGPOOL_CHILDREN}
+connection_cache = on
+memory_cache_enabled = on
+memqcache_method = 'shmem'
+memqcache_total_size = 64MB
+memqcache_max_num_cache = 100000
+memqcache_expire = 0
+memqcache_oiddir = '{home}/oids'
+"""
+    with running_pgpool(setup, home, settings) as place:
+        yield place
+
+
+@contextmanager
+def running_pgpool(setup: Setup, home: Path, settings: str) -> Iterator[Place]:
+    """pgpool-II in streaming replication mode, without load balancing; `settings` say the rest."""
+    program, port = require("pgpool", "pgpool2", install=setup.install), free_port()
     for name in ("pcp.conf", "pool_hba.conf"):
         (home / name).touch()
     (home / "pgpool.conf").write_text(
         f"""backend_clustering_mode = 'streaming_replication'
-sr_check_period = 0
 load_balance_mode = off
 listen_addresses = '{HOST}'
 port = {port}
@@ -166,21 +186,9 @@ wd_ipc_socket_dir = '{home}'
 pid_file_name = '{home}/pgpool.pid'
 logdir = '{home}'
 work_dir = '{home}'
-backend_hostname0 = '{HOST}'
-backend_port0 = {setup.upstream}
-backend_weight0 = 1
-backend_flag0 = 'ALWAYS_PRIMARY'
 enable_pool_hba = off
-num_init_children = {PGPOOL_CHILDREN}
 max_pool = 1
-connection_cache = on
-memory_cache_enabled = on
-memqcache_method = 'shmem'
-memqcache_total_size = 64MB
-memqcache_max_num_cache = 100000
-memqcache_expire = 0
-memqcache_oiddir = '{home}/oids'
-"""
+{settings}"""
     )
     files = ["-f", str(home / "pgpool.conf"), "-F", str(home / "pcp.conf"), "-a", str(home / "pool_hba.conf")]
     with running([program, "-n", *files], home, setup.guard, setup.postgres.account) as process:

@@ -9,10 +9,19 @@ from twisted.internet.defer import Deferred, DeferredList
 
 from pgbeam_core.service import Neighbours
 from pgbeam_core.wire.startup import CancelRequest
+from pgbeam_core.workers.link import Link
 from pgbeam_core.workers.process import WorkerProcess
 
 CANCEL_S = 2.0
-"""Longest wait for a worker to say that a client is not its own, or that it is cancelled."""
+"""Longest wait for a process to say that a client is not its own, or that it is cancelled."""
+
+
+def cancel_at(reactor: Any, links: Iterable[Link], request: CancelRequest) -> Deferred[bool]:
+    """Whoever at the other ends has the client cancels what it does; False if nobody has it, or says so in time."""
+    key = {"pid": request.pid, "secret": request.secret.hex()}
+    asked = [link.ask("cancel", **key).addTimeout(CANCEL_S, reactor) for link in links]
+    replies = DeferredList(asked, consumeErrors=True)
+    return replies.addCallback(lambda told: any(came and found for came, found in told))
 
 
 class WorkersCancels:
@@ -24,10 +33,7 @@ class WorkersCancels:
 
     def at(self, workers: Iterable[WorkerProcess], request: CancelRequest) -> Deferred[bool]:
         """Whoever has the client cancels what it does; False if nobody has it."""
-        key = {"pid": request.pid, "secret": request.secret.hex()}
-        asked = [worker.link.ask("cancel", **key).addTimeout(CANCEL_S, self._reactor) for worker in workers]
-        replies = DeferredList(asked, consumeErrors=True)
-        return replies.addCallback(lambda told: any(came and found for came, found in told))
+        return cancel_at(self._reactor, [worker.link for worker in workers], request)
 
     def elsewhere(self, others: Iterable[WorkerProcess], request: CancelRequest) -> Deferred[bool]:
         """The worker that was brought the request has no such client."""

@@ -13,19 +13,18 @@ import socket
 from collections.abc import MutableMapping
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import Deferred, succeed
 
 from pgbeam_core.control.door import Handed
 from pgbeam_core.doors import Doors, Inheritance
 from pgbeam_core.net.given import GivenSockets, receive
 from pgbeam_core.wire.startup import CancelRequest
+from pgbeam_core.workers.cancels import cancel_at
 from pgbeam_core.workers.link import Link, Message, connect, first_message, line
 
 VARIABLE = "_PGBEAM_PREDECESSOR"
 """In the environment of a process that takes another's place: its end of their link."""
 _SLACK_S = 10.0
-CANCEL_S = 2.0
-"""Longest wait for another PgBeam to find the client that is to be cancelled."""
 
 
 class Relayed(Protocol):
@@ -114,10 +113,7 @@ class Generations:
             link.tell("news", name=name, value=value)
 
     def _ask(self, source: Link | None, request: CancelRequest) -> Deferred[bool]:
-        key = {"pid": request.pid, "secret": request.secret.hex()}
-        asked = [link.ask("cancel", **key).addTimeout(CANCEL_S, self._reactor) for link in self._others(source)]
-        replies = DeferredList(asked, consumeErrors=True)
-        return replies.addCallback(lambda told: any(came and found for came, found in told))
+        return cancel_at(self._reactor, self._others(source), request)
 
     def _older_gone(self) -> None:
         self.older = None

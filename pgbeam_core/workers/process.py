@@ -176,20 +176,30 @@ class WorkerProcess:
         if self._awaits_end:
             return
         self._awaits_end = True
-        self._bury(self._reactor.seconds() + _PATIENCE_S)
-
-    def _bury(self, deadline: float) -> None:
         assert self._process is not None
-        code = self._process.poll()
-        if code is None:
-            if self._reactor.seconds() > deadline:
-                self._process.kill()
-            self._reactor.callLater(_LOOK_EVERY_S, self._bury, deadline)
-            return
+        bury(self._reactor, self._process, _PATIENCE_S, self._buried)
+
+    def _buried(self, code: int) -> None:
         if not self.ready.called:
             unsaid = f"worker {self.number} ended with {in_words(code)} before it was ready; see the log"
             self.ready.errback(PgBeamError(self.failure or unsaid))
         self._ended(self, code)
+
+
+def bury(reactor: Any, process: Process, patience_s: float, ended: Callable[[int], None]) -> None:
+    """Wait for a process that has hung up to end, and kill it when that takes too long; then tell its exit code."""
+    deadline = reactor.seconds() + patience_s
+
+    def look() -> None:
+        code = process.poll()
+        if code is not None:
+            ended(code)
+            return
+        if reactor.seconds() > deadline:
+            process.kill()
+        reactor.callLater(_LOOK_EVERY_S, look)
+
+    look()
 
 
 def in_words(code: int) -> str:

@@ -16,11 +16,10 @@ from pgbeam_core.doors import Doors
 from pgbeam_core.errors import PgBeamError
 from pgbeam_core.workers.generations import VARIABLE, Generations, descriptors, will
 from pgbeam_core.workers.link import Link, Message, connect, line
-from pgbeam_core.workers.process import Process, in_words
+from pgbeam_core.workers.process import Process, bury, in_words
 
 START_S = 90.0
 """A process that does not serve after so long is given up."""
-_LOOK_EVERY_S = 0.05
 _PATIENCE_S = 5.0
 """A process that has hung up has so long to end by itself."""
 
@@ -47,7 +46,7 @@ class Successor:
         self._serves = False
         self._why: str | None = None
         self._alarm: Any = None
-        self._buried = False
+        self._awaits_end = False
 
     @property
     def pid(self) -> int:
@@ -94,18 +93,12 @@ class Successor:
         self._generations.replaced(None)
         if self._alarm is not None and self._alarm.active():
             self._alarm.cancel()
-        if not self._buried:
-            self._buried = True
-            self._bury(self._reactor.seconds() + _PATIENCE_S)
+        if not self._awaits_end:
+            self._awaits_end = True
+            assert self._process is not None
+            bury(self._reactor, self._process, _PATIENCE_S, self._buried)
 
-    def _bury(self, deadline: float) -> None:
-        assert self._process is not None
-        code = self._process.poll()
-        if code is None:
-            if self._reactor.seconds() > deadline:
-                self._process.kill()
-            self._reactor.callLater(_LOOK_EVERY_S, self._bury, deadline)
-            return
+    def _buried(self, code: int) -> None:
         if self._serves:
             self._lost(in_words(code))
             return

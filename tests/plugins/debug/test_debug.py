@@ -131,3 +131,19 @@ def test_other_values_are_refused() -> None:
     """In PostgreSQL's words, with SQLSTATE 22023; other variables are not this plugin's."""
     assert plugin.variable("debug", "loud") == Refusal("22023", 'parameter "pgbeam.debug" requires a Boolean value')
     assert plugin.variable("cache", "on") is None
+
+
+@pytest.mark.parametrize("debug", ["on", "off"])
+def test_each_execution_of_a_batch_has_its_own_line(debug: str) -> None:
+    """In their order, as if they had come one by one; nothing is said to who has not asked."""
+    queries = [_query(debug=debug, cache="bypass", reason=reason) for reason in ("transaction", "pipeline")]
+    results = [Result("server")] * 2
+    said = plugin.result_batch(queries[0].session, queries, results)
+    if debug == "off":
+        assert said is None
+    else:
+        assert said == [_said(query, result) for query, result in zip(queries, results, strict=True)]
+        assert [each[0].message for each in said] == [
+            "pgbeam: cache=bypass reason=transaction",
+            "pgbeam: cache=bypass reason=pipeline",
+        ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from pgbeam_core.testing import FakePostgres, Rehearsal, done, error, table
+from pgbeam_core.testing import FakePostgres, Rehearsal, bound_query, done, error, table
 from pgbeam_core.wire import frontend
 from pgbeam_replica import Replicas
 from pgbeam_replica.watch import ASK_PRIMARY, ASK_REPLICA
@@ -330,6 +330,19 @@ def test_a_session_reads_its_own_writes(stage):
     client.query(PLAIN)
     client.query(PLAIN)
     assert made.counts() == (3, 1, 2)
+
+
+def test_a_session_reads_what_it_wrote_in_a_batch(stage):
+    """`executemany` is many executions in one request: the next read sees them all."""
+    made = stage(auto_read_routing=True)
+    client = made.rehearsal.login()
+    one = bound_query(INSERT).removesuffix(frontend.SYNC)
+    assert client.send(one * 3 + frontend.SYNC).error is None
+    client.query(PLAIN)
+    assert made.counts() == (4, 0, 0)
+    made.rehearsal.advance(6)
+    client.query(PLAIN)
+    assert made.counts() == (4, 1, 0)
 
 
 def test_a_write_in_a_transaction_counts_from_its_commit(stage):

@@ -59,11 +59,6 @@ class RecentTraffic:
     def __len__(self) -> int:
         return len(self._at)
 
-    def add(self, second: int, key: int, written: int) -> None:
-        """A request came, and `written` stands for what it reads as it is now."""
-        if self.counted(second, key):
-            self.put(second, key, written)
-
     def counted(self, second: int, key: int) -> bool:
         """A request came. Whether it is one of those that are listed."""
         if key == NEVER:
