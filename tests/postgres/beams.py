@@ -26,6 +26,7 @@ START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 SOCKET_PORT = 6432
 """Of the socket in `folder_of_sockets`."""
+_TAKEN = re.compile(r"process (\d+) has taken over")
 MAX_ACTIVE = 60
 """Servers a PgBeam may have: several of them stand in front of one cluster at a time."""
 
@@ -99,7 +100,8 @@ class Beam(Direct):
             self.command += ["--plugins", plugins or witness.PLUGINS]
         more = witness.importable(folder) if witnessed else {}
         self._folder, self._environment = folder, {**more, **(environment or {})}
-        self.process = self._launch("wb")
+        self._former: list[subprocess.Popen[bytes] | Heir] = []
+        self.process: subprocess.Popen[bytes] | Heir = self._launch("wb")
 
     @property
     def log(self) -> str:
@@ -171,8 +173,8 @@ class Beam(Direct):
 
     def stop(self) -> None:
         """SIGTERM; assert that it leaves no server at work, exits with 0 and logged no traceback."""
-        if self.process.poll() is not None:
-            raise AssertionError(f"PgBeam had ended by itself with {self.process.returncode}:\n{self.log[-4000:]}")
+        if (code := self.process.poll()) is not None:
+            raise AssertionError(f"PgBeam had ended by itself with {code}:\n{self.log[-4000:]}")
         try:
             self.wait_until_idle()
         finally:
@@ -180,11 +182,25 @@ class Beam(Direct):
         assert code == 0, f"exit code {code} on SIGTERM:\n{self.log[-4000:]}"
         assert not (found := self.complaints()), "\n".join(found[:5])
 
+    def hand_over(self) -> None:
+        """SIGUSR2; returns when the next process has taken over. The one before stays until its clients have left."""
+        before = len(_TAKEN.findall(self.log))
+        self.process.send_signal(signal.SIGUSR2)
+        deadline = time.monotonic() + START_SECONDS
+        while len(taken := _TAKEN.findall(self.log)) == before:
+            assert time.monotonic() < deadline, f"nobody took over:\n{self.log[-4000:]}"
+            time.sleep(0.05)
+        self._former.append(self.process)
+        self.process = Heir(int(taken[-1]))
+
     def restart(self, *, kill: bool = False) -> None:
         """End it, politely or with SIGKILL, and start it again at the same port, with the same settings."""
         if kill:
-            self.process.kill()
-            self.process.wait()
+            # The oldest first: a process whose heir is gone takes its place back.
+            for process in (*self._former, self.process):
+                process.kill()
+                process.wait()
+            self._former.clear()
         else:
             code = self._end()
             assert code == 0, f"exit code {code} on SIGTERM:\n{self.log[-4000:]}"
@@ -199,12 +215,16 @@ class Beam(Direct):
         }
 
     def _end(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
+        everybody = [*self._former, self.process]
+        self._former.clear()
+        for process in everybody:
+            process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(STOP_SECONDS)
+            return max(process.wait(STOP_SECONDS) for process in everybody)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            for process in everybody:
+                process.kill()
+                process.wait()
             raise AssertionError(f"PgBeam did not stop on SIGTERM:\n{self.log[-4000:]}") from None
 
     def _launch(self, log_mode: str) -> subprocess.Popen[bytes]:
@@ -230,6 +250,37 @@ class Beam(Direct):
         process.kill()
         process.wait()
         raise AssertionError(f"PgBeam did not start ({' '.join(self.command)}):\n{self.log[-4000:]}")
+
+
+class Heir:
+    """A process that has taken over: another one's child, so how it ended is not to be known here."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._process = psutil.Process(pid)
+
+    def poll(self) -> int | None:
+        """0 once it has ended."""
+        over = not self._process.is_running() or self._process.status() == psutil.STATUS_ZOMBIE
+        return 0 if over else None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Until it has ended. Raises subprocess.TimeoutExpired."""
+        deadline = time.monotonic() + (timeout or STOP_SECONDS)
+        while self.poll() is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired("pgbeam", timeout or STOP_SECONDS)
+            time.sleep(0.02)
+        return 0
+
+    def send_signal(self, number: int) -> None:
+        """As Popen's: nothing if it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """At once."""
+        self.send_signal(signal.SIGKILL)
 
 
 def _is_worker(process: psutil.Process) -> bool:

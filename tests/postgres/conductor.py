@@ -33,7 +33,7 @@ class Conductor:
         self._acts: list[Callable[[], None]] = [
             *(self._kill_primary, self._pause_and_promote, self._kill_worker, self._network_of_servers),
             *(self._network_of_clients, self._restart_pgbeam, self._kill_pgbeam, self._blink, self._restart_replica),
-            *(self._terminate, self._restart_primary),
+            *(self._terminate, self._restart_primary, self._hand_over_pgbeam),
         ]
 
     def act(self) -> None:
@@ -155,6 +155,9 @@ class Conductor:
         began = time.monotonic()
         self.beam.restart(kill=kill)
         self.outage = max(self.outage, time.monotonic() - began)
+
+    def _hand_over_pgbeam(self) -> None:
+        self.beam.hand_over()
 
     def _kill_pgbeam(self) -> None:
         self._restart_pgbeam(kill=True)
