@@ -11,13 +11,13 @@ from pgbeam_core.session.turns import Turn
 from pgbeam_core.wire import backend
 
 if TYPE_CHECKING:
-    from pgbeam_core.net.server import Server
+    from pgbeam_core.net.server import ServerProtocol
 
 
 class Aside(InternalOwner):
     """Owns its turn. `otherwise`: why the server is closed if the request fails; None: it may fail."""
 
-    def __init__(self, server: Server, otherwise: str | None) -> None:
+    def __init__(self, server: ServerProtocol, otherwise: str | None) -> None:
         self.done: Deferred[None] = Deferred()
         self.done.addErrback(lambda _: None)
         self._server = server

@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 
 from pgbeam_core.errors import ServerUnavailable
 from pgbeam_core.internal.owner import Row, RowCollector
-from pgbeam_core.net.server import Server
+from pgbeam_core.net.server import ServerProtocol
 from pgbeam_core.session.turns import Turn
 from pgbeam_core.wire import frontend
 
@@ -44,7 +44,7 @@ class Identification(RowCollector):
         super().__init__(_MOST_BYTES)
         self.answer: Deferred[Told] = Deferred()
 
-    def ask(self, server: Server) -> Deferred[Told]:
+    def ask(self, server: ServerProtocol) -> Deferred[Told]:
         """Send it. Fails with ServerUnavailable if the server goes away."""
         server.statements.unnamed = None
         server.send(Turn(self, simple=True), frontend.Query(QUESTION).to_bytes())

@@ -8,8 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
-from pgbeam_core.api import pool
-from pgbeam_core.api.pool import Identity, Relay
+from pgbeam_core.api.pool import Identity, Relay, Server
 from pgbeam_core.api.query import Role, Target
 from pgbeam_core.catalog.identities import Identities
 from pgbeam_core.catalog.isolation import Isolation
@@ -20,7 +19,7 @@ from pgbeam_core.net.cancel import Canceller
 from pgbeam_core.net.deadlines import LOGIN_TIMEOUT
 from pgbeam_core.net.greeting import Greetings
 from pgbeam_core.net.identifying import Identification, Told
-from pgbeam_core.net.server import Server
+from pgbeam_core.net.server import ServerProtocol
 from pgbeam_core.net.transport import CONNECT_TIMEOUT
 
 _CREDENTIALS = "28"
@@ -53,7 +52,7 @@ class Limit:
             self._too_slow()
 
 
-class Opener:
+class ServerOpener:
     """Opens servers of one target. Without `identities` they are not asked who they are: they serve no client.
 
     credentials: gives what answers a server's questions where no client does. at: the host to connect to, where the
@@ -90,8 +89,8 @@ class Opener:
         self._twins: dict[Identity, tuple[int, ...]] = {}
         """On a replica that is no physical copy, the oids that stand for those on the primary."""
 
-    def __call__(self, identity: Identity, application_name: str | None, relay: Relay | None) -> Deferred[pool.Server]:
-        """Connect and log in: see `pool.Opener`."""
+    def __call__(self, identity: Identity, application_name: str | None, relay: Relay | None) -> Deferred[Server]:
+        """Connect and log in: see `api.pool.Opener`."""
         of_nobody = relay is None
         if relay is None and self._credentials is not None:
             relay = self._credentials(identity)
@@ -104,28 +103,26 @@ class Opener:
 
     def _refused(
         self, failure: Failure, identity: Identity, application_name: str | None, relay: StoredSecret
-    ) -> Deferred[pool.Server]:
+    ) -> Deferred[Server]:
         """A password may have been changed where PgBeam has it from."""
         error = failure.value
         if not isinstance(error, ServerRefused) or not error.sqlstate.startswith(_CREDENTIALS):
             return fail(failure)
 
-        def again(is_another: bool) -> Deferred[pool.Server]:
+        def again(is_another: bool) -> Deferred[Server]:
             return self._either_way(identity, application_name, relay) if is_another else fail(failure)
 
         return relay.refused().addCallback(again)
 
-    def _either_way(
-        self, identity: Identity, application_name: str | None, relay: Relay | None
-    ) -> Deferred[pool.Server]:
+    def _either_way(self, identity: Identity, application_name: str | None, relay: Relay | None) -> Deferred[Server]:
         server, opened = self._open(identity, application_name, relay, encrypted=None)
         if len(tls.ways(self._at)) > 1:
             opened.addErrback(self._other_way, server, application_name, relay)
         return opened
 
     def _other_way(
-        self, failure: Failure, server: Server, application_name: str | None, relay: Relay | None
-    ) -> Failure | Deferred[pool.Server]:
+        self, failure: Failure, server: ServerProtocol, application_name: str | None, relay: Relay | None
+    ) -> Failure | Deferred[Server]:
         """As libpq's `allow` and `prefer`: pg_hba.conf may let in with TLS whom it refuses without, or the reverse."""
         error, was_encrypted = failure.value, bool(getattr(server.transport, "encrypted", False))
         refused = isinstance(error, ServerRefused) and error.sqlstate == "28000" and server.reproducible
@@ -135,9 +132,9 @@ class Opener:
 
     def _open(
         self, identity: Identity, application_name: str | None, relay: Relay | None, *, encrypted: bool | None
-    ) -> tuple[Server, Deferred[pool.Server]]:
+    ) -> tuple[ServerProtocol, Deferred[Server]]:
         reactor = self._reactor
-        server = Server(
+        server = ServerProtocol(
             self._target,
             identity,
             application_name,
@@ -149,7 +146,7 @@ class Opener:
         )
         server.address = self._at.address
         connecting: Deferred[Any] = Deferred()
-        opened: Deferred[pool.Server] = Deferred(lambda _: self._give_up(server, connecting, "given up"))
+        opened: Deferred[Server] = Deferred(lambda _: self._give_up(server, connecting, "given up"))
         limit = Limit(reactor, self._timeout, relay, lambda: self._give_up(server, connecting, "login timed out"))
 
         def over(result: Any) -> Any:
@@ -167,10 +164,10 @@ class Opener:
         )
         return server, opened
 
-    def _identify(self, server: Server, identities: Identities, epoch: int) -> Deferred[Server]:
+    def _identify(self, server: ServerProtocol, identities: Identities, epoch: int) -> Deferred[ServerProtocol]:
         return Identification().ask(server).addCallback(self._identified, server, identities, epoch)
 
-    def _identified(self, told: Told, server: Server, identities: Identities, epoch: int) -> Server:
+    def _identified(self, told: Told, server: ServerProtocol, identities: Identities, epoch: int) -> ServerProtocol:
         """It is who was asked for, or is closed."""
         oids, wanted = told.oids, server.identity
         server.left = lambda: identities.lost(self._target)
@@ -200,7 +197,7 @@ class Opener:
             self._twins.clear()
         return self._twins.setdefault(wanted, oids) == oids
 
-    def _give_up(self, server: Server, connecting: Deferred[Any], reason: str) -> None:
+    def _give_up(self, server: ServerProtocol, connecting: Deferred[Any], reason: str) -> None:
         connecting.cancel()
         if server.alive:
             server.close(reason)
@@ -210,7 +207,7 @@ class Opener:
         else:  # the server waits for the client's answer: the target is not to blame
             server.failed(Failure(PgBeamError("canceling authentication due to timeout", sqlstate="57014")))
 
-    def cancel(self, server: Server) -> Deferred[None]:
+    def cancel(self, server: ServerProtocol) -> Deferred[None]:
         """Ask the target's postmaster to cancel what a server is doing. Never fails."""
         canceller = Canceller(server.pid, server.secret, self._reactor)
         connecting = transport.connect(self._reactor, self._at, canceller)
@@ -223,7 +220,7 @@ class Opener:
         return canceller.done
 
 
-def _without_greeting(server: pool.Server) -> pool.Server:
+def _without_greeting(server: Server) -> Server:
     """What it said at its login is for nobody."""
     server.greeting.clear()
     return server

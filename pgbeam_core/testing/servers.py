@@ -11,7 +11,7 @@ from pgbeam_core.api.hookspecs import hookimpl
 from pgbeam_core.api.pool import Identity, Lease, Opener, Relay, Server
 from pgbeam_core.api.query import Target
 from pgbeam_core.errors import ServerUnavailable
-from pgbeam_core.net.server import Server as ServerProtocol
+from pgbeam_core.net.server import ServerProtocol
 from pgbeam_core.session.session import Session
 from pgbeam_core.testing.fake_postgres import FakePostgres
 from pgbeam_core.testing.wires import Wires

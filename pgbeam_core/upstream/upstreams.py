@@ -81,12 +81,12 @@ class Upstreams:
         seconds: float = self._beam.settings.dns_max_ttl_s
         return seconds
 
-    def _open_at(self, target: Target, place: Target) -> opening.Opener:
+    def _open_at(self, target: Target, place: Target) -> opening.ServerOpener:
         beam = self._beam
-        opener: opening.Opener = beam.authority.opener(target, beam.settings, beam.isolation, at=place)
+        opener: opening.ServerOpener = beam.authority.opener(target, beam.settings, beam.isolation, at=place)
         return opener
 
     def _ask(self, target: Target, place: Target) -> Deferred[list[Row]]:
         beam, identity = self._beam, Identity(place.user or "postgres", place.database or "postgres")
-        opener = opening.Opener(beam.reactor, place, prepared_limit=1, timeout=beam.settings.connect_timeout_s)
+        opener = opening.ServerOpener(beam.reactor, place, prepared_limit=1, timeout=beam.settings.connect_timeout_s)
         return Question(identity, QUESTION, beam.authority.relay(target, identity.user)).ask(opener)

@@ -19,7 +19,6 @@ SOME_LINES = 10
 LARGE_FILES = {
     "pgbeam_core.beam": 360,
     "pgbeam_core.net.client": 474,
-    "pgbeam_core.net.server": 522,
     "pgbeam_core.session.tracker": 310,
     "pgbeam_core.session.leasing": 432,
     "pgbeam_core.session.replies": 568,
@@ -33,7 +32,6 @@ LARGE_FILES = {
 FUNCTION_LINES = 50
 LARGE_FUNCTIONS = {
     "pgbeam_core.beam.__init__": 63,
-    "pgbeam_core.net.server.__init__": 62,
     "pgbeam_core.session.session.__init__": 56,
     "pgbeam_core.session.turns.__init__": 62,
 }
@@ -51,11 +49,9 @@ NAMED_TWICE = {
     "Deadlines",
     "Found",
     "Logins",  # what settings say of them, and a pool's queue of them
-    "Opener",
     "Query",
     "Reading",
     "Scope",
-    "Server",
     "Settings",
     "Worker",
     "Writes",

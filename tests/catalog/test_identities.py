@@ -14,7 +14,7 @@ from pgbeam_core.beam import RIGHTS_AGE
 from pgbeam_core.catalog.identities import HELD_FOR, Identities
 from pgbeam_core.errors import IdentityChanged, ServerUnavailable
 from pgbeam_core.net import transport
-from pgbeam_core.net.opening import Opener
+from pgbeam_core.net.opening import ServerOpener
 from pgbeam_core.testing import Rehearsal
 from pgbeam_core.testing.chunks import whole
 from pgbeam_core.testing.fake_postgres import FakePostgres
@@ -82,7 +82,7 @@ class Place:
         self.book = Book()
         self.fake = FakePostgres()
         self.wires = Wires(whole)
-        self.opener = Opener(self.book.clock, target, prepared_limit=10, identities=self.book.known)
+        self.opener = ServerOpener(self.book.clock, target, prepared_limit=10, identities=self.book.known)
         monkeypatch.setattr(transport, "connect", self._connect)
 
     def _connect(self, _reactor: object, _target: Target, server: Any, **_: object) -> Deferred[Any]:

@@ -36,7 +36,7 @@ def test_a_server_that_is_reached_after_its_client_has_left_is_closed(monkeypatc
     """It is told nothing: PostgreSQL would ask for a password, and wait a minute for the answer."""
     connect = Unstoppable()
     monkeypatch.setattr(opening.transport, "connect", connect)
-    opener = opening.Opener(Clock(), TARGET, prepared_limit=10)
+    opener = opening.ServerOpener(Clock(), TARGET, prepared_limit=10)
     opened = opener(Identity("anna", "shop"), None, None)
     opened.addErrback(lambda _: None)
     opened.cancel()
@@ -49,7 +49,7 @@ def test_a_server_is_told_no_database_that_it_would_choose_itself(monkeypatch: p
     """A client that names only its user, at length, has a startup packet that PostgreSQL takes from PgBeam too."""
     connect = Unstoppable()
     monkeypatch.setattr(opening.transport, "connect", connect)
-    opening.Opener(Clock(), TARGET, prepared_limit=10)(Identity("n" * 9000, "n" * 9000), None, None)
+    opening.ServerOpener(Clock(), TARGET, prepared_limit=10)(Identity("n" * 9000, "n" * 9000), None, None)
     connect.arrive()
     assert len(connect.transport.value()) < 10_000
     connect.server.close("the test is over")
@@ -73,7 +73,7 @@ def test_a_server_that_accepts_and_never_answers_is_given_up(monkeypatch: pytest
     connect, clock = Unstoppable(), Clock()
     monkeypatch.setattr(opening.transport, "connect", connect)
     failed: list[Any] = []
-    opener = opening.Opener(clock, TARGET, prepared_limit=10, timeout=15)
+    opener = opening.ServerOpener(clock, TARGET, prepared_limit=10, timeout=15)
     opener(Identity("anna", "shop"), None, None).addErrback(failed.append)
     connect.arrive()
     clock.advance(14.9)
@@ -89,7 +89,7 @@ def test_a_client_that_is_asked_for_its_password_has_time_of_its_own(monkeypatch
     connect, clock, relay = Unstoppable(), Clock(), Slow()
     monkeypatch.setattr(opening.transport, "connect", connect)
     failed: list[Any] = []
-    opener = opening.Opener(clock, TARGET, prepared_limit=10, timeout=15)
+    opener = opening.ServerOpener(clock, TARGET, prepared_limit=10, timeout=15)
     opener(Identity("anna", "shop"), None, relay).addErrback(failed.append)  # type: ignore[arg-type]
     connect.arrive()
     relay.unanswered = True

@@ -10,7 +10,8 @@ from twisted.internet.task import Clock
 
 from pgbeam_core.api.pool import Identity
 from pgbeam_core.errors import ServerUnavailable
-from pgbeam_core.net.server import LOGIN_MESSAGES, Server
+from pgbeam_core.net.server import ServerProtocol
+from pgbeam_core.net.server_login import LOGIN_MESSAGES
 from pgbeam_core.wire import backend
 from pgbeam_core.wire.frames import frame
 from tests.session.stage import TARGET, Wire
@@ -45,7 +46,7 @@ def server_at_login() -> Any:
     clock = Clock()
     relay: Any = Client()
     cancel: Any = None
-    server = Server(
+    server = ServerProtocol(
         TARGET,
         Identity("app", "shop"),
         None,

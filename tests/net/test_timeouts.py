@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 
 from pgbeam_core.api.pool import Identity
 from pgbeam_core.net import timeouts
-from pgbeam_core.net.server import Server
+from pgbeam_core.net.server import ServerProtocol
 from pgbeam_core.session.settings import difference
 from pgbeam_core.wire import backend, frontend
 from pgbeam_core.wire.authentication import AuthenticationOk
@@ -23,7 +23,7 @@ def logged_in(parameters: tuple[tuple[str, str], ...] = ()) -> Any:
     """A server that is ready, and what is written to it."""
     clock = Clock()
     cancel: Any = None
-    server = Server(
+    server = ServerProtocol(
         TARGET,
         Identity("app", "shop", parameters),
         None,

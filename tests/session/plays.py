@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from pgbeam_core import Notice, Query, Result, Statement, hookimpl
 from pgbeam_core.api.pool import Identity, Lease
-from pgbeam_core.net.server import Server
+from pgbeam_core.net.server import ServerProtocol
 from pgbeam_core.session.conversation import Conversation
 from pgbeam_core.session.turns import Turn
 from pgbeam_core.testing.chunks import Chunks
@@ -115,7 +115,7 @@ class SharingPool(FakePool):
     def __init__(self) -> None:
         super().__init__()
         self.shared = 0
-        self._sharing: Server | None = None
+        self._sharing: ServerProtocol | None = None
 
     def lease(
         self, identity: Identity, settings: Mapping[str, str], *, shared: bool = False
@@ -181,7 +181,7 @@ class Play:
         self._clients = [self._stage.client, *(self._stage.join()[0] for _ in range(clients - 1))]
         self._got = [b""] * clients
         self._tables = Tables()
-        self._cast: list[tuple[Server, Played, deque[bytes]]] = []
+        self._cast: list[tuple[ServerProtocol, Played, deque[bytes]]] = []
         self._enter(self._stage.servers[0])
         self._shorts = 0
 
@@ -202,7 +202,7 @@ class Play:
             self._pump(1000, joined=False)
         return self._story()
 
-    def _enter(self, server: Server) -> None:
+    def _enter(self, server: ServerProtocol) -> None:
         self._cast.append((server, Played(self._tables), deque()))
 
     def _step(self, step: Step) -> None:

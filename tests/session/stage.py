@@ -21,7 +21,7 @@ from pgbeam_core.catalog.catalog import Catalog
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.firing import Hooks
 from pgbeam_core.net.deadlines import PAUSE, Deadlines
-from pgbeam_core.net.server import Server
+from pgbeam_core.net.server import ServerProtocol
 from pgbeam_core.session.conversation import Conversation
 from pgbeam_core.session.large_messages import LargeMessages
 from pgbeam_core.session.session import Session
@@ -159,7 +159,7 @@ class FakePool:
     available = True
 
     def __init__(self) -> None:
-        self.idle: list[Server] = []
+        self.idle: list[ServerProtocol] = []
         self.waiting: list[Deferred[Lease]] = []
         self.leases = 0
 
@@ -173,11 +173,11 @@ class FakePool:
         self.waiting.append(waiter)
         return waiter
 
-    def serve(self, server: Server) -> None:
+    def serve(self, server: ServerProtocol) -> None:
         """Give the first who waits that server."""
         self.waiting.pop(0).callback(self._lease(server))
 
-    def _lease(self, server: Server) -> Lease:
+    def _lease(self, server: ServerProtocol) -> Lease:
         self.leases += 1
         pool: Any = self
         leased: Any = server
@@ -325,9 +325,9 @@ class Stage:
         """The pool."""
         return self._pool
 
-    def server(self) -> Server:
+    def server(self) -> ServerProtocol:
         """A server that is logged in and in nobody's hands."""
-        server = Server(
+        server = ServerProtocol(
             TARGET,
             Identity("app", "shop"),
             None,
@@ -343,18 +343,18 @@ class Stage:
         self.sent(server)
         return server
 
-    def _cancel(self, _server: Server) -> Deferred[None]:
+    def _cancel(self, _server: ServerProtocol) -> Deferred[None]:
         done: Deferred[None] = Deferred()
         self.cancels.append(done)
         return done
 
-    def sent(self, server: Server | None = None) -> bytes:
+    def sent(self, server: ServerProtocol | None = None) -> bytes:
         """What PgBeam sent to a server since last asked."""
         wire: Any = (server or self.servers[0]).transport
         got: bytes = wire.take()
         return got
 
-    def say(self, data: bytes, server: Server | None = None) -> None:
+    def say(self, data: bytes, server: ServerProtocol | None = None) -> None:
         """A server says that."""
         (server or self.servers[0]).dataReceived(data)
 
@@ -367,7 +367,7 @@ class Stage:
             client.hang_up(violation.message, error(violation.sqlstate, violation.message, "FATAL"))
         return client.take()
 
-    def turn(self, request: bytes, reply: bytes, server: Server | None = None) -> bytes:
+    def turn(self, request: bytes, reply: bytes, server: ServerProtocol | None = None) -> bytes:
         """A request, the server's reply to it, and what the client gets in the end."""
         at_once = self.send(request)
         self.say(reply, server)
@@ -379,6 +379,6 @@ class Stage:
             rows = b"".join(backend.data_row(["pin", pin, ""]) for pin in pins)
             self.say(rows + done(f"SELECT {len(pins)}") + READY)
 
-    def lose(self, server: Server | None = None) -> None:
+    def lose(self, server: ServerProtocol | None = None) -> None:
         """A server's connection breaks."""
         (server or self.servers[0]).connectionLost(Failure(ConnectionError()))

@@ -14,7 +14,7 @@ from pgbeam_core.net.auth.dials import Dials
 from pgbeam_core.net.auth.kept import kept_secret
 from pgbeam_core.net.auth.secrets import Secrets
 from pgbeam_core.net.greeting import Greetings
-from pgbeam_core.net.opening import Opener
+from pgbeam_core.net.opening import ServerOpener
 from pgbeam_core.wire.message import raw
 from pgbeam_core.wire.secrets import Password
 
@@ -51,9 +51,11 @@ class Authority:
         given = Password(raw(password))
         return StoredSecret(user, lambda: given, self._beam.random)
 
-    def opener(self, target: Target, settings: Settings, isolation: Isolation, *, at: Target | None = None) -> Opener:
+    def opener(
+        self, target: Target, settings: Settings, isolation: Isolation, *, at: Target | None = None
+    ) -> ServerOpener:
         """Opens servers of a target, at one of its hosts. Where no client answers their questions, PgBeam does."""
-        return Opener(
+        return ServerOpener(
             self._beam.reactor,
             target,
             prepared_limit=settings.max_prepared_statements,
