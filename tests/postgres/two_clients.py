@@ -38,16 +38,23 @@ _SIDES = (b"x", b"y")
 
 
 def prepare(cluster: Cluster) -> None:
-    """Make the second database and the role that clients may change to."""
+    """Make the second database and the role that clients may change to.
+
+    A parameter of one's own is there from the start: whether it reads as empty or as null once anybody has set it on a
+    server is one of the known limits.
+    """
     with cluster.connect() as boss:
         boss.execute(f"CREATE ROLE {ROLE}")
         boss.execute(f"GRANT {ROLE} TO app")
         boss.execute(f"CREATE DATABASE {TWIN} TEMPLATE template0 OWNER app")
+        for database in (DATABASE, TWIN):
+            boss.execute(f"ALTER DATABASE {database} SET my.own = ''")
 
 
 def tidy(cluster: Cluster) -> None:
     """Take them away again."""
     with cluster.connect() as boss:
+        boss.execute(f"ALTER DATABASE {DATABASE} RESET my.own")
         boss.execute(f"DROP DATABASE {TWIN} WITH (FORCE)")
         boss.execute(b"DROP SCHEMA IF EXISTS own_a, own_b CASCADE")
         boss.execute(f"DROP ROLE {ROLE}")
