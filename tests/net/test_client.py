@@ -262,7 +262,7 @@ def test_a_client_that_has_left_holds_nothing(rehearsal: Rehearsal) -> None:
         caller = Caller(rehearsal)
         caller.send(HELLO)
         caller.send(frontend.Parse(b"s", b"SELECT 1").to_bytes() + frontend.SYNC)
-        conversation: Any = caller.protocol._conversation
+        conversation: Any = caller.protocol.conversation
         caller.send(b"Q" + (1 << 29).to_bytes(4) + bytes(100_000))
         assert len(conversation.input.inbox) > 100_000
         transport = weakref.ref(caller.transport)
@@ -382,7 +382,7 @@ def test_a_cancel_request_reaches_its_conversation_only(caller: Caller, rehearsa
     greeting = caller.send(HELLO)
     key = backend.BackendKeyData.from_bytes(messages(greeting)[-2])
     cancelled: list[bool] = []
-    conversation: Any = caller.protocol._conversation
+    conversation: Any = caller.protocol.conversation
     conversation.pending = Deferred(lambda _: cancelled.append(True)).addErrback(lambda _: None)
     for secret, expected in ((bytes(4), []), (key.secret, [True])):
         other = Caller(rehearsal)

@@ -52,6 +52,17 @@ def test_each_failure_counts_once_by_its_reason(wrong: str) -> None:
         assert counted(rehearsal) == {expected: 1}
 
 
+def test_leaving_the_console_is_no_failed_login() -> None:
+    """An operator who was let in has logged in, however they go afterwards."""
+    with Rehearsal({}, top={"admin_users": ["boss"]}, project={"auth": "trust"}) as rehearsal:
+        for parting in (b"", b"Q\0\0\0\x01"):
+            caller: Any = Caller(rehearsal)
+            assert caller.log_in("boss", database="pgbeam") == ""
+            caller.send(parting)
+            caller.vanish()
+        assert counted(rehearsal) == {}
+
+
 @pytest.mark.parametrize(
     ("sqlstate", "reason"),
     [("28000", "authorization"), ("53300", "limit"), ("3D000", "database"), ("08006", "server"), ("XX000", "other")],
