@@ -25,10 +25,12 @@ _READY_SIZE = len(backend.READY_IDLE)
 class TurnCompletion:
     """Settles what a conversation's turns have come to."""
 
-    __slots__ = ("_conversation", "_fatal", "cancelled", "parted", "retry", "told", "unsaid")
+    __slots__ = ("_at_flush", "_conversation", "_fatal", "cancelled", "parted", "retry", "told", "unsaid")
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
+        self._at_flush = False
+        """What was lost has come to a Flush: the client's Sync is still to come."""
         self._fatal = False
         """It was an error after which PostgreSQL itself ends the session, whatever the server's state."""
         self.retry = Retry(conversation)
@@ -77,7 +79,12 @@ class TurnCompletion:
         turn.let_out()
         notices = self._results(turn, session.status, begun, now)
         conversation.tell_of_ends()
-        self.close(notices + conversation.ready())
+        if turn.at_flush:
+            conversation.input.skipping = turn.error is not None
+            self.close(b"")
+        else:
+            conversation.ended = True
+            self.close(notices + conversation.ready())
 
     def report_finished(self, turn: Turn) -> None:
         """Report the executions that are through, of a request that goes out in parts: it may have any number."""
@@ -104,9 +111,11 @@ class TurnCompletion:
         """The client gets the end of its reply, and may go on."""
         conversation = self._conversation
         if self.unsaid:
-            last = b"".join([last[:-_READY_SIZE], *self.unsaid, last[-_READY_SIZE:]])
+            before = len(last) - _READY_SIZE if last else 0
+            last = b"".join([last[:before], *self.unsaid, last[before:]])
             self.unsaid.clear()
-        conversation.client.write(last)
+        if last:
+            conversation.client.write(last)
         conversation.state.enter(_IDLE)
         conversation.leasing.let_go()
         conversation.input.resume()
@@ -150,6 +159,7 @@ class TurnCompletion:
         # Words of ours inside half a row would be read as the rest of it.
         torn = turn.torn and turn.began
         # An error that was withheld has reached nobody.
+        self._at_flush = turn.at_flush
         self.told = (turn.error is not None and turn.began) or torn
         self._fatal = torn or (turn.error is not None and outcome.ends_the_session(turn.error))
         if turn.shared and conversation.session.lease is not None:
@@ -212,5 +222,6 @@ class TurnCompletion:
             error = b"" if told else backend.error_response("ERROR", "08006", message)
             if conversation.transaction.kept_back:
                 conversation.transaction.fail()
-            conversation.client.write(error + conversation.ready())
+            conversation.input.skipping = self._at_flush
+            conversation.client.write(error if self._at_flush else error + conversation.ready())
             conversation.input.resume()

@@ -64,7 +64,7 @@ class Conversation:
         self.pending: Any = None
         """The Deferred that ASKING or WAITING waits for."""
         self.ended = True
-        """The request that is being asked about ends with ReadyForQuery."""
+        """The request that is being asked about ends with ReadyForQuery, or the last one has."""
         self.client_is_full = False
         self.server_is_full = False
         self.stats = runtime.stats(session)
@@ -94,7 +94,7 @@ class Conversation:
     @property
     def busy(self) -> bool:
         """In a transaction, or in the middle of a request."""
-        return self.phase is not _IDLE or self.session.in_transaction
+        return self.phase is not _IDLE or self.session.in_transaction or not self.ended
 
     def take(self, lease: Lease) -> None:
         """The server of the login."""

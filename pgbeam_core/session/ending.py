@@ -35,7 +35,7 @@ def is_idle(conversation: Conversation) -> bool:
     """Nothing is owed, and the client has not begun to ask: it is the client who is waited for."""
     if conversation.phase is not Phase.IDLE or conversation.client_is_full:
         return False
-    return conversation.input.is_empty and not conversation.input.skipping
+    return conversation.ended and conversation.input.is_empty
 
 
 def end_session(conversation: Conversation, refusal: Refusal) -> None:

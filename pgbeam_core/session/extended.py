@@ -13,7 +13,7 @@ from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.session import local
 from pgbeam_core.session.large_texts import large_parse
 from pgbeam_core.session.prepared import NO_TYPES, Prepared
-from pgbeam_core.wire import names
+from pgbeam_core.wire import frontend, names
 from pgbeam_core.wire.large import Head
 
 Lookup = Callable[[bytes, bool], Statement]
@@ -110,6 +110,7 @@ class Plan:
     """A request of the extended protocol, or a part of one, read. `earlier` is the part before."""
 
     __slots__ = (
+        "at_flush",
         "executions",
         "lends",
         "needs_description",
@@ -140,6 +141,8 @@ class Plan:
         """Something in the request may change how the server reads the strings of texts that come behind it."""
         self.lends = False
         """Some of its SQL speaks of statements that the client has made by the protocol."""
+        self.at_flush = False
+        """The client has ended it with Flush, the server gets a Sync instead: see `end_at_flush`."""
 
     def read(self, frames: Sequence[bytes], client_statements: ClientStatements, lookup: Lookup) -> Plan:
         """Take in the messages of a request. A malformed one is left for the server to judge."""
@@ -254,6 +257,11 @@ class Plan:
             step.portal = self._portal(step.name, client_statements)
             step.local = step.portal is not None and local.is_local(step.portal.prepared.statement)
             self.new_portals[step.name] = None
+
+    def end_at_flush(self) -> None:
+        """Have the server end it, though the client will go on: what it leaves is not bound to this request."""
+        self.steps[-1] = Step(SYNC, frontend.SYNC)
+        self.at_flush = True
 
     def binding_of(self, execution: Step) -> bytes | None:
         """The Bind message of an execution, when it is part of this request."""

@@ -48,6 +48,15 @@ def only_prepares(plan: Plan) -> bool:
     )
 
 
+def may_end_at_flush(plan: Plan) -> bool:
+    """Whether a Flush leaves nothing pending of it: no portal, nor a statement that another request could not have."""
+    return (
+        plan.steps[-1].tag == FLUSH
+        and only_prepares(plan)
+        and all(step.prepared is None or step.prepared.statement.speaks_of is None for step in plan.steps)
+    )
+
+
 def runs_outside(plan: Plan, queries: list[Query]) -> bool:
     """Whether it, or a part of it, may run outside of a transaction that is kept back at READ COMMITTED."""
     return queries[0].lazily if len(queries) == 1 else only_prepares(plan)

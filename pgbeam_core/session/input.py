@@ -186,6 +186,7 @@ class Input:
             self._flush_batch()
         elif self.skipping and tag == _SYNC:
             self.skipping = False
+            conversation.ended = True
             conversation.client.write(conversation.ready())
         elif tag == _QUERY:
             conversation.requests.simple(frame)

@@ -46,6 +46,7 @@ class RequestHandler:
         conversation.client_statements.statements.pop(b"", None)
         if local.is_local(statement):
             conversation.session.active_at = conversation.runtime.now()
+            conversation.ended = True
             conversation.client.write(local.simple_reply(conversation, statement) + conversation.ready())
             return
         if conversation.phase is _IDLE and conversation.boundaries.answers(statement):
@@ -91,6 +92,8 @@ class RequestHandler:
             return
         if self._is_answered(plan, frames):
             return
+        if not ended and self._may_end_at_flush(plan):
+            plan.end_at_flush()
         queries = self._queries(plan)
         if len(queries) == 1 and ended:
 
@@ -101,6 +104,19 @@ class RequestHandler:
             dispatch.ask(queries[0], lambda: sender.extended(plan, queries), reply)
         else:
             dispatch.ask_all(queries, lambda: sender.extended(plan, queries))
+
+    def _may_end_at_flush(self, plan: Plan) -> bool:
+        """Whether what comes behind that Flush can be a request of its own, with an answer or a server of its own.
+
+        asyncpg and postgres.js learn a statement's columns in this way before they execute it.
+        """
+        conversation = self._conversation
+        status = conversation.session.status
+        return (
+            (status == b"I" or (status == b"T" and conversation.transaction.reads))
+            and not conversation.input.inbox.holds  # else it does not wait for this reply
+            and forms.may_end_at_flush(plan)
+        )
 
     def _without_server(self, plan: Plan, *, ended: bool) -> None:
         """A request that is all about pgbeam.*, or a Sync alone."""

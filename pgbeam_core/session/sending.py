@@ -137,6 +137,7 @@ class Sender:
         ended = plan.steps[-1].tag == SYNC
         turn = self.new_turn(queries, simple=False, ended=ended)
         turn.in_parts = not ended
+        turn.at_flush = plan.at_flush
         turn.resets_name = _may_reset_name(queries)
         turn.outside = self._conversation.transaction.reads and forms.runs_outside(plan, queries)
         beginning = self._beginning(queries, outside=turn.outside, plan=plan)

@@ -76,6 +76,7 @@ class Turn:
     __slots__ = (
         "again",
         "at",
+        "at_flush",
         "began",
         "begins",
         "copying",
@@ -127,6 +128,8 @@ class Turn:
         """The server said ErrorResponse and skips to the next Sync."""
         self.spoilt = False
         """What the client sends up to its Sync is passed over, because of an error before it."""
+        self.at_flush = False
+        """It ends here for the server; the client has not come to its Sync, and gets no ReadyForQuery."""
         self.in_parts = False
         """It is a request that was not whole when it began to go out."""
         self.finished: list[bytes] | None = None

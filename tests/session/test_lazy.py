@@ -122,10 +122,10 @@ def test_a_statement_prepared_and_flushed_first_is_read_outside_too() -> None:
     stage = in_lazy()
     stage.send(parse("SELECT 1", b"a") + describe(b"a", frontend.STATEMENT) + FLUSH)
     described = backend.ParameterDescription(()).to_bytes() + backend.row_description([("x", 23, 4)])
-    stage.say(ONE + described)
+    stage.say(ONE + described + READY)
     assert stage.client.take() == ONE + described
     stage.send(bind(b"a") + execute() + SYNC)
-    assert sent(stage) == "PDHBES"
+    assert sent(stage) == "PDSBES"
     stage.say(TWO + ROW + done() + READY)
     assert stage.client.take() == TWO + ROW + done() + IN_TRANSACTION
 

@@ -13,11 +13,12 @@ from tests.session.stage import (
     IN_TRANSACTION,
     ONE,
     READY,
+    TWO,
     Stage,
     done,
     error,
     messages,
-    parse,
+    pbe,
     query,
     tags,
 )
@@ -136,11 +137,11 @@ def test_a_server_that_says_goodbye_is_quoted_once() -> None:
     assert tags(stage.client.take()) == "EZ"
 
 
-@pytest.mark.parametrize("request_", [parse("SELECT 1") + FLUSH, query("COPY t FROM STDIN")])
+@pytest.mark.parametrize("request_", [pbe("SELECT 1") + FLUSH, query("COPY t FROM STDIN")])
 def test_a_server_lost_in_the_middle_of_a_request_ends_the_session(request_: bytes) -> None:
     """Where the client could not tell which of its messages counted, it has to connect again."""
     stage = Stage()
-    stage.turn(request_, ONE if request_[:1] == b"P" else COPY_IN)
+    stage.turn(request_, ONE + TWO + done() if request_[:1] == b"P" else COPY_IN)
     stage.lose()
     assert backend.error_fields(stage.client.take())["S"] == "FATAL"
     assert stage.client.gone is not None

@@ -54,11 +54,11 @@ def test_a_pipeline_of_several_syncs_is_answered_in_order() -> None:
 
 
 def test_a_flushed_request_goes_on_to_its_sync() -> None:
-    """Parse, Flush, the reply; then Bind, Execute, Sync on the same server."""
+    """Parse, Bind, Flush, the reply; then Execute, Sync on the same server."""
     stage = Stage()
-    assert stage.turn(parse("SELECT 1") + FLUSH, ONE) == ONE
+    assert stage.turn(parse("SELECT 1") + frontend.Bind(b"", b"").to_bytes() + FLUSH, ONE + TWO) == ONE + TWO
     assert stage.conversation.phase is Phase.OPEN
-    assert stage.turn(frontend.Bind(b"", b"").to_bytes() + SYNC, TWO + READY) == TWO + READY
+    assert stage.turn(frontend.Execute(b"", 0).to_bytes() + SYNC, done() + READY) == done() + READY
     assert stage.pools.idle == stage.servers
 
 

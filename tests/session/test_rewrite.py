@@ -303,8 +303,8 @@ def test_an_answered_parse_is_remembered() -> None:
 def test_a_flush_between_parse_and_bind_does_not_part_them() -> None:
     """A pipeline that is flushed midway, before any reply, still binds what it parsed."""
     stage = Stage()
-    stage.send(parse("SELECT 1", b"s") + FLUSH)
-    stage.send(bind(b"s") + execute() + SYNC)
+    stage.send(parse("SELECT 1", b"s") + FLUSH + bind(b"s"))
+    stage.send(execute() + SYNC)
     assert messages(stage.sent()) == [parse("SELECT 1", b"pgbeam_1"), FLUSH, bind(b"pgbeam_1"), execute(), SYNC]
 
 

@@ -146,7 +146,7 @@ def test_a_query_behind_an_unfinished_request_is_in_its_transaction() -> None:
     stage = Stage(lazy="reads")
     stage.send(query("BEGIN"))
     stage.send(parse("SELECT 1", b"n") + FLUSH)
-    stage.say(ONE)
+    stage.say(ONE + READY)
     stage.sent()
     stage.send(query("INSERT INTO t VALUES (1)"))
     sent = messages(stage.sent())

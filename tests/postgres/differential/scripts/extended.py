@@ -250,3 +250,44 @@ def extended_wait_between_messages() -> Script:
     yield say(execute(), flush(), until=2)
     yield say(sync(), until=None)
     yield read()
+
+
+@conversation()
+def prepared_up_to_a_flush() -> Script:
+    """asyncpg and postgres.js ask for the columns first, wait, and then run the statement."""
+    for name in ("", "a"):
+        yield say(parse("SELECT id FROM products WHERE id = $1", name), describe(name, b"S"), flush(), until=3)
+        yield say(bind(b"4", statement=name), execute(), sync())
+        yield say(bind(b"5", statement=name), describe(), execute(), flush(), until=b"C")
+        yield say(sync())
+    yield say(close("a"), flush(), until=1)
+    yield say(bind(b"4", statement="a"), execute(), sync())
+
+
+@conversation()
+def an_error_up_to_a_flush() -> Script:
+    """It is told at once, what follows is skipped, and ReadyForQuery comes once, behind the Sync."""
+    for begin in ("SELECT 1", "BEGIN", "BEGIN ISOLATION LEVEL SERIALIZABLE"):
+        yield ask(begin)
+        yield say(parse("SELECT * FROM there_is_no_such_table"), flush(), until=1)
+        yield say(extended("SELECT 1"), query("SELECT 2"), flush(), until=None)
+        yield say(sync())
+        yield say(describe("nothing", b"S"), flush(), until=1)
+        yield say(sync())
+        yield ask("ROLLBACK")
+
+
+@conversation()
+def other_requests_behind_a_flush() -> Script:
+    """A Query, a Sync alone, another Parse, a write behind what was prepared up to a Flush; in transactions too."""
+    for begin in ("SELECT 1", "BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ", "SAVEPOINT a"):
+        yield ask(begin)
+        yield say(parse("SELECT 3", "p"), flush(), until=1)
+        yield say(sync())
+        yield say(close("p"), parse("SELECT 5"), flush(), until=2)
+        yield ask("SELECT 6")
+        yield say(parse("UPDATE products SET name = name WHERE id = 4"), describe("", b"S"), flush(), until=3)
+        yield say(bind(), execute(), sync())
+        yield say(parse("EXECUTE p", "q"), flush(), until=1)
+        yield say(sync())
+        yield ask("ROLLBACK")
