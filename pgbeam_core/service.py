@@ -157,7 +157,7 @@ class PgBeamService:
             self._started.append(name)
         for project in self.settings.projects.values():
             self.beam.pool(project.primary)
-        self.beam.large_messages.give_back = partial(give_back, self.reactor)
+        self.beam.runtime.large_messages.give_back = partial(give_back, self.reactor)
         self.watchdog.start()
         self.beam.start()
 

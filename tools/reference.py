@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference.md"
-OWN = re.compile(r"^\s*# For conversations\b")
+OWN = re.compile(r"^\s*# For (?:conversations|the service)\b")
 """What follows in a class is the core's own, up to the next comment that begins like this."""
 PART = re.compile(r"^\s*# For \w+\b")
 

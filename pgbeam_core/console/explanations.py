@@ -23,7 +23,7 @@ def answer(beam: Beam, request: Mapping[str, Any]) -> list[list[str | None]]:
         raise PgBeamError("there is no statement to explain", sqlstate="22023")
     project = _project(beam, request.get("project"))
     session = _session(beam, project, request.get("user"), request.get("database"))
-    query = Query(session, beam.statement(sql.encode()), True, False, True, beam.now())
+    query = Query(session, beam.runtime.statement(sql.encode()), True, False, True, beam.now())
     query.target = project.primary
     return [list(row) for row in explain(session, query, beam.hooks)]
 

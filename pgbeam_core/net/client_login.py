@@ -216,7 +216,7 @@ class ClientLogin:
         session = client.session
         assert session is not None
         self._is_in()
-        client.conversation = conversation = Conversation(session, client, self._beam)
+        client.conversation = conversation = Conversation(session, client, self._beam.runtime)
         session.identity = admission.identity
         pid: int | None = None
         if lease is not None:

@@ -47,7 +47,7 @@ class ServerFlow:
         self._server.transport.pauseProducing()
 
     def resume(self) -> None:
-        """It does again."""
+        """The client keeps up again."""
         self._paused = False
         if self._catching_up is None:
             self._server.transport.resumeProducing()

@@ -80,8 +80,9 @@ class Runtime(Protocol):
     def unfinished(self) -> Deadlines:
         """For requests that clients have begun and not ended."""
 
-    epoch: int
-    """Counts the statements that changed definitions, or may have, and the minutes."""
+    @property
+    def epoch(self) -> int:
+        """Counts the statements that changed definitions, or may have, and the minutes."""
 
     def statement(self, text: bytes) -> Statement:
         """The statement of an SQL text, `parse` fired."""

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 
 from pgbeam_core.api.pool import Identity
 from pgbeam_core.api.query import Role, Target
-from pgbeam_core.beam import RIGHTS_AGE
+from pgbeam_core.beam.definitions import RIGHTS_AGE
 from pgbeam_core.catalog.identities import HELD_FOR, Identities
 from pgbeam_core.errors import IdentityChanged, ServerUnavailable
 from pgbeam_core.net import transport
@@ -172,9 +172,9 @@ def test_what_servers_keep_is_doubted_once_a_minute() -> None:
     with Rehearsal({}) as rehearsal:
         beam = rehearsal.beam
         beam.start()
-        before = beam.epoch, beam.definitions
+        before = beam.runtime.epoch, beam.definitions
         rehearsal.advance(RIGHTS_AGE + 1, step=10)
-        assert (beam.epoch, beam.definitions) == (before[0] + 1, before[1])
+        assert (beam.runtime.epoch, beam.definitions) == (before[0] + 1, before[1])
         beam.stop()
         rehearsal.advance(RIGHTS_AGE + 1, step=10)
-        assert beam.epoch == before[0] + 1
+        assert beam.runtime.epoch == before[0] + 1
