@@ -1,23 +1,29 @@
-"""Messages that servers send, constants for those that never vary, and constructors for replies made here."""
+"""Messages that servers send, constants for those that never vary, and constructors for replies made here.
+
+Those of COPY stand in `copy_messages`; errors and notices in `error_messages`, and here as well.
+"""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Final, NamedTuple, Self
 
-from pgbeam_core.advice import hint_of
 from pgbeam_core.errors import ProtocolViolation
+from pgbeam_core.wire.error_messages import ErrorResponse as ErrorResponse
+from pgbeam_core.wire.error_messages import NoticeResponse as NoticeResponse
+from pgbeam_core.wire.error_messages import error_fields as error_fields
+from pgbeam_core.wire.error_messages import error_response as error_response
+from pgbeam_core.wire.error_messages import notice_response as notice_response
 from pgbeam_core.wire.frames import frame
-from pgbeam_core.wire.message import INT32, UINT16, Fields, Message, counted, cstring, int16s, oids, raw, text
+from pgbeam_core.wire.message import INT32, UINT16, Fields, Message, counted, cstring, oids, raw, text
 from pgbeam_core.wire.tags import Backend
 
 AUTHENTICATION_OK: Final[bytes] = b"R\x00\x00\x00\x08\x00\x00\x00\x00"
 PARSE_COMPLETE: Final[bytes] = b"1\x00\x00\x00\x04"
 BIND_COMPLETE: Final[bytes] = b"2\x00\x00\x00\x04"
 CLOSE_COMPLETE: Final[bytes] = b"3\x00\x00\x00\x04"
-COPY_DONE: Final[bytes] = b"c\x00\x00\x00\x04"
 EMPTY_QUERY_RESPONSE: Final[bytes] = b"I\x00\x00\x00\x04"
 NO_DATA: Final[bytes] = b"n\x00\x00\x00\x04"
 PORTAL_SUSPENDED: Final[bytes] = b"s\x00\x00\x00\x04"
@@ -82,62 +88,6 @@ class CommandComplete(Message):
 
 
 @dataclass(slots=True, frozen=True)
-class CopyData(Message):
-    """A row of COPY TO, or a message of the replication protocol."""
-
-    TAG: ClassVar[int] = Backend.COPY_DATA
-    data: bytes
-
-    def body(self) -> bytes:
-        return self.data
-
-    @classmethod
-    def read(cls, fields: Fields) -> Self:
-        return cls(fields.rest())
-
-
-@dataclass(slots=True, frozen=True)
-class CopyDone(Message):
-    """End of COPY data."""
-
-    TAG: ClassVar[int] = Backend.COPY_DONE
-
-
-@dataclass(slots=True, frozen=True)
-class _CopyResponse(Message):
-    format: int
-    column_formats: tuple[int, ...]
-
-    def body(self) -> bytes:
-        return bytes((self.format,)) + int16s(self.column_formats)
-
-    @classmethod
-    def read(cls, fields: Fields) -> Self:
-        return cls(fields.byte(), fields.int16s())
-
-
-@dataclass(slots=True, frozen=True)
-class CopyInResponse(_CopyResponse):
-    """The server waits for COPY data. `format`: 0 text, 1 binary."""
-
-    TAG: ClassVar[int] = Backend.COPY_IN_RESPONSE
-
-
-@dataclass(slots=True, frozen=True)
-class CopyOutResponse(_CopyResponse):
-    """COPY data follows. `format`: 0 text, 1 binary."""
-
-    TAG: ClassVar[int] = Backend.COPY_OUT_RESPONSE
-
-
-@dataclass(slots=True, frozen=True)
-class CopyBothResponse(_CopyResponse):
-    """Data flows both ways: streaming replication."""
-
-    TAG: ClassVar[int] = Backend.COPY_BOTH_RESPONSE
-
-
-@dataclass(slots=True, frozen=True)
 class DataRow(Message):
     """One row; None is NULL."""
 
@@ -157,32 +107,6 @@ class EmptyQueryResponse(Message):
     """What an empty text gets instead of CommandComplete."""
 
     TAG: ClassVar[int] = Backend.EMPTY_QUERY_RESPONSE
-
-
-@dataclass(slots=True, frozen=True)
-class ErrorResponse(Message):
-    """An error. `fields` by their one-letter codes: S severity, V the same untranslated, C SQLSTATE, M message …"""
-
-    TAG: ClassVar[int] = Backend.ERROR_RESPONSE
-    fields: Mapping[str, str]
-
-    def body(self) -> bytes:
-        parts = [code.encode("latin-1") + cstring(raw(value)) for code, value in self.fields.items()]
-        return b"".join(parts) + b"\0"
-
-    @classmethod
-    def read(cls, fields: Fields) -> Self:
-        found: dict[str, str] = {}
-        while code := fields.byte():
-            found[chr(code)] = text(fields.string())
-        return cls(found)
-
-
-@dataclass(slots=True, frozen=True)
-class NoticeResponse(ErrorResponse):
-    """A notice; the fields of an error."""
-
-    TAG: ClassVar[int] = Backend.NOTICE_RESPONSE
 
 
 @dataclass(slots=True, frozen=True)
@@ -335,59 +259,6 @@ class RowDescription(Message):
     @staticmethod
     def _column(fields: Fields) -> Column:
         return Column(fields.string(), *_COLUMN.unpack(fields.take(_COLUMN.size)))
-
-
-def _report(severity: str, sqlstate: str, message: str, detail: str | None, hint: str | None) -> dict[str, str]:
-    given = {"S": severity, "V": severity, "C": sqlstate, "M": message, "D": detail, "H": hint}
-    return {code: value for code, value in given.items() if value is not None}
-
-
-_SOURCES = {
-    ("0A000", "cached plan must not change result type"): ("plancache.c", "RevalidateCachedQuery"),
-    ("42704", "unrecognized configuration parameter"): ("guc.c", "find_option"),
-    ("42P05", "prepared statement "): ("prepare.c", "StorePreparedStatement"),
-    ("57014", "canceling statement due to user request"): ("postgres.c", "ProcessInterrupts"),
-    ("57P01", "terminating connection due to administrator command"): ("postgres.c", "ProcessInterrupts"),
-}
-"""Where PostgreSQL has its words of errors that PgBeam says in its place: some drivers go by the routine."""
-
-
-def error_response(
-    severity: str, sqlstate: str, message: str, detail: str | None = None, hint: str | None = None
-) -> bytes:
-    """An ErrorResponse frame, with the hint that an error of PgBeam's own has. `severity`: ERROR, FATAL or PANIC."""
-    fields = _report(severity, sqlstate, message, detail, hint_of(sqlstate, message, hint))
-    for (code, words), (file, routine) in _SOURCES.items():
-        if code == sqlstate and message.startswith(words):
-            fields.update(F=file, R=routine)
-    return ErrorResponse(fields).to_bytes()
-
-
-def notice_response(
-    severity: str, sqlstate: str, message: str, detail: str | None = None, hint: str | None = None
-) -> bytes:
-    """A NoticeResponse frame. `severity`: WARNING, NOTICE, INFO, LOG or DEBUG."""
-    return NoticeResponse(_report(severity, sqlstate, message, detail, hint)).to_bytes()
-
-
-_READ = 256 * 1024
-"""Nobody looks at more of an error: one may be of many megabytes."""
-
-
-def error_fields(data: bytes) -> dict[str, str]:
-    """The fields of an ErrorResponse or NoticeResponse frame by their one-letter codes.
-
-    Of one that is not well formed, those that can be read: it is looked at when its server is lost, too, and must not
-    be the reason for another failure. What comes behind the first _READ bytes is not read.
-    """
-    if data[:1] not in (b"E", b"N"):
-        raise ProtocolViolation(f"{data[:1]!r} is neither an error nor a notice")
-    fields: dict[str, str] = {}
-    for field in data[5:_READ].split(b"\0"):
-        if not field:
-            break
-        fields[chr(field[0])] = text(field[1:])
-    return fields
 
 
 def ready_for_query(status: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Messages that clients send after startup."""
+"""Messages that clients send after startup; those of COPY stand in `copy_messages`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from pgbeam_core.wire.tags import Frontend
 SYNC = b"S\x00\x00\x00\x04"
 FLUSH = b"H\x00\x00\x00\x04"
 TERMINATE = b"X\x00\x00\x00\x04"
-COPY_DONE = b"c\x00\x00\x00\x04"
 
 STATEMENT = ord("S")
 PORTAL = ord("P")
@@ -194,50 +193,6 @@ class FunctionCall(Message):
         if size < -1:
             raise ProtocolViolation(f"invalid argument size {size} in function call message")
         return None if size == -1 else fields.take(size)
-
-
-@dataclass(slots=True, frozen=True)
-class CopyData(Message):
-    """A piece of COPY data; its borders mean nothing."""
-
-    TAG: ClassVar[int] = Frontend.COPY_DATA
-    data: bytes
-
-    def body(self) -> bytes:
-        return self.data
-
-    @classmethod
-    def read(cls, fields: Fields) -> Self:
-        return cls(fields.rest())
-
-
-@dataclass(slots=True, frozen=True)
-class CopyDone(Message):
-    """End of COPY data."""
-
-    TAG: ClassVar[int] = Frontend.COPY_DONE
-
-    @classmethod
-    def read(cls, fields: Fields) -> Self:
-        fields.rest()  # PostgreSQL does not look
-        return cls()
-
-
-@dataclass(slots=True, frozen=True)
-class CopyFail(Message):
-    """COPY data cannot go on; `reason` becomes part of the server's error."""
-
-    TAG: ClassVar[int] = Frontend.COPY_FAIL
-    reason: bytes
-
-    def body(self) -> bytes:
-        return cstring(self.reason)
-
-    @classmethod
-    def read(cls, fields: Fields) -> Self:
-        message = cls(fields.string())
-        fields.rest()  # PostgreSQL does not look
-        return message
 
 
 @dataclass(slots=True, frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgbeam_core.wire import frontend, names
+from pgbeam_core.wire import copy_messages, frontend, names
 from pgbeam_core.wire.frames import frame
 from pgbeam_core.wire.large import HEAD_BYTES, LARGE_BYTES, Gathering, Head, is_text
 from tests.session.stage import (
@@ -137,7 +137,7 @@ def test_a_large_piece_of_copy_reaches_the_server_as_it_is() -> None:
     stage.send(query("COPY t FROM STDIN"))
     stage.sent()
     stage.say(b"G" + (7).to_bytes(4) + bytes(3))
-    rows = copy_data(b"a\n") + copy_data(VALUE) + copy_data(b"b\n") + frontend.CopyDone().to_bytes()
+    rows = copy_data(b"a\n") + copy_data(VALUE) + copy_data(b"b\n") + copy_messages.CopyDone().to_bytes()
     send(stage, rows, 200_000)
     assert stage.sent() == rows
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgbeam_core.session.state import Phase
-from pgbeam_core.wire import frontend
+from pgbeam_core.wire import copy_messages, frontend
 from tests.session.plugins import COPY_IN, code
 from tests.session.stage import (
     FLUSH,
@@ -101,7 +101,7 @@ def test_an_unknown_message_ends_the_connection() -> None:
 def test_late_copy_data_is_ignored() -> None:
     """A client that has not heard yet that its COPY failed."""
     stage = Stage()
-    assert stage.send(copy_data(b"x") + frontend.COPY_DONE + SYNC) == READY
+    assert stage.send(copy_data(b"x") + copy_messages.COPY_DONE + SYNC) == READY
 
 
 # COPY.
@@ -123,8 +123,8 @@ def test_copy_in_streams_to_the_server() -> None:
     stage.sent()
     stage.send(copy_data(b"1\n"))
     assert stage.sent() == copy_data(b"1\n")
-    stage.send(copy_data(b"2\n") + frontend.COPY_DONE + query("SELECT 1"))
-    assert stage.sent() == copy_data(b"2\n") + frontend.COPY_DONE
+    stage.send(copy_data(b"2\n") + copy_messages.COPY_DONE + query("SELECT 1"))
+    assert stage.sent() == copy_data(b"2\n") + copy_messages.COPY_DONE
     stage.say(done("COPY 2") + READY)
     assert stage.sent() == query("SELECT 1")
 
@@ -133,10 +133,10 @@ def test_two_copies_in_one_query() -> None:
     """The second COPY gets its data too, also when the client has sent it ahead."""
     stage = Stage()
     stage.turn(query("COPY a FROM STDIN; COPY b FROM STDIN"), COPY_IN)
-    stage.send(copy_data(b"1\n") + frontend.COPY_DONE + copy_data(b"2\n") + frontend.COPY_DONE)
+    stage.send(copy_data(b"1\n") + copy_messages.COPY_DONE + copy_data(b"2\n") + copy_messages.COPY_DONE)
     stage.sent()
     stage.say(done("COPY 1") + COPY_IN)
-    assert stage.sent() == copy_data(b"2\n") + frontend.COPY_DONE
+    assert stage.sent() == copy_data(b"2\n") + copy_messages.COPY_DONE
     stage.say(done("COPY 1") + READY)
     assert stage.pools.idle == stage.servers
 
@@ -145,7 +145,7 @@ def test_copy_in_the_extended_protocol_ends_with_the_sync_behind_it() -> None:
     """The Sync that was sent with the Execute is swallowed by the COPY; the one behind CopyDone counts."""
     stage = Stage()
     stage.turn(pbe("COPY t FROM STDIN") + SYNC, ONE + TWO + COPY_IN)
-    stage.send(copy_data(b"1\n") + frontend.COPY_DONE + SYNC)
+    stage.send(copy_data(b"1\n") + copy_messages.COPY_DONE + SYNC)
     stage.say(done("COPY 1") + READY)
     assert tags(stage.client.take()) == "CZ"
     assert stage.pools.idle == stage.servers
@@ -171,5 +171,5 @@ def test_a_failed_copy_ignores_what_still_comes() -> None:
     stage.say(error("22P02") + READY)
     assert tags(stage.client.take()) == "EZ"
     stage.sent()
-    assert stage.send(copy_data(b"x\n") + frontend.COPY_DONE) == b""
+    assert stage.send(copy_data(b"x\n") + copy_messages.COPY_DONE) == b""
     assert stage.turn(query("SELECT 1"), done() + READY) == done() + READY

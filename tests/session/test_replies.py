@@ -19,7 +19,7 @@ from pgbeam_core.session import steps
 from pgbeam_core.session.replies import OutOfTurn, ReplyQueue
 from pgbeam_core.session.steps import FREE, TO_THE_END, Owed, say
 from pgbeam_core.session.turns import Turn
-from pgbeam_core.wire import backend
+from pgbeam_core.wire import backend, copy_messages
 from pgbeam_core.wire.frames import split
 from tests.session.stage import ONE, READY, THREE, TWO, Stage, copy_data, done, error, query
 
@@ -37,9 +37,9 @@ FUNCTION_RESULT = b"V\x00\x00\x00\x08\xff\xff\xff\xff"
 EVERY_FRAME = {
     "1": ONE, "2": TWO, "3": THREE, "A": NOTIFICATION, "C": done(), "D": ROW, "E": error(), "G": COPY_IN,
     "H": COPY_OUT, "I": backend.EMPTY_QUERY_RESPONSE, "N": NOTICE, "R": backend.AUTHENTICATION_OK, "S": STATUS,
-    "T": DESCRIPTION, "V": FUNCTION_RESULT, "W": COPY_BOTH, "Z": READY, "c": backend.COPY_DONE, "d": copy_data(b"x"),
-    "n": backend.NO_DATA, "s": backend.PORTAL_SUSPENDED, "t": PARAMETERS, "K": b"K\x00\x00\x00\x0c" + bytes(8),
-    "v": b"v\x00\x00\x00\x0c" + bytes(8), "?": b"?\x00\x00\x00\x04",
+    "T": DESCRIPTION, "V": FUNCTION_RESULT, "W": COPY_BOTH, "Z": READY, "c": copy_messages.COPY_DONE,
+    "d": copy_data(b"x"), "n": backend.NO_DATA, "s": backend.PORTAL_SUSPENDED, "t": PARAMETERS,
+    "K": b"K\x00\x00\x00\x0c" + bytes(8), "v": b"v\x00\x00\x00\x0c" + bytes(8), "?": b"?\x00\x00\x00\x04",
 }  # fmt: skip
 
 
@@ -345,7 +345,7 @@ IMPOSSIBLE = {
     "rows behind the end": DESCRIPTION + ROW + done() + COPY_OUT + ROW,
     "copy data among rows": DESCRIPTION + copy_data(b"a"),
     "no end of copy data": COPY_OUT + copy_data(b"a") + done(),
-    "copy data behind their end": COPY_OUT + backend.COPY_DONE + copy_data(b"a"),
+    "copy data behind their end": COPY_OUT + copy_messages.COPY_DONE + copy_data(b"a"),
     "words behind an error": error() + done(),
     "rows behind an error": error() + ROW,
     "ready while data are wanted": COPY_IN + READY,
@@ -383,7 +383,7 @@ STEPS = {
     "bind": (steps.BIND, TWO, TWO),
     "describe": (steps.DESCRIBE, PARAMETERS + DESCRIPTION, PARAMETERS + DESCRIPTION),
     "rows": (steps.EXECUTE, ROW * 3 + done(), ROW * 3 + done()),
-    "copy out": (steps.EXECUTE, COPY_OUT + copy_data(b"x" * 50) + backend.COPY_DONE + done(), None),
+    "copy out": (steps.EXECUTE, COPY_OUT + copy_data(b"x" * 50) + copy_messages.COPY_DONE + done(), None),
     "suspended": (steps.EXECUTE, ROW + backend.PORTAL_SUSPENDED, ROW + backend.PORTAL_SUSPENDED),
     "empty": (steps.EXECUTE, backend.EMPTY_QUERY_RESPONSE, backend.EMPTY_QUERY_RESPONSE),
     "close": (Owed(b"3"), THREE, THREE),
@@ -395,7 +395,7 @@ RAW = [
     DESCRIPTION + NOTICE + done(),
     done(),
     NOTICE,
-    COPY_OUT + copy_data(b"abc") + backend.COPY_DONE + done(),
+    COPY_OUT + copy_data(b"abc") + copy_messages.COPY_DONE + done(),
     backend.EMPTY_QUERY_RESPONSE,
     FUNCTION_RESULT,
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pgbeam_core.net.deadlines import PAUSE
 from pgbeam_core.session.state import Phase
-from pgbeam_core.wire import frontend
+from pgbeam_core.wire import copy_messages
 from tests.session.plugins import COPY_IN, REFUSAL, code, staged
 from tests.session.stage import (
     FLUSH,
@@ -27,7 +27,7 @@ from tests.session.stage import (
 
 COPY = "COPY t FROM STDIN"
 DATA = copy_data(b"1\n")
-END = frontend.COPY_DONE
+END = copy_messages.COPY_DONE
 
 
 def test_an_error_is_told_before_sync() -> None:

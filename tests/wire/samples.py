@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pgbeam_core.wire import authentication as auth
-from pgbeam_core.wire import backend, frontend, startup
+from pgbeam_core.wire import backend, copy_messages, frontend, startup
 from pgbeam_core.wire.message import Message
 from pgbeam_core.wire.tags import Auth
 
@@ -25,9 +25,9 @@ FRONTEND: list[Message] = [
     frontend.Sync(),
     frontend.Flush(),
     frontend.FunctionCall(1598, (b"x", None), (1,), 1),
-    frontend.CopyData(b"\0\1\2"),
-    frontend.CopyDone(),
-    frontend.CopyFail(b"no more"),
+    copy_messages.CopyData(b"\0\1\2"),
+    copy_messages.CopyDone(),
+    copy_messages.CopyFail(b"no more"),
     frontend.PasswordMessage(b"sesame"),
     frontend.SASLInitialResponse(b"SCRAM-SHA-256", b"n,,n=,r=x"),
     frontend.SASLInitialResponse(b"SCRAM-SHA-256", None),
@@ -53,11 +53,11 @@ BACKEND: list[Message] = [
     backend.BindComplete(),
     backend.CloseComplete(),
     backend.CommandComplete("SELECT 1"),
-    backend.CopyData(b"1\t\\N\n"),
-    backend.CopyDone(),
-    backend.CopyInResponse(0, (0, 0)),
-    backend.CopyOutResponse(1, (1,)),
-    backend.CopyBothResponse(0, ()),
+    copy_messages.CopyData(b"1\t\\N\n"),
+    copy_messages.CopyDone(),
+    copy_messages.CopyInResponse(0, (0, 0)),
+    copy_messages.CopyOutResponse(1, (1,)),
+    copy_messages.CopyBothResponse(0, ()),
     backend.DataRow(()),
     backend.DataRow((b"1", None, b"")),
     backend.EmptyQueryResponse(),
@@ -83,10 +83,9 @@ PACKETS: list[startup.Packet] = [
     startup.CancelRequest(-5, b"four"),
     startup.CancelRequest(4711, bytes(256)),
 ]
-_LISTED = {type(message) for message in FRONTEND + BACKEND}
-BY_TAG = {kind.TAG: kind for kind in _LISTED if kind.__module__ == backend.__name__}
-BY_AUTH = {kind.CODE: kind for kind in _LISTED if issubclass(kind, auth.Authentication)}
-FRONTEND_BY_TAG = {kind.TAG: kind for kind in _LISTED if kind.__module__ == frontend.__name__}
+BY_TAG = {message.TAG: type(message) for message in BACKEND if not isinstance(message, auth.Authentication)}
+BY_AUTH = {message.CODE: type(message) for message in BACKEND if isinstance(message, auth.Authentication)}
+FRONTEND_BY_TAG = {message.TAG: type(message) for message in FRONTEND}
 
 
 def decode_backend(frame: bytes) -> Message:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.wire import backend
+from pgbeam_core.wire import backend, copy_messages
 from pgbeam_core.wire.authentication import AuthenticationOk, auth_code
 from pgbeam_core.wire.frames import frame
 from pgbeam_core.wire.message import Message
@@ -19,7 +19,7 @@ from pgbeam_core.wire.tags import Auth
         (backend.PARSE_COMPLETE, backend.ParseComplete()),
         (backend.BIND_COMPLETE, backend.BindComplete()),
         (backend.CLOSE_COMPLETE, backend.CloseComplete()),
-        (backend.COPY_DONE, backend.CopyDone()),
+        (copy_messages.COPY_DONE, copy_messages.CopyDone()),
         (backend.EMPTY_QUERY_RESPONSE, backend.EmptyQueryResponse()),
         (backend.NO_DATA, backend.NoData()),
         (backend.PORTAL_SUSPENDED, backend.PortalSuspended()),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.wire import frontend, names
+from pgbeam_core.wire import copy_messages, frontend, names
 from pgbeam_core.wire.frames import frame
 
 words = st.binary(max_size=12).map(lambda name: name.replace(b"\0", b""))
@@ -120,7 +120,7 @@ def test_execute_target_refuses_a_wrong_size(body: bytes) -> None:
         (frontend.SYNC, frontend.Sync()),
         (frontend.FLUSH, frontend.Flush()),
         (frontend.TERMINATE, frontend.Terminate()),
-        (frontend.COPY_DONE, frontend.CopyDone()),
+        (copy_messages.COPY_DONE, copy_messages.CopyDone()),
     ],
 )
 def test_constants_are_their_messages(constant: bytes, message: frontend.Message) -> None:

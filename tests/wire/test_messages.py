@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.wire import authentication, backend, frontend, names
+from pgbeam_core.wire import authentication, backend, copy_messages, frontend, names
 from pgbeam_core.wire.frames import frame
 from pgbeam_core.wire.message import Message
 from pgbeam_core.wire.options import options_to_settings
@@ -28,7 +28,7 @@ PEEKS = [
     backend.error_fields,
     authentication.auth_code,
 ]
-LENIENT = (frontend.CopyDone, frontend.CopyFail, frontend.Terminate)
+LENIENT = (copy_messages.CopyDone, copy_messages.CopyFail, frontend.Terminate)
 
 
 @pytest.mark.parametrize("message", FRONTEND + BACKEND, ids=repr)

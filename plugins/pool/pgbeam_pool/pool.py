@@ -6,24 +6,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
 from pgbeam_core import (
     Identity,
     Lease,
     Opener,
-    PasswordNeeded,
     PoolExhausted,
     Project,
     Relay,
     Server,
-    ServerRefused,
     ServerUnavailable,
     Session,
     neighbourhood,
 )
 from pgbeam_pool.budget import Budget
 from pgbeam_pool.console import TargetPoolConsole
+from pgbeam_pool.openings import Openings
 from pgbeam_pool.reaching import Reaching
 from pgbeam_pool.settings import PoolSettings
 from pgbeam_pool.sharing import DEPTH, Sharing
@@ -31,9 +29,7 @@ from pgbeam_pool.states import Servers
 from pgbeam_pool.upkeep import Upkeep
 from pgbeam_pool.waiting import Waiter
 
-BREAKER_OPEN = "upstream unavailable (circuit breaker open)"
 WAITED_TOO_LONG = "timed out waiting for a server connection"
-_NO_ROOM = "53300"
 
 
 class TargetPool:
@@ -48,15 +44,15 @@ class TargetPool:
         self.lost = 0
         """Servers that went away by themselves."""
         self.upkeep = Upkeep(self.servers, lambda: budget.settings, clock.seconds, random)
-        self._opener, self._budget, self._clock = opener, budget, clock
+        self._budget, self._clock = budget, clock
         self.console = TargetPoolConsole(self, budget)
         self._sharing = Sharing(self.servers, self.upkeep.orders.leaving)
         self._of_logins: set[Server] = set()
         """Servers that a client's login has opened, and that have not come back since."""
         self._closed: str | None = None
-        self.reaching = Reaching(
-            project, opener, self.upkeep, clock, has_room=lambda: budget.has_room, changed=self._reach_changed
-        )
+        self._openings = Openings(self, opener, budget, self._came)
+        changed = self._openings.reach_changed
+        self.reaching = Reaching(project, opener, self.upkeep, clock, lambda: budget.has_room, changed)
         budget.join(self)
 
     @property
@@ -144,19 +140,19 @@ class TargetPool:
             return True
         if waiter.opening is not None:
             return True
-        if waiter.identity in self.upkeep.needs_client:
-            return self._must_wait_for_its_own(waiter)
+        if not self._openings.may_open(waiter):
+            return True
         if not may_open:
             return False
         if not self._budget.has_room and not self._budget.make_room(waiter.identity, self.now()):
             return False
-        self._open(waiter)
+        self._openings.open(waiter)
         return True
 
     def open_for_login(self, waiter: Waiter) -> None:
         """Begin with a login. Called by the budget, when it is its turn."""
         self._budget.logins.take_place(waiter)
-        self._open(waiter)
+        self._openings.open(waiter)
 
     def now(self) -> float:
         seconds: float = self._clock.seconds()
@@ -171,32 +167,8 @@ class TargetPool:
         server = self.servers.take(identity, settings)
         return None if server is None else self._leased(server, waited)
 
-    def _must_wait_for_its_own(self, waiter: Waiter) -> bool:
-        """No server can be opened for it: one of its identity must come back, if there is any."""
-        if not self.servers.count(waiter.identity):
-            self._budget.forget(waiter)
-            message = f'no server left for user "{waiter.identity.user}", whose password PgBeam does not have'
-            waiter.fail(PasswordNeeded(message, hint="Connect again: a new login opens a new server."))
-        return True
-
-    def _open(self, waiter: Waiter) -> None:
-        probe = self.reaching.begin()
-        if probe is None:
-            self._budget.forget(waiter)
-            waiter.fail(ServerUnavailable(BREAKER_OPEN))
-            return
-        identity = waiter.identity
-        opening = self._opener(identity, waiter.application_name, waiter.relay)
-        waiter.opening = opening
-        self.servers.opening[opening] = identity
-        self._budget.waiting.took_place(identity.user)
-        opening.addCallbacks(
-            self._opened, self._not_opened, callbackArgs=(opening, waiter), errbackArgs=(opening, waiter, probe)
-        )
-
-    def _opened(self, server: Server, opening: Deferred[Server], waiter: Waiter) -> None:
-        self.servers.opening.pop(opening, None)
-        self.reaching.answered()
+    def _came(self, server: Server, waiter: Waiter) -> None:
+        """One was opened for who waits, if they still do."""
         server.gone = self._gone
         self.servers.to_returning(server)
         self.upkeep.opened(server)
@@ -215,42 +187,6 @@ class TargetPool:
         waiter.succeed(self._leased(server, 0.0 if waiter.relay else self._clock.seconds() - waiter.since))
         if self._budget.logins.waiting:
             self._budget.pump()
-
-    def _not_opened(self, failure: Failure, opening: Deferred[Server], waiter: Waiter, probe: bool) -> None:
-        self.servers.opening.pop(opening, None)
-        self._budget.waiting.left_place(waiter.identity.user)
-        if failure.check(ServerRefused, PasswordNeeded):
-            self.reaching.answered()
-            if getattr(failure.value, "sqlstate", "") == _NO_ROOM and not self._make_way(waiter):
-                return
-            if waiter.relay is None and self.upkeep.refused(waiter.identity, failure.value) and not waiter.done:
-                waiter.opening = None  # it waits on, for one of those that there are
-                self._budget.pump()
-                return
-        self._budget.forget(waiter)
-        self.reaching.ended(failure, probe=probe, unwanted=waiter.done)
-        waiter.fail(failure.value or ServerUnavailable("no server"))
-        self._budget.pump()
-
-    def _reach_changed(self) -> None:
-        """The breaker has opened, and nobody is to wait any longer; or it has closed, and who waits may try."""
-        if self.reaching.breaker.open and not self.reaching.holds:
-            self._budget.dismiss(self, BREAKER_OPEN)
-        self._budget.pump()
-
-    def _make_way(self, waiter: Waiter) -> bool:
-        """PostgreSQL has no room for one more. False if who is logged in may try again, for a login gave way."""
-        now, logins, reason = self.now(), self._budget.logins, "the server has no room for more connections"
-        if waiter.relay is not None:
-            self._budget.make_room_for_login(now, reason)
-            return True
-        logins.look(now)
-        if not waiter.done and logins.displace(now):
-            waiter.opening = None
-            self._budget.again = True  # at the next look: by then PostgreSQL has seen the other one go
-            return False
-        self._budget.close_all_idle(reason)
-        return True
 
     def _leased(self, server: Server, waited: float) -> Lease:
         lease = Lease(self, server, shared=False, waited=waited, since=self._clock.seconds())
@@ -333,7 +269,7 @@ class TargetPool:
                 return
             waiter = Waiter(self, identity, {}, self._clock.seconds())
             waiter.done = True
-            self._open(waiter)
+            self._openings.open(waiter)
 
     def leave(self, database: str) -> None:
         """Close the idle servers in that database, and for a while those that come back."""
@@ -344,6 +280,5 @@ class TargetPool:
         self._closed = reason
         self.reaching.close()
         self._budget.leave(self, reason)
-        for opening in list(self.servers.opening):
-            opening.cancel()
+        self._openings.give_up()
         self.upkeep.close_unleased(reason)
