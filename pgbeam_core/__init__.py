@@ -5,10 +5,10 @@ from pgbeam_core.api.console import Table
 from pgbeam_core.api.hookspecs import hookimpl
 from pgbeam_core.api.metrics import Metric
 from pgbeam_core.api.notes import Note
+from pgbeam_core.api.opener import Opener
 from pgbeam_core.api.pool import (
     Identity,
     Lease,
-    Opener,
     Pool,
     PoolConsole,
     PoolMember,

@@ -21,6 +21,8 @@ from pgbeam_core.errors import PluginError
 from pgbeam_core.settings.where import nearest
 
 GROUP = "pgbeam"
+BATCH = "_batch"
+"""How the name of a hook ends that is called in place of another one for several executions at once."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ def _register(manager: pluggy.PluginManager, name: str, plugin: Any) -> None:
         other = manager.get_name(plugin)
         raise PluginError(f'plugins "{other}" and "{name}" are one and the same object') from error
     _refuse_coroutines(manager, name, plugin)
+    _refuse_batches_alone(manager, name, plugin)
 
 
 def _what_is_wrong(manager: pluggy.PluginManager, plugin: Any) -> str | None:
@@ -154,6 +157,17 @@ def _refuse_coroutines(manager: pluggy.PluginManager, name: str, plugin: Any) ->
     for hook in _implemented(manager, plugin):
         if inspect.iscoroutinefunction(getattr(plugin, hook)):
             raise PluginError(f'plugin "{name}": hook {hook} must not be async def; return a Deferred instead')
+
+
+def _refuse_batches_alone(manager: pluggy.PluginManager, name: str, plugin: Any) -> None:
+    """What a hook has for several executions is called for several only: without the other it would miss the rest."""
+    callers = manager.get_hookcallers(plugin) or ()
+    hooks = {caller.name for caller in callers}
+    for hook in sorted(hooks):
+        single = hook.removesuffix(BATCH)
+        if single != hook and single not in hooks:
+            what = f"hook {hook} needs hook {single} beside it, which is called where a request has but one execution"
+            raise PluginError(f'plugin "{name}": {what}')
 
 
 def _implemented(manager: pluggy.PluginManager, plugin: Any) -> list[str]:

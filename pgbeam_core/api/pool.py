@@ -168,17 +168,6 @@ class Server(Protocol):
         """Read again."""
 
 
-class Opener(Protocol):
-    """Opens servers of one target."""
-
-    def __call__(self, identity: Identity, application_name: str | None, relay: Relay | None) -> Deferred[Server]:
-        """Connect and log in. Fails with ServerRefused, or ServerUnavailable when there is no server to ask.
-
-        The server's identity has the oids that it told. If others were asked for, it fails with IdentityChanged.
-        Without a relay PgBeam answers itself, if it has what the server asks for. Cancelling the Deferred gives up.
-        """
-
-
 class Lease:
     """The right to put turns on a server. Exclusive: nobody else's turns are between. It returns itself once."""
 

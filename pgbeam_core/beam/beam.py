@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
-from pgbeam_core.api.pool import Identity, Lease, Opener, Pool
+from pgbeam_core.api.opener import Opener
+from pgbeam_core.api.pool import Identity, Lease, Pool
 from pgbeam_core.api.query import Query, Target
 from pgbeam_core.api.results import Result
 from pgbeam_core.beam.definitions import Definitions

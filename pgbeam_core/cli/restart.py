@@ -14,6 +14,7 @@ from pgbeam_core.control.client import ask_running
 from pgbeam_core.errors import PgBeamError
 
 ASK = "restart"
+"""What the control socket is asked."""
 _TRIES = 20
 _PAUSE_S = 0.1
 

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pgbeam_core.cli import systemd
+from pgbeam_core.cli.restart import ASK
 from pgbeam_core.control.registry import Control, Request
 from pgbeam_core.doors import Doors
 from pgbeam_core.errors import PgBeamError
@@ -20,7 +21,6 @@ from pgbeam_core.workers.successor import Start, Successor
 
 log = Logger(__name__)
 
-ASK = "restart"
 _ANSWER_S = 5.0
 """Who asks is told by then that it goes on, and asks again."""
 _LOOK_EVERY_S = 0.25

@@ -20,7 +20,7 @@ from pgbeam_core.wire.tags import Frontend
 
 if TYPE_CHECKING:
     from pgbeam_core.beam import Beam
-    from pgbeam_core.session.runtime import Client
+    from pgbeam_core.session.runtime import ClientConnection
 
 log = Logger(__name__)
 
@@ -35,7 +35,7 @@ _TRANSACTION = {"begin": b"T", "start": b"T", "commit": b"I", "end": b"I", "roll
 class ConsoleConversation:
     """Answers one message at a time; a client that sends ahead is not read meanwhile."""
 
-    def __init__(self, client: Client, beam: Beam, user: str, *, admin: bool) -> None:
+    def __init__(self, client: ClientConnection, beam: Beam, user: str, *, admin: bool) -> None:
         self.user = user
         self.admin = admin
         self.pending: Deferred[Any] | None = None

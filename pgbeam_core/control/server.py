@@ -45,7 +45,7 @@ def nested(value: object) -> int:
     return depth
 
 
-class Conversation(LineOnlyReceiver, TimeoutMixin):
+class ControlConnection(LineOnlyReceiver, TimeoutMixin):
     """One connection. Its next request is looked at when the one before is answered."""
 
     delimiter = b"\n"
@@ -140,8 +140,8 @@ class Conversations(Factory):
         self._control = control
         self._open: set[Any] = set()
 
-    def buildProtocol(self, addr: Any) -> Conversation:
-        return Conversation(self._control, self._open)
+    def buildProtocol(self, addr: Any) -> ControlConnection:
+        return ControlConnection(self._control, self._open)
 
 
 class ControlSocket:

@@ -149,7 +149,7 @@ _ANSWERS = 2
 """Columns of a row behind that which says what the row is about."""
 
 
-class Found(NamedTuple):
+class InspectionResult(NamedTuple):
     """What a server has told: the parameters set in the session, its session user, and what pins."""
 
     values: dict[str, str]
@@ -160,7 +160,7 @@ class Found(NamedTuple):
 class Inspection(RowCollector):
     """Owns the turn of the question. `told` is called once: with what was found, or None for an error and the like."""
 
-    def __init__(self, told: Callable[[Found | None, str], None]) -> None:
+    def __init__(self, told: Callable[[InspectionResult | None, str], None]) -> None:
         super().__init__(_MOST_BYTES)
         self._told = told
 
@@ -172,7 +172,7 @@ class Inspection(RowCollector):
         else:
             self._told(*self._understood())
 
-    def _understood(self) -> tuple[Found | None, str]:
+    def _understood(self) -> tuple[InspectionResult | None, str]:
         try:
             return _found(self.rows("surrogateescape")), ""
         except ProtocolViolation as error:
@@ -183,8 +183,8 @@ class Inspection(RowCollector):
         self._told(None, reason)
 
 
-def _found(rows: list[Row]) -> Found:
-    found = Found({}, "", set())
+def _found(rows: list[Row]) -> InspectionResult:
+    found = InspectionResult({}, "", set())
     timeouts: dict[str, str | None] = {}
     for row in rows:
         what, rest = row[0] if row else None, list(row[1:])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from pgbeam_core.api.pool import Identity, Opener, Server
+from pgbeam_core.api.opener import Opener
+from pgbeam_core.api.pool import Identity, Server
 from pgbeam_core.errors import PgBeamError, ServerUnavailable
 from pgbeam_core.internal.credentials import StoredSecret
 from pgbeam_core.internal.owner import Row, RowCollector

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
+from pgbeam_core.api.opener import Opener
 from pgbeam_core.api.pool import Identity, Relay, Server
 from pgbeam_core.api.query import Role, Target
 from pgbeam_core.catalog.identities import Identities
@@ -52,7 +53,7 @@ class Limit:
             self._too_slow()
 
 
-class ServerOpener:
+class ServerOpener(Opener):
     """Opens servers of one target. Without `identities` they are not asked who they are: they serve no client.
 
     credentials: gives what answers a server's questions where no client does. at: the host to connect to, where the
@@ -90,7 +91,7 @@ class ServerOpener:
         """On a replica that is no physical copy, the oids that stand for those on the primary."""
 
     def __call__(self, identity: Identity, application_name: str | None, relay: Relay | None) -> Deferred[Server]:
-        """Connect and log in: see `api.pool.Opener`."""
+        """Connect and log in: see `api.opener.Opener`."""
         of_nobody = relay is None
         if relay is None and self._credentials is not None:
             relay = self._credentials(identity)

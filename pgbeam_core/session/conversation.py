@@ -28,7 +28,7 @@ from pgbeam_core.session.outside import Outside
 from pgbeam_core.session.pace import Pace
 from pgbeam_core.session.reporting import report
 from pgbeam_core.session.request_handler import RequestHandler
-from pgbeam_core.session.runtime import Client, Nobody, Runtime
+from pgbeam_core.session.runtime import ClientConnection, Nobody, Runtime
 from pgbeam_core.session.sending import Sender
 from pgbeam_core.session.session import Session
 from pgbeam_core.session.state import Phase, State
@@ -48,7 +48,7 @@ _MOST_TOLD = 1_000
 class Conversation:
     """One client that has logged in."""
 
-    def __init__(self, session: Session, client: Client, runtime: Runtime) -> None:
+    def __init__(self, session: Session, client: ClientConnection, runtime: Runtime) -> None:
         self.session = session
         self.client = client
         self.runtime = runtime

@@ -20,7 +20,7 @@ from pgbeam_core.wire.large import HEAD_BYTES, size_of
 
 if TYPE_CHECKING:
     from pgbeam_core.session.conversation import Conversation
-    from pgbeam_core.session.runtime import Client
+    from pgbeam_core.session.runtime import ClientConnection
 
 _HIGH = 256 * 1024
 """Bytes a client may send ahead before it is not read any more: about what two socket buffers would hold."""
@@ -56,7 +56,7 @@ class Input:
         return not (self._batch or self.inbox.holds)
 
     @property
-    def client(self) -> Client:
+    def client(self) -> ClientConnection:
         """The one that sends all this."""
         return self._conversation.client
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from pgbeam_core.api.pool import Lease
 from pgbeam_core.api.query import Role
 from pgbeam_core.internal import inspection
-from pgbeam_core.internal.inspection import Found
+from pgbeam_core.internal.inspection import InspectionResult
 from pgbeam_core.session.settings import HIDDEN
 from pgbeam_core.session.state import Phase
 from pgbeam_core.session.turns import Turn
@@ -64,7 +64,7 @@ class Inspecting:
         else:
             settled.addCallback(lambda _: self.ask(lease) if server.alive else self._farewell(lease))
 
-    def _answered(self, lease: Lease, found: Found | None, problem: str) -> None:
+    def _answered(self, lease: Lease, found: InspectionResult | None, problem: str) -> None:
         """The server has told what the session left on it, or could not be asked."""
         self.under_way -= 1
         conversation, server = self._conversation, lease.server

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pgbeam_core.telemetry.stats import ProjectStats
 
 
-class Client(Protocol):
+class ClientConnection(Protocol):
     """The client's connection, as its conversation sees it."""
 
     def write(self, data: bytes) -> None:
@@ -52,7 +52,7 @@ class Nobody:
         """That has happened."""
 
 
-class Deadlines(Protocol):
+class RequestDeadlines(Protocol):
     """Calls back whoever is not done in time."""
 
     def begin(self, too_late: Callable[[], None]) -> None:
@@ -77,7 +77,7 @@ class Runtime(Protocol):
         """What stands for a FunctionCall message."""
 
     @property
-    def unfinished(self) -> Deadlines:
+    def unfinished(self) -> RequestDeadlines:
         """For requests that clients have begun and not ended."""
 
     @property

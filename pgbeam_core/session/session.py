@@ -6,7 +6,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from pgbeam_core.api.pool import Identity
-from pgbeam_core.session.settings import Settings
+from pgbeam_core.session.settings import SessionSettings
 from pgbeam_core.session.variables import PREFIX, Ask, Variables
 from pgbeam_core.wire.startup import options_to_settings, without_options
 
@@ -61,7 +61,7 @@ class Session:
         """The startup parameters that are run-time parameters, those inside `options` included, as given."""
         self.application_name = startup.get("application_name")
         named = self.application_name is not None
-        self.settings = Settings({"application_name": startup["application_name"]} if named else {})
+        self.settings = SessionSettings({"application_name": startup["application_name"]} if named else {})
         self.status = b"I"
         """Transaction status as the client knows it: I, T or E."""
         self.server_status = b"I"

@@ -50,7 +50,7 @@ _CERTAIN = frozenset(
 """Parameters that anybody may set on any server to what they were set to on another."""
 
 
-class Settings:
+class SessionSettings:
     """The values that one client has set, with the transaction behaviour of SET.
 
     `now` is what a statement would see, SET LOCAL aside. `unknown` names those that were set to something that only

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pgbeam_core.api.query import Query, Role
 from pgbeam_core.api.statement import Kind, SettingAction, Statement
-from pgbeam_core.internal.inspection import Found, mentioned
+from pgbeam_core.internal.inspection import InspectionResult, mentioned
 from pgbeam_core.session.extended import ClientStatements
 from pgbeam_core.session.remains import ASKED_WORDS, KEPT_BY_DISCARD, verdict
 from pgbeam_core.session.runtime import Runtime
@@ -154,7 +154,7 @@ class SessionTracker:
         if follow is not None:
             follow(self, statement, tag, server)
 
-    def inspected(self, found: Found, server: Server) -> None:
+    def inspected(self, found: InspectionResult, server: Server) -> None:
         """The server was asked: these parameters are set in the session, and this state pins it."""
         session = self._session
         pins = found.pins | (session.pins & _ASKED_LAST)

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from pgbeam_core.api.hookspecs import hookimpl
-from pgbeam_core.api.pool import Opener
+from pgbeam_core.api.opener import Opener
 from pgbeam_core.api.query import Query, Target
 from pgbeam_core.api.results import Result
 from pgbeam_core.beam import Beam

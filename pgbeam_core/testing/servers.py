@@ -8,7 +8,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 
 from pgbeam_core.api.hookspecs import hookimpl
-from pgbeam_core.api.pool import Identity, Lease, Opener, Relay, Server
+from pgbeam_core.api.opener import Opener
+from pgbeam_core.api.pool import Identity, Lease, Relay, Server
 from pgbeam_core.api.query import Target
 from pgbeam_core.errors import ServerUnavailable
 from pgbeam_core.net.server import ServerProtocol
@@ -17,7 +18,7 @@ from pgbeam_core.testing.fake_postgres import FakePostgres
 from pgbeam_core.testing.wires import Wires
 
 
-class MemoryOpener:
+class MemoryOpener(Opener):
     """Opens servers of one target: connections to a FakePostgres. What PgBeam knows of users it uses."""
 
     def __init__(self, beam: Any, target: Target, fake: FakePostgres, wires: Wires, clock: Any) -> None:
@@ -28,7 +29,7 @@ class MemoryOpener:
         self._clock = clock
 
     def __call__(self, identity: Identity, application_name: str | None, relay: Relay | None) -> Deferred[Server]:
-        """See `api.pool.Opener`."""
+        """See `api.opener.Opener`: it fails while the FakePostgres is down."""
         if self._fake.down:
             return fail(ServerUnavailable(f"could not connect to {self._target.address}: Connection refused"))
         if relay is None:

@@ -12,7 +12,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from pgbeam_core.api.pool import Identity, Opener, Relay
+from pgbeam_core.api.opener import Opener
+from pgbeam_core.api.pool import Identity, Relay
 from pgbeam_core.api.query import Target
 from pgbeam_core.errors import PasswordNeeded, ServerProtocolError, ServerUnavailable
 from pgbeam_core.upstream.members import is_turned_off
@@ -21,7 +22,7 @@ from pgbeam_core.upstream.names import AGAIN_S, Names
 MOVED = "its name stands for other addresses now"
 
 
-class NamedOpener:
+class NamedOpener(Opener):
     """See `Opener`. at(place): opens servers at one address. ttl(): how long addresses hold. timeout(): what there is
     for all of them together."""
 

@@ -8,7 +8,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from pgbeam_core.api.pool import Identity, Opener, Relay
+from pgbeam_core.api.opener import Opener
+from pgbeam_core.api.pool import Identity, Relay
 from pgbeam_core.api.query import Target
 from pgbeam_core.errors import PasswordNeeded, ServerProtocolError, ServerUnavailable
 from pgbeam_core.upstream.member import Member
@@ -18,7 +19,7 @@ _AGAIN_S = 0.1
 """Seconds before a host that was the primary a moment ago, and could not be reached, is tried once more."""
 
 
-class PrimaryOpener:
+class PrimaryOpener(Opener):
     """See `Opener`. at(place): opens servers of one host. hold_s: how long there may be no primary."""
 
     def __init__(self, members: Members, at: Callable[[Target], Opener], clock: Any, hold_s: float) -> None:

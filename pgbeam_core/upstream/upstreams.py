@@ -9,7 +9,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from pgbeam_core.api.pool import Identity, Opener
+from pgbeam_core.api.opener import Opener
+from pgbeam_core.api.pool import Identity
 from pgbeam_core.api.query import Target
 from pgbeam_core.internal.question import Question
 from pgbeam_core.net import opening

@@ -34,20 +34,8 @@ LARGE_FUNCTIONS = {
 EMPTY_DOCSTRINGS = 67
 """Those of four words or fewer."""
 
-NAMED_TWICE = {
-    "Client",
-    "Conversation",
-    "Counts",
-    "Deadlines",
-    "Found",
-    "Logins",  # what settings say of them, and a pool's queue of them
-    "Query",
-    "Reading",
-    "Scope",
-    "Settings",
-    "Worker",
-    "Writes",
-}
+NAMED_TWICE = {"Query"}
+"""The hooks' word for one execution, and the protocol's for a message."""
 
 WRITERS = {"phase": ("", 2), "lease": ("session", 1)}
 """Attribute → (of what, places that assign to it)."""

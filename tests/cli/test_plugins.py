@@ -80,6 +80,24 @@ def test_an_async_hook(install):
     assert refusal("audit") == 'plugin "audit": hook execute must not be async def; return a Deferred instead'
 
 
+@pytest.mark.parametrize(("batch", "single"), [("execute_batch", "execute"), ("result_batch", "result")])
+def test_a_hook_for_batches_needs_the_one_for_a_single_execution(install, batch, single):
+    """A limit or a log that sees pipelines only would pass over every other query: it is refused before it does."""
+    alone = f"@hookimpl\ndef {batch}(queries): ...\n"
+    install("audit", alone)
+    refused = (
+        f'plugin "audit": hook {batch} needs hook {single} beside it, '
+        "which is called where a request has but one execution"
+    )
+    assert refusal("audit") == refused
+    assert [info.error for info in plugins.available() if info.name == "audit"] == [refused]
+    other = "result" if single == "execute" else "execute"
+    install("other", f"{alone}@hookimpl\ndef {other}(query): ...\n")
+    assert refusal("other") == refused.replace("audit", "other")
+    install("whole", f"{alone}@hookimpl\ndef {single}(query): ...\n")
+    assert plugins.load_plugins(("whole",)).has_plugin("whole")
+
+
 def test_what_is_installed_is_listed_with_its_hooks(install):
     """`pgbeam plugins` shows name, version, where from and hooks, broken ones with the reason."""
     module = install("audit", "@hookimpl\ndef result(query): ...\n@hookimpl\ndef route(query): ...\n")

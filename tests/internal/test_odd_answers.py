@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from pgbeam_core.internal.inspection import Found, Inspection
+from pgbeam_core.internal.inspection import Inspection, InspectionResult
 from pgbeam_core.net.identifying import Identification, Told
 from pgbeam_core.session.turns import Turn
 from pgbeam_core.wire import backend
@@ -32,7 +32,7 @@ def answered(owner: Any, row: bytes) -> None:
 )
 def test_what_is_no_answer_about_the_state_is_told_as_an_error(row: bytes) -> None:
     """Once, so that the server is closed and its client goes on."""
-    told: list[tuple[Found | None, str]] = []
+    told: list[tuple[InspectionResult | None, str]] = []
     answered(Inspection(lambda found, reason: told.append((found, reason))), row)
     ((found, reason),) = told
     assert found is None

@@ -38,7 +38,7 @@ class Sender:
         self.reads = self._unfinished.may_read(self, self.size)
 
     def hang_up(self, reason: str, farewell: bytes) -> None:
-        """See `Client`."""
+        """See `ClientConnection`."""
         self.gone = reason
         self.end()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pgbeam_core.api.results import Refusal
 from pgbeam_core.api.statement import SettingAction, SettingChange
-from pgbeam_core.session.settings import MOST, MOST_BYTES, Settings, difference, literal
+from pgbeam_core.session.settings import MOST, MOST_BYTES, SessionSettings, difference, literal
 from pgbeam_core.session.variables import VariableError, Variables
 
 NAMES = ["search_path", "timezone", "application_name"]
@@ -60,7 +60,7 @@ STEPS = st.lists(
 @given(STEPS)
 def test_settings_follow_transactions_as_postgresql_does(steps: list[tuple[str, str, str]]) -> None:
     """After any SET, RESET, savepoint and end of transaction PgBeam knows what the server holds for this client."""
-    settings, model = Settings(BASE), Model()
+    settings, model = SessionSettings(BASE), Model()
     for action, name, value in steps:
         outside = not model.stack
         if action == "set":
@@ -101,7 +101,7 @@ def test_settings_follow_transactions_as_postgresql_does(steps: list[tuple[str, 
 
 def test_a_failed_statement_takes_its_settings_back() -> None:
     """`SET x = 1; SELECT 1/0` in one Query leaves nothing behind."""
-    settings = Settings({})
+    settings = SessionSettings({})
     settings.change([SettingChange(SettingAction.SET, "search_path", "a")])
     settings.over(committed=False)
     assert settings.now == {}
@@ -109,7 +109,7 @@ def test_a_failed_statement_takes_its_settings_back() -> None:
 
 def test_a_value_that_only_the_server_knows_is_remembered_as_such() -> None:
     """What cannot be told to another server is named, until it is set to something else or rolled back."""
-    settings = Settings({})
+    settings = SessionSettings({})
     unknown = SettingChange(SettingAction.SET, "search_path", None, literal=False)
     settings.change([unknown])
     assert settings.unknown == {"search_path"}
@@ -123,7 +123,7 @@ def test_a_value_that_only_the_server_knows_is_remembered_as_such() -> None:
 
 def test_reset_all_leaves_the_role() -> None:
     """RESET ALL does not give back a role that was taken, as in PostgreSQL; SET SESSION AUTHORIZATION drops it."""
-    settings = Settings({})
+    settings = SessionSettings({})
     settings.change(
         [SettingChange(SettingAction.SET, "role", "boss"), SettingChange(SettingAction.SET, "timezone", "UTC")]
     )
@@ -135,7 +135,7 @@ def test_reset_all_leaves_the_role() -> None:
 
 def test_characteristics_of_one_transaction_are_no_settings() -> None:
     """SET TRANSACTION ends with its transaction: no other server must be told."""
-    settings = Settings({})
+    settings = SessionSettings({})
     settings.change([SettingChange(SettingAction.SET, "transaction_isolation", "serializable")])
     assert settings.now == {}
 
@@ -246,7 +246,7 @@ def _set(name: str, value: str) -> SettingChange:
 
 def test_more_settings_than_can_follow_are_not_kept() -> None:
     """A client that sets thousands of parameters costs PgBeam no more than one that sets 200, and is told apart."""
-    settings = Settings({})
+    settings = SessionSettings({})
     for number in range(MOST):
         settings.change([_set(f"app.v{number}", "x")])
     assert len(settings.now) == MOST
@@ -261,7 +261,7 @@ def test_more_settings_than_can_follow_are_not_kept() -> None:
 
 def test_settings_of_great_length_are_not_kept() -> None:
     """Nor do long values pile up: what follows a session has to be told to each of its servers."""
-    settings = Settings({})
+    settings = SessionSettings({})
     settings.change([_set("app.small", "x")])
     settings.change([_set("app.large", "x" * MOST_BYTES)])
     assert settings.now == {"app.small": "x"}
@@ -270,7 +270,7 @@ def test_settings_of_great_length_are_not_kept() -> None:
 
 def test_settings_that_somebody_has_do_not_change() -> None:
     """A server that was told a session's settings is equal to it until the session changes, and only then."""
-    settings = Settings(BASE)
+    settings = SessionSettings(BASE)
     told = settings.now
     settings.savepoint("a")
     assert settings.now is told

@@ -10,7 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pgbeam_core.api.pool import Identity, Opener, Relay, Server
+from pgbeam_core.api.opener import Opener
+from pgbeam_core.api.pool import Identity, Relay, Server
 from pgbeam_core.errors import PasswordNeeded, PgBeamError, PoolExhausted, ServerUnavailable
 from pgbeam_core.internal.owner import RowCollector
 from pgbeam_core.session import steps

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from pgbeam_core.api.pool import Opener
+from pgbeam_core.api.opener import Opener
 from pgbeam_core.api.query import Role, Target
 from pgbeam_core.internal.credentials import StoredSecret
 from pgbeam_core.internal.keyring import Keyring, Learned

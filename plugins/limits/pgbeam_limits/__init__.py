@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from pgbeam_core import Beam, Explanation, Kind, Metric, Query, Refusal, Result, Session, Table, Target, hookimpl
 from pgbeam_limits.admission import RATE, Admission
 from pgbeam_limits.attempts import FailedLogins
-from pgbeam_limits.counts import Counts
+from pgbeam_limits.counts import LimitCounts
 from pgbeam_limits.metrics import metrics
 from pgbeam_limits.networks import address_of, neighbourhood
 from pgbeam_limits.project import ProjectLimits
@@ -217,7 +217,7 @@ class Limits:
     def _times(self) -> Iterator[tuple[object, ...]]:
         """What the core bounds: times of projects, and how many clients were ended for them."""
         for name, project in self._beam.settings.projects.items():
-            counts = self._projects[name].counts if name in self._projects else Counts()
+            counts = self._projects[name].counts if name in self._projects else LimitCounts()
             for key, ended in _TIMES.items():
                 most = getattr(project, key)
                 if most:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 
 @dataclass(slots=True)
-class Counts:
+class LimitCounts:
     """Of one project, since PgBeam was started."""
 
     logins_failed: int = 0

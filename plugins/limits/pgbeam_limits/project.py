@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pgbeam_core import Refusal, Session
 from pgbeam_limits.admission import Admission, Bounds, Room, Share
-from pgbeam_limits.counts import Counts
+from pgbeam_limits.counts import LimitCounts
 from pgbeam_limits.networks import Address, Network
 from pgbeam_limits.settings import LimitsSettings
 
@@ -25,7 +25,7 @@ class ProjectLimits:
 
     def __init__(self, settings: LimitsSettings, now: float) -> None:
         self.settings = settings
-        self.counts = Counts()
+        self.counts = LimitCounts()
         self.room = Room(*_bounds(settings), now)
         self.databases: Counter[str] = Counter()
         """Clients that are logged in, by database."""

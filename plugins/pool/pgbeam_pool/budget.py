@@ -5,7 +5,7 @@ from __future__ import annotations
 from pgbeam_core import Identity, Server, ServerUnavailable
 from pgbeam_pool.fairness import Fairness
 from pgbeam_pool.lines import Lines
-from pgbeam_pool.logins import Logins
+from pgbeam_pool.logins import LoginQueue
 from pgbeam_pool.settings import PoolSettings
 from pgbeam_pool.waiting import Host, Waiter
 
@@ -29,7 +29,7 @@ class Budget:
         self.settings = settings
         self.waiting = Lines()
         """Clients that are logged in."""
-        self.logins = Logins()
+        self.logins = LoginQueue()
         self.again = False
         """Somebody who waits is to be looked at soon, though nothing happens until then."""
         self._pools: list[Host] = []

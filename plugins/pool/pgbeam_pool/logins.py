@@ -23,7 +23,7 @@ _LOOK = 256
 TOO_MANY = "too many connections that have not logged in"
 
 
-class Logins:
+class LoginQueue:
     """Of one project. Waiting ones stand in one queue for each address, and addresses take turns."""
 
     def __init__(self) -> None:

@@ -49,22 +49,18 @@ class Reaching:
         self._probing: Deferred[Server] | None = None
         """The opening of a server that nobody waits for."""
         self._closed = False
-        tell: Callable[[Callable[[], None]], None] | None = getattr(opener, "on_found", None)
-        if tell is not None:
-            tell(self.answered)
-        moved: Callable[[Callable[[Server, str], None]], None] | None = getattr(opener, "on_moved", None)
-        if moved is not None:
-            moved(upkeep.orders.leave)
+        opener.on_found(self.answered)
+        opener.on_moved(upkeep.orders.leave)
 
     @property
     def available(self) -> bool:
         """Whether the target counts as reachable."""
-        return not (self.breaker.open or getattr(self._opener, "missing", False))
+        return not (self.breaker.open or self._opener.missing)
 
     @property
     def holds(self) -> bool:
         """Who waits for a server goes on waiting when one could not be opened: each has a time of its own for that."""
-        return bool(getattr(self._opener, "holds", False))
+        return self._opener.holds
 
     def begin(self) -> bool | None:
         """A connection is to be tried: whether that is the probe of an open breaker; None: it may not be tried."""

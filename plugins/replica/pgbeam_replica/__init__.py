@@ -22,8 +22,8 @@ from pgbeam_core import (
 )
 from pgbeam_replica.health import TURNED_AWAY_S, Health
 from pgbeam_replica.metrics import metrics
-from pgbeam_replica.positions import Writes
-from pgbeam_replica.reading import Reading, reading
+from pgbeam_replica.positions import SessionWrites
+from pgbeam_replica.reading import ReadingNote, reading
 from pgbeam_replica.settings import ReplicaSettings
 from pgbeam_replica.watch import Watch
 
@@ -76,7 +76,7 @@ class Replicas:
     @hookimpl
     def authenticated(self, session: Session) -> None:
         """Its writes will be remembered."""
-        session.notes["replica"] = Writes()
+        session.notes["replica"] = SessionWrites()
         self._watch(session.project).came()
 
     @hookimpl
@@ -95,7 +95,7 @@ class Replicas:
         project = session.project
         if not project.replicas:
             return None
-        judged: Reading = query.statement.notes["replica"]
+        judged: ReadingNote = query.statement.notes["replica"]
         if not (judged.asked or (judged.plain and project.auto_read_routing)):
             return None
         if session.pins or _is_serializable(session):
@@ -117,7 +117,7 @@ class Replicas:
         project = session.project
         if not project.replicas:
             return None
-        judged: Reading = query.statement.notes["replica"]
+        judged: ReadingNote = query.statement.notes["replica"]
         reason = None
         if query.in_transaction and not query.lazily:
             reason = "its transaction is real on the primary"
@@ -144,7 +144,7 @@ class Replicas:
         if health is not None:
             self._ended(session)
             self._came_back(session, query, result, health)
-        judged: Reading = query.statement.notes["replica"]
+        judged: ReadingNote = query.statement.notes["replica"]
         if judged.writes:
             writes = self._writes_of(session)
             if writes is not None:
@@ -198,12 +198,12 @@ class Replicas:
         if health is not None:
             health.busy -= 1
 
-    def _writes_of(self, session: Session) -> Writes | None:
+    def _writes_of(self, session: Session) -> SessionWrites | None:
         """Its writes, where they matter."""
         settings = self._beam.settings_of(ReplicaSettings)
         if not (settings.read_your_writes and session.project.auto_read_routing):
             return None
-        writes: Writes | None = session.notes.get("replica")
+        writes: SessionWrites | None = session.notes.get("replica")
         return writes
 
     def _came_back(self, session: Session, query: Query, result: Result, health: Health) -> None:

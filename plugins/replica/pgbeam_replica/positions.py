@@ -69,7 +69,7 @@ class Positions:
         return None
 
 
-class Writes:
+class SessionWrites:
     """What one session has written."""
 
     __slots__ = ("_at", "_needs", "_open")

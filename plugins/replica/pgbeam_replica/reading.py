@@ -41,7 +41,7 @@ _ONLY_READ = _load()
 
 
 @dataclass(slots=True, frozen=True)
-class Reading:
+class ReadingNote:
     """What is noted on a statement.
 
     asked: annotated, and nothing that must run on the primary. plain: a read that may go to a replica unasked.
@@ -53,12 +53,12 @@ class Reading:
     writes: bool
 
 
-def reading(statement: Statement) -> Reading:
+def reading(statement: Statement) -> ReadingNote:
     """Judge a statement. A function that is not known to only read may write; who annotates vouches for it."""
     leaves_state = statement.settings or statement.drops or statement.makes - _PERHAPS
     reads = statement.kind is Kind.SELECT and statement.reads and not leaves_state
     only_reads = reads and all(_only_reads(name) for name in statement.functions)
-    return Reading(
+    return ReadingNote(
         asked=reads and statement.annotation("replica") is not None,
         plain=only_reads and not any(_is_catalog(name) for name in statement.relations),
         writes=not only_reads and statement.kind not in _HARMLESS,

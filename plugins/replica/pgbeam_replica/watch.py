@@ -8,7 +8,7 @@ from twisted.logger import Logger
 
 from pgbeam_core import Beam, Project, Session, Target
 from pgbeam_replica.health import Health
-from pgbeam_replica.positions import Position, Positions, Writes, lsn
+from pgbeam_replica.positions import Position, Positions, SessionWrites, lsn
 from pgbeam_replica.probe import Probe, Rows
 from pgbeam_replica.settings import ReplicaSettings
 
@@ -80,7 +80,7 @@ class Watch:
         self.clients -= 1
         self._empty_since = self._beam.now()
 
-    def choose(self, session: Session, writes: Writes | None) -> Health | None:
+    def choose(self, session: Session, writes: SessionWrites | None) -> Health | None:
         """The next replica that may answer that session; None: ask the primary."""
         now = self._beam.now()
         fit = [
@@ -110,7 +110,7 @@ class Watch:
         chosen.credit -= sum(health.weight for health in fit)
         return chosen
 
-    def usable(self, session: Session, writes: Writes | None) -> list[Health]:
+    def usable(self, session: Session, writes: SessionWrites | None) -> list[Health]:
         """The replicas that might answer that session now."""
         now = self._beam.now()
         found = [each for each in self.replicas if each.usable and each.takes(session.identity, now)]

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from pgbeam_core import Identity, Lease, PgBeamError, ServerUnavailable, Session
+from pgbeam_core import Identity, Lease, Opener, PgBeamError, ServerUnavailable, Session
 from pgbeam_pool.budget import Budget
 from pgbeam_pool.pool import TargetPool
 from pgbeam_pool.settings import PoolSettings
@@ -72,7 +72,7 @@ class FakeRelay:
         self.unanswered = False
 
 
-class Openings:
+class Openings(Opener):
     """An Opener whose openings end when they are told to."""
 
     def __init__(self, clock: Clock) -> None:
@@ -83,7 +83,7 @@ class Openings:
         """Who is asked for a password."""
 
     def __call__(self, identity: Identity, application_name: str | None, relay: object) -> Deferred[Any]:
-        """See `leases.Opener`: one that is cancelled fails."""
+        """See `pgbeam_core.Opener`: one that is cancelled fails."""
         opening: Deferred[Any] = Deferred(lambda deferred: deferred.errback(ServerUnavailable("given up")))
         entry = (opening, identity, relay)
         self.pending.append(entry)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
-from pgbeam_core import Identity, Relay, Server
+from pgbeam_core import Identity, Opener, Relay, Server
 from pgbeam_core.api._bookkeeping import PROVED_BY
 from pgbeam_pool import WATCH_EVERY_S
 from pgbeam_pool.budget import Budget
@@ -18,6 +19,16 @@ READ = "SELECT a FROM t"
 OTHER = "SELECT b FROM u"
 
 
+class AtOnce(Opener):
+    """Whose servers are open before anybody has to wait."""
+
+    def __init__(self, opened: Callable[[Identity], Server]) -> None:
+        self._opened = opened
+
+    def __call__(self, identity: Identity, application_name: str | None, relay: Relay | None) -> Deferred[Server]:
+        return succeed(self._opened(identity))
+
+
 class Crowd(Stage):
     """Clients in transaction mode on at most `max_active` servers. The statements `proved` are known to be small."""
 
@@ -25,18 +36,19 @@ class Crowd(Stage):
         super().__init__(0)
         project: Any = self.project
         self.budget = Budget(PoolSettings(max_active=max_active, **settings))
-        self.target_pool = TargetPool(project, self._open, self.budget, self.clock, lambda: 0.5)
+        self.target_pool = TargetPool(project, AtOnce(self.opened), self.budget, self.clock, lambda: 0.5)
         real: Any = self.target_pool
         self._pool = real
         for sql in proved:
             self.prove(sql)
 
-    def _open(self, identity: Identity, application_name: str | None, relay: Relay | None) -> Deferred[Server]:
+    def opened(self, identity: Identity) -> Server:
+        """One more of that identity."""
         server: Any = self.server()
         server.identity = identity
         self.servers.append(server)
         opened: Server = server
-        return succeed(opened)
+        return opened
 
     def prove(self, sql: str, times: int = PROVED_BY) -> None:
         """A client runs it, by default as often as it takes to be trusted."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgbeam_replica.positions import Position, Positions, Writes, lsn
+from pgbeam_replica.positions import Position, Positions, SessionWrites, lsn
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_a_write_is_covered_by_the_first_position_asked_for_after_it(positions):
 
 def test_writes_are_in_once_a_covering_position_is_replayed(positions):
     """Until the primary was asked after the write, no replica will do."""
-    writes = Writes()
+    writes = SessionWrites()
     assert writes.are_in(None, positions)
     writes.wrote(25.0, committed=True)
     assert not writes.are_in(10**9, positions)
@@ -57,7 +57,7 @@ def test_writes_are_in_once_a_covering_position_is_replayed(positions):
 
 def test_what_a_transaction_wrote_counts_from_its_end(positions):
     """The write-ahead log position of the commit is what others see."""
-    writes = Writes()
+    writes = SessionWrites()
     writes.wrote(5.0, committed=False)
     assert writes.are_in(0, positions)
     writes.transaction_over(15.0)

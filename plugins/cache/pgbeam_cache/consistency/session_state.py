@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pgbeam_cache.consistency.writes import Places, Writes
 from pgbeam_cache.policy.cacheability import Cacheability, Effect
-from pgbeam_cache.policy.keys import Scope
+from pgbeam_cache.policy.keys import KeyScope
 from pgbeam_core import Session, Survey
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class SessionState:
         """Statements that may commit something, on their way: their results have not come."""
         self._pending: list[Effect] = []
         """Of statements in the open transaction."""
-        self._scope: Scope | None = None
+        self._scope: KeyScope | None = None
         self._doubtful = False
         """Something has run that may have left nobody knows what on its server."""
         self._role_of = survey.epoch()
@@ -49,12 +49,12 @@ class SessionState:
         self._now = now
 
     @property
-    def scope(self) -> Scope:
+    def scope(self) -> KeyScope:
         """For the settings that it has now."""
         scope = self._scope
         now = self.session.settings.now
         if scope is None or (scope.settings is not now and scope.settings != now):
-            scope = self._scope = Scope(self.session)
+            scope = self._scope = KeyScope(self.session)
         return scope
 
     @property

@@ -53,7 +53,7 @@ def parts(scope: bytes, text: bytes, query: Query) -> Parts:
     return Parts(scope, text, blake2b(_bound(query), digest_size=8).digest())
 
 
-class Scope:
+class KeyScope:
     """What one session's key is made of beside the query, for the settings it has at one moment."""
 
     __slots__ = ("_digests", "_of", "odd_encoding", "odd_strings", "settings")

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from pgbeam_cache.policy.rule_files import LONGEST, Rule, RuleFile
-from pgbeam_cache.storage.async_store import Worker
+from pgbeam_cache.storage.async_store import StoreWorker
 from pgbeam_core import PgBeamError
 
 MOST = 10_000
@@ -31,7 +31,7 @@ class Rules:
     The file is read and written by `worker`.
     """
 
-    def __init__(self, path: Path, worker: Worker, reactor: Any) -> None:
+    def __init__(self, path: Path, worker: StoreWorker, reactor: Any) -> None:
         self.current: Mapping[str, Rule] = {}
         """As they are in the file: by fingerprint, or `project/fingerprint`."""
         self._of: dict[str, Mapping[str, Rule]] = {}

@@ -15,7 +15,7 @@ from pgbeam_cache.policy.cacheability import Cacheability, digest, noted
 from pgbeam_cache.policy.rules import Rules
 from pgbeam_cache.policy.shapes import Shapes
 from pgbeam_cache.policy.terms import Terms, terms
-from pgbeam_cache.serving.counts import Counts
+from pgbeam_cache.serving.counts import CacheCounts
 from pgbeam_cache.serving.flights import Flight, Flights
 from pgbeam_cache.serving.idle_eviction import IdleEviction
 from pgbeam_cache.serving.keeping import Keeping
@@ -45,7 +45,7 @@ class Cache:
         self.settings = settings
         """As they are now."""
         self.beam = beam
-        self.counts = Counts()
+        self.counts = CacheCounts()
         self.store = Store(settings.max_entries, settings.l1_bytes, self._dead)
         self.flights = Flights(beam.reactor, self.lead)
         self.refreshes = Refreshes(beam, self._refresh_failed)

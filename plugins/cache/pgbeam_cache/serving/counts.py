@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 
 
 @dataclass(slots=True)
-class Counts:
+class CacheCounts:
     """A bare plural is a number of queries, except where it says otherwise."""
 
     hits: int = 0
@@ -30,4 +30,4 @@ class Counts:
         return {**counts, "bypasses": dict(self.bypasses)}
 
 
-_NAMES = tuple(each.name for each in fields(Counts))
+_NAMES = tuple(each.name for each in fields(CacheCounts))

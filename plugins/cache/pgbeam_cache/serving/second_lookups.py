@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
-from pgbeam_cache.policy.keys import Scope
+from pgbeam_cache.policy.keys import KeyScope
 from pgbeam_cache.serving.flights import Flight
 from pgbeam_cache.serving.lookup import Lookup
 from pgbeam_cache.storage.packing import Packed
-from pgbeam_cache.storage.second_level import Found
+from pgbeam_cache.storage.second_level import SecondLevelResult
 from pgbeam_cache.storage.store import Entry
 from pgbeam_core import Answer, Catalog, PgBeamError, Result
 
@@ -51,19 +51,19 @@ class SecondLookups:
             seconds = sum(lookup.terms) + self._cache.settings.stale_if_error_s
             second.keep(lookup.key, answer, second.wall() - server_time, versions, seconds)
 
-    def _ask(self, lookup: Lookup) -> Deferred[Found]:
+    def _ask(self, lookup: Lookup) -> Deferred[SecondLevelResult]:
         assert self._cache.second is not None
         return self._cache.second.look(lookup.key, lookup.state.writes.slots(lookup.tables), lookup.versions)
 
     def _stamped(
-        self, found: Found, lookup: Lookup, scope: Scope, run: Callable[[], Deferred[Result]]
+        self, found: SecondLevelResult, lookup: Lookup, scope: KeyScope, run: Callable[[], Deferred[Result]]
     ) -> Deferred[Result]:
         if lookup.state.special or lookup.state.scope is not scope:
             raise PgBeamError("the session has other settings now", sqlstate="55000")
         lookup.tokens = found.tokens
         return run()
 
-    def _looked(self, found: Found, lookup: Lookup, flight: Flight, asked: Deferred[Answer | None]) -> None:
+    def _looked(self, found: SecondLevelResult, lookup: Lookup, flight: Flight, asked: Deferred[Answer | None]) -> None:
         if asked.called:
             return  # its client has left
         lookup.tokens = found.tokens

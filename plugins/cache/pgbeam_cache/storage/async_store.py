@@ -45,7 +45,7 @@ class Backing(Protocol):
         """Let go of files and sockets."""
 
 
-class Worker(Protocol):
+class StoreWorker(Protocol):
     """Runs one job after the other, elsewhere."""
 
     def run(self, job: Callable[[], Any], then: Callable[[Any], None], otherwise: Callable[[Exception], None]) -> None:
@@ -90,7 +90,7 @@ class Thread:
 class AsyncStore:
     """One backing behind a bounded queue."""
 
-    def __init__(self, backing: Backing, worker: Worker, reactor: Any, seconds: float) -> None:
+    def __init__(self, backing: Backing, worker: StoreWorker, reactor: Any, seconds: float) -> None:
         self.counts: Counter[str] = Counter()
         """errors, timeouts, skipped."""
         self._backing = backing

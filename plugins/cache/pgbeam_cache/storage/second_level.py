@@ -23,7 +23,7 @@ FOLDER = "cache"
 """Under `state_dir`."""
 
 
-class Found:
+class SecondLevelResult:
     """What the second level had: a reply, perhaps, and the versions of now where only it knows them."""
 
     __slots__ = ("packed", "tokens")
@@ -49,7 +49,7 @@ class SecondLevel:
         self.listener: Listener | None = None
         self._shelf = shelf
 
-    def look(self, key: bytes, slots: tuple[int, ...], versions: Versions) -> Deferred[Found]:
+    def look(self, key: bytes, slots: tuple[int, ...], versions: Versions) -> Deferred[SecondLevelResult]:
         """What it has under a key, if nothing was written since. Never fails. `versions`: of the board, before this."""
         return self._shelf.get(key, slots).addCallback(self._found, key, versions)
 
@@ -74,19 +74,19 @@ class SecondLevel:
             name: counts[name] for name in ("errors", "timeouts", "skipped")
         }
 
-    def _found(self, got: Got, key: bytes, versions: Versions) -> Found:
+    def _found(self, got: Got, key: bytes, versions: Versions) -> SecondLevelResult:
         data, tokens = got
         if data is None:
-            return Found(None, tokens)
+            return SecondLevelResult(None, tokens)
         try:
             packed = unpack(key, data)
         except Corrupt as error:
             self._shelf.failed(error)
-            return Found(None, tokens)
+            return SecondLevelResult(None, tokens)
         if packed is not None and packed.versions != (versions if tokens is None else tokens):
             self.outdated += 1
             packed = None
-        return Found(packed, tokens)
+        return SecondLevelResult(packed, tokens)
 
 
 def open_second(beam: Beam, settings: CacheSettings) -> SecondLevel | None:

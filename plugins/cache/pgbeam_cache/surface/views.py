@@ -13,7 +13,7 @@ from pgbeam_cache.policy.rule_files import Rule
 from pgbeam_cache.policy.rules import Rules
 from pgbeam_cache.policy.shapes import Shape, Shapes
 from pgbeam_cache.serving.cache import Cache
-from pgbeam_cache.serving.counts import Counts
+from pgbeam_cache.serving.counts import CacheCounts
 from pgbeam_core import Table
 
 SHAPE_COLUMNS = (
@@ -152,7 +152,7 @@ def cache_table(stats: Mapping[str, Any]) -> Table:
     return Table(("name", "value"), list(_flat("", stats)), key=("name",))
 
 
-def panel(counts: Counts, entries: int, size: int, shapes: Shapes, rules: Rules) -> RichTable:
+def panel(counts: CacheCounts, entries: int, size: int, shapes: Shapes, rules: Rules) -> RichTable:
     """The hit ratio, and the shapes called most with their rules."""
     served = counts.hits + counts.stale_hits + counts.coalesced
     asked = served + counts.misses
