@@ -30,7 +30,7 @@ LARGE_TEXT = 64 * 1024
 class Prepared:
     """A statement that a client has prepared."""
 
-    __slots__ = ("_frame", "description", "key", "name", "rest", "statement")
+    __slots__ = ("_frame", "description", "key", "name", "parameters", "rest", "statement")
 
     def __init__(self, name: bytes, statement: Statement, types: bytes, frame: bytes | None = None) -> None:
         """`frame`: the head of its Parse, if that is a large message; the statement's text is not all of it then."""
@@ -38,7 +38,9 @@ class Prepared:
         self.statement = statement
         self.key: Key = (statement.text, types)
         self.description: bytes | None = None
-        """The RowDescription that the client was given for it, by a Describe of the statement."""
+        """The RowDescription or NoData that the client was given for it, by a Describe of the statement."""
+        self.parameters: bytes | None = None
+        """The ParameterDescription ahead of that."""
         self._frame = frame
         self.rest: list[bytes] = [] if frame is None else rest_of(frame)
         """What is to be sent behind the Parse message."""

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from pgbeam_core.api.statement import Kind, Statement
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.session import extended, local, steps
+from pgbeam_core.session import extended, local, stand_ins, steps
 from pgbeam_core.session.binding import Binding
 from pgbeam_core.session.extended import ClientStatements, Plan, Step
-from pgbeam_core.session.prepared import Key, Prepared, ServerStatements
+from pgbeam_core.session.prepared import NO_TYPES, Key, Prepared, ServerStatements
 from pgbeam_core.session.steps import Owed, say
 from pgbeam_core.session.variables import VariableError
 from pgbeam_core.wire import backend, frontend, names
@@ -175,22 +175,15 @@ class Rewriter:
     def _parse_twice(self, step: Step) -> None:
         """The client has a statement of that name: the server is made to say so, or what else is wrong."""
         there = step.prepared
-        if self._failed and there is not None and not self._name_of(there):
-            name = self._taken()
-        else:
-            name = self._server_name(step) or self._named(there)
+        taken = self._failed and there is not None and not self._name_of(there)
+        name = self._stand_in(NO_TYPES) if taken else self._server_name(step) or self._named(there)
         frame = names.rename_parse(step.frame, name)
         self._send_renamed(frame, step.frame, Owed(b"1", named=(name, step.name)))
 
-    def _taken(self) -> bytes:
-        """A name that a server has which is in a failed transaction, and parses nothing but what ends that."""
-        name, stale = self._held.new_name(), self._held.stale
-
-        def parsed(ok: bool) -> None:
-            if ok:
-                stale.append(name)
-
-        self._send(frontend.Parse(name, b"ROLLBACK").to_bytes(), Owed(b"1", forward=False, effect=parsed))
+    def _stand_in(self, types: bytes) -> bytes:
+        """A name for a statement that a server in a failed transaction takes too, with parameters of these types."""
+        name, frame, owed = stand_ins.parse(self._held, types)
+        self._send(frame, owed)
         return name
 
     def _named(self, prepared: Prepared | None) -> bytes:
@@ -282,6 +275,8 @@ class Rewriter:
                 self._held.unnamed, self._has_coming_unnamed = None, False
             return step.name
         name = self._name_of(prepared)
+        if name is None and self._failed and (types := stand_ins.types_for(step, prepared)) is not None:
+            return self._stand_in(types)
         if name is None:
             self._prepare(prepared, None, forward=False)
             name = self._name_of(prepared)
@@ -324,10 +319,14 @@ class Rewriter:
             self._send(frame, steps.DESCRIBE)
             return
 
-        def sees(description: bytes) -> None:
-            prepared.description = description
+        def has_parameters(described: bytes) -> None:
+            prepared.parameters = described
 
-        self._send(frame, Owed(steps.DESCRIBE.ends, steps.DESCRIBE.within, sees=sees))
+        def has_columns(described: bytes) -> None:
+            prepared.description = described
+
+        self._send(frame, Owed(b"t", sees=has_parameters))
+        self.script.append(Owed(steps.DESCRIBE.ends, sees=has_columns))
 
     def _execute(self, step: Step) -> None:
         owed = steps.EXECUTE if step.starts else steps.GO_ON
@@ -338,6 +337,8 @@ class Rewriter:
         executed = self._executed
         if statement.kind is Kind.DEALLOCATE:
             self._deallocates(statement.speaks_of)
+        elif statement.kind in stand_ins.ENDS_FAILURE:
+            self._failed = False  # or nothing of what comes behind it in the request is done
 
         def done(ok: bool) -> None:
             if ok:
@@ -392,14 +393,20 @@ class Rewriter:
 
     # What PgBeam answers itself.
 
+    def _need_no_rollback(self) -> None:
+        if self._failed:
+            raise VariableError(local.ABORTED, sqlstate="25P02")
+
     def _local_parse(self, step: Step) -> None:
         assert step.prepared is not None
+        self._need_no_rollback()
         if step.twice:
             name = step.name.decode("utf-8", "replace")
             raise VariableError(f'prepared statement "{name}" already exists', sqlstate="42P05")
         self.script.append(say(backend.PARSE_COMPLETE, self._remembering(step.prepared)))
 
     def _local_bind(self, step: Step) -> None:
+        self._need_no_rollback()
         portal_name = step.portal_name
         portals, portal = self._client_statements.portals, step.portal
         assert portal is not None
@@ -408,6 +415,8 @@ class Rewriter:
     def _local_describe(self, step: Step) -> None:
         assert step.prepared is not None
         described = local.describe(step.prepared.statement)
+        if local.shows(step.prepared.statement):
+            self._need_no_rollback()
         if step.kind == extended.STATEMENT:
             described = local.parameters(step.prepared.statement) + described
         self.script.append(say(described))
