@@ -19,9 +19,13 @@ from pgbeam_core.session.extended import (
     Portal,
     Step,
 )
+from pgbeam_core.session.prepared import NO_TYPES
 from pgbeam_core.wire import backend
 
 _PASSED = frozenset((FLUSH, SYNC))
+_NO_PARAMETERS = backend.ParameterDescription(()).to_bytes()
+_ALL_AS_TEXT = bytes(8)
+"""How a Bind ends that has no values and asks for text: the end of a name, and three times none."""
 _FIXED = {PARSE: backend.PARSE_COMPLETE, BIND: backend.BIND_COMPLETE, CLOSE: backend.CLOSE_COMPLETE}
 
 
@@ -74,8 +78,11 @@ def leading_boundary(plan: Plan) -> tuple[Statement, int] | None:
     for place, step in enumerate(plan.steps):
         if step is first:
             return first.prepared.statement, place + 1
-        about = step.prepared is first.prepared if step.tag == PARSE else step.portal is first.portal
+        by_name = step.tag == PARSE or (step.tag == DESCRIBE and step.kind == STATEMENT)
+        about = step.prepared is first.prepared if by_name else step.portal is first.portal
         if step.tag not in (PARSE, BIND, DESCRIBE) or step.twice or step.malformed or not about:
+            return None
+        if step.tag == DESCRIBE and by_name and first.prepared.key[1] != NO_TYPES:
             return None
     return None
 
@@ -93,6 +100,8 @@ def reply_around(plan: Plan, answer: Answer) -> bytes:
         if step.tag == EXECUTE:
             parts += [answer.rows, answer.complete]
         elif step.tag == DESCRIBE:
+            if step.kind == STATEMENT:
+                parts.append(_NO_PARAMETERS)
             parts.append(answer.description or backend.NO_DATA)
         elif step.tag in _FIXED:
             parts.append(_FIXED[step.tag])
@@ -106,7 +115,13 @@ def _plain(step: Step, portal: Portal | None) -> bool:
     if step.tag == PARSE:
         return portal is not None and step.prepared is portal.prepared
     if step.tag == DESCRIBE and step.kind == STATEMENT:
-        return False
+        return portal is not None and step.prepared is portal.prepared and _is_described_alike(portal)
     if step.tag == CLOSE and step.kind == STATEMENT:
         return False
     return step.tag in (BIND, DESCRIBE, EXECUTE, CLOSE) and step.portal is portal
+
+
+def _is_described_alike(portal: Portal) -> bool:
+    """Whether a Describe of its statement gives what one of itself gives, and no parameters: postgres.js asks so."""
+    text, types = portal.prepared.key
+    return types == NO_TYPES and b"$" not in text and portal.bind.endswith(_ALL_AS_TEXT)

@@ -72,7 +72,7 @@ def kept_answer(turn: Turn) -> Answer | None:
             description = data[start:end]
         elif tag == 0x44 or tag == 0x43:  # DataRow, CommandComplete
             return Answer(description, data[start : len(data) - len(complete)], complete)
-        elif tag not in (0x31, 0x32):  # ParseComplete, BindComplete
+        elif tag not in (0x31, 0x32, 0x74):  # ParseComplete, BindComplete, ParameterDescription
             return None
     return None
 

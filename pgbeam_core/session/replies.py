@@ -24,7 +24,7 @@ from pgbeam_core.api._bookkeeping import SMALL_BYTES
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.session import outdated
 from pgbeam_core.session.fast_path.whole_replies import find_whole
-from pgbeam_core.session.steps import BIND, COMPLETE, FOLLOWS, FREE, TO_THE_END, Form, in_clients_words
+from pgbeam_core.session.steps import BIND, COMPLETE, DESCRIBE, FOLLOWS, FREE, TO_THE_END, Form, in_clients_words
 from pgbeam_core.session.turns import Fate, Turn
 
 _HEADER = Struct("!BI")
@@ -40,6 +40,8 @@ _ROW, _COPY_DATA = b"Dd"
 _COMPLETE, _ERROR, _READY, _NOTICE, _STATUS, _NOTIFICATION = b"CEZNSA"
 _COPY_IN, _COPY_BOTH = b"GW"
 _STATUSES = frozenset(b"ITE")
+_DESCRIBED = (b"t", DESCRIBE.ends)
+"""What a Describe of a statement has for a reply."""
 _SLICE = 1000
 """What is paid out at once, in frames: a few milliseconds, a tenth of that where nothing has to be told to plugins."""
 _OF_A_TURN = 8
@@ -544,7 +546,10 @@ def _is_one_statement(turn: Turn) -> bool:
 def _is_out_of_date(turn: Turn, error: bytes) -> bool:
     """Whether that may be because of what the server had prepared for it, and it is worth another try."""
     script = turn.script
-    return turn.again is not None and bool(script and script[0].ends == BIND.ends) and outdated.may_be(error)
+    if turn.again is None or not script:
+        return False
+    described = turn.at_flush and not turn.began and script[0].ends in _DESCRIBED
+    return (described or script[0].ends == BIND.ends) and outdated.may_be(error)
 
 
 def _command_tag(data: bytes, position: int, end: int) -> bytes:

@@ -13,7 +13,7 @@ from pgbeam_core.internal.lending import Lending
 from pgbeam_core.session import forms, local, outdated, settings
 from pgbeam_core.session.beginning import Beginning
 from pgbeam_core.session.databases import to_be_left
-from pgbeam_core.session.extended import BIND, FLUSH, SYNC, Plan
+from pgbeam_core.session.extended import BIND, DESCRIBE, FLUSH, SYNC, Plan
 from pgbeam_core.session.failing import Failing
 from pgbeam_core.session.prepared import Prepared, ServerStatements
 from pgbeam_core.session.retry import is_elsewhere
@@ -144,7 +144,8 @@ class Sender:
         frames, script = self._write(plan)
         if beginning is None:
             turn.script = deque(script)
-            if ended and forms.learns_columns(plan) and (turn.outside or not self._conversation.session.in_transaction):
+            free = turn.outside or not self._conversation.session.in_transaction
+            if ended and free and (plan.at_flush or forms.learns_columns(plan)):
                 turn.again = partial(self.again, plan)
         else:
             turn.script = deque(beginning.script + script)
@@ -155,14 +156,16 @@ class Sender:
 
     def again(self, plan: Plan, turn: Turn) -> None:
         """Tables changed behind the server's back: have it plan the statements anew. The client has seen no byte
-        but ParseComplete."""
+        but ParseComplete, and not that at a Flush."""
         for step in plan.steps:
             if step.prepared is not None:
                 self.server.statements.outdated(step.prepared.key)
         if turn.refused is not None and outdated.is_stale_plan(turn.refused):
             self._conversation.runtime.outdated()
         writer = self._rewriter(self.server.statements, alone=False)
-        writer.parses_said = True
+        writer.parses_said = not turn.at_flush
+        if turn.at_flush:
+            turn.withheld.clear()
         writer.write(plan)
         self._conversation.stats.server_parses += writer.parses
         turn.again, turn.fate, turn.error = None, Fate.TOLD, None
@@ -177,6 +180,9 @@ class Sender:
             self._conversation.runtime.outdated()
         for query in queries:
             self.server.statements.outdated((query.statement.text, query.types))
+        for step in self.plan.steps if self.plan is not None else ():
+            if step.prepared is not None and step.tag in (BIND, DESCRIBE):
+                self.server.statements.outdated(step.prepared.key)
 
     def more(self, plan: Plan, queries: list[Query]) -> None:
         """A further part of a request that is under way."""

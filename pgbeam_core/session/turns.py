@@ -197,7 +197,12 @@ class Turn:
                 self.kept = None
             else:
                 self.kept.append(data)
-        if (self.outside or self.elsewhere) and self.ended and not self.began and self.size <= SMALL_BYTES:
+        if (
+            (self.outside or self.elsewhere or self.at_flush)
+            and self.ended
+            and not self.began
+            and self.size <= SMALL_BYTES
+        ):
             self.withheld.append(data)
             return
         self.began = True

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from pgbeam_core import hookimpl
 from pgbeam_core.api.query import Query
 from pgbeam_core.api.results import Notice
-from pgbeam_core.wire import frontend
+from pgbeam_core.wire import backend, frontend
 from tests.session.plugins import ANSWER, REFUSAL, WHOLE, Says, code, staged
 from tests.session.stage import (
     FAILED,
@@ -21,9 +21,11 @@ from tests.session.stage import (
     SYNC,
     TWO,
     Stage,
+    bind,
     describe,
     done,
     error,
+    execute,
     messages,
     parse,
     pbe,
@@ -47,6 +49,35 @@ def test_an_answer_in_the_extended_protocol_has_the_frames_that_were_asked_for()
     stage, _ = staged(lambda _: ANSWER)
     request = parse("SELECT 1") + frontend.Bind(b"", b"").to_bytes() + describe() + frontend.Execute(b"", 0).to_bytes()
     assert stage.send(request + SYNC) == ONE + TWO + WHOLE + READY
+
+
+def test_an_answer_stands_for_a_description_of_the_statement_too() -> None:
+    """postgres.js asks for that in the request that runs it: without parameters, and all as text, it is the same."""
+    stage, _ = staged(lambda _: ANSWER)
+    head = parse("SELECT 1") + describe(b"", frontend.STATEMENT)
+    assert (
+        stage.send(head + bind() + execute() + SYNC)
+        == b"".join(
+            [
+                ONE,
+                backend.ParameterDescription(()).to_bytes(),
+                ANSWER.description or b"",
+                TWO,
+                ANSWER.rows,
+                ANSWER.complete,
+            ]
+        )
+        + READY
+    )
+    binary = frontend.Bind(b"", b"", result_formats=(1,)).to_bytes()
+    assert stage.send(head + binary + execute() + SYNC) == b""
+
+
+def test_a_description_of_the_statement_has_its_parameters() -> None:
+    """Only the server knows their types."""
+    stage, _ = staged(lambda _: ANSWER)
+    values = frontend.Bind(b"", b"", values=(b"1",)).to_bytes()
+    assert stage.send(parse("SELECT $1") + describe(b"", frontend.STATEMENT) + values + execute() + SYNC) == b""
 
 
 @pytest.mark.parametrize("request_", [pbe("SELECT 1") * 2 + SYNC, pbe("SELECT 1") + FLUSH, parse("SELECT 1") + SYNC])

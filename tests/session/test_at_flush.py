@@ -166,6 +166,35 @@ def test_nothing_changes_inside_a_transaction() -> None:
     assert tags(stage.sent()) == "PDH"
 
 
+def test_a_table_that_has_changed_past_pgbeam_is_prepared_anew() -> None:
+    """ParseComplete came from memory, and the server tells at Describe that what it has is out of date."""
+    stage = Stage()
+    prepared(stage)
+    stage.send(SYNC)
+    other, _ = stage.join()
+    stage.send(PREPARES, other)
+    assert tags(stage.sent()) == "DS"
+    stage.say(backend.ParameterDescription((23,)).to_bytes() + error("42883") + READY)
+    assert other.take() == b""
+    assert tags(stage.sent()) == "CPDS"
+    stage.say(THREE + ONE + DESCRIBED + READY)
+    assert other.take() == ONE + DESCRIBED
+
+
+def test_an_error_that_stays_is_told() -> None:
+    """Once it has been prepared anew."""
+    stage = Stage()
+    prepared(stage)
+    stage.send(SYNC)
+    other, _ = stage.join()
+    stage.send(PREPARES, other)
+    stage.say(error("42703") + READY)
+    stage.sent()
+    stage.say(THREE + error("42703") + READY)
+    assert tags(other.take()) == "E"
+    assert stage.send(SYNC, other) == READY
+
+
 @pytest.mark.parametrize("pool_mode", ["session", "statement"])
 def test_pool_modes(pool_mode: str) -> None:
     """Whoever has the server, it is in order."""

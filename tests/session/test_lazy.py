@@ -130,6 +130,17 @@ def test_a_statement_prepared_and_flushed_first_is_read_outside_too() -> None:
     assert stage.client.take() == TWO + ROW + done() + IN_TRANSACTION
 
 
+@pytest.mark.parametrize("sql", ["BEGIN", "COMMIT"])
+def test_a_boundary_may_be_described_by_name(sql: str) -> None:
+    """postgres.js prepares, describes and runs its COMMIT in one request."""
+    stage = lazy() if sql == "BEGIN" else in_lazy()
+    status = IN_TRANSACTION if sql == "BEGIN" else READY
+    request = parse(sql, b"c") + describe(b"c", frontend.STATEMENT) + bind(b"c") + execute() + SYNC
+    nothing = backend.ParameterDescription(()).to_bytes() + backend.NO_DATA
+    assert stage.send(request) == ONE + nothing + TWO + done(sql) + status
+    assert sent(stage) == ""
+
+
 WRITES = ["INSERT INTO t VALUES (1)", "SELECT 1 FOR UPDATE", "SELECT now()", "SET work_mem = '1MB'", "LOCK t", "VACUUM"]
 
 

@@ -65,7 +65,7 @@ def test_a_flushed_request_goes_on_to_its_sync() -> None:
 def test_an_error_before_sync_skips_to_it() -> None:
     """The client hears of the error at once, and of ReadyForQuery after its Sync."""
     stage = Stage()
-    assert tags(stage.turn(parse("broken") + FLUSH, error())) == "E"
+    assert tags(stage.turn(pbe("broken") + FLUSH, error())) == "E"
     assert stage.turn(pbe("SELECT 1") + SYNC, READY) == READY
 
 

@@ -42,7 +42,8 @@ def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if missing := [name for name in ("node", "npm") if shutil.which(name) is None]:
         pytest.skip(f"{' and '.join(missing)} not installed here")
     made = tmp_path_factory.mktemp("node")
-    shutil.copy(HERE / "read.js", made)
+    for script in ("read.js", "read_js.js"):
+        shutil.copy(HERE / script, made)
     shutil.copy(HERE.parent / "drivers" / "node" / "package.json", made)
     command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"]
     done = subprocess.run(command, check=False, cwd=made, capture_output=True, text=True, timeout=120)
@@ -81,7 +82,7 @@ def _reads_lazily(cluster: Cluster, url: str, command: Command, way: str) -> Non
     log = Log(cluster)
     _run(command(url, READ, way))
     assert not ENDS & set(log.words()), log.statements()
-    assert [text for text in log.statements() if "FROM products" in text] == [READ]
+    assert [text.replace("$1", "5") for text in log.statements() if "FROM products" in text] == [READ]
     cached = f"{CACHED} -- {command.__name__} {way} {time.monotonic_ns()}"
     _run(command(url, cached, way))
     log = Log(cluster)
@@ -110,6 +111,17 @@ def test_a_transaction_of_node_postgres(cluster: Cluster, url: str, node_folder:
         return ["node", str(node_folder / "read.js"), url, sql, way]
 
     _reads_lazily(cluster, url, node, way)
+
+
+@pytest.mark.parametrize("way", ["parameter", "parameter unnamed", "plain"])
+def test_a_transaction_of_postgres_js(cluster: Cluster, url: str, node_folder: Path, way: str) -> None:
+    """It learns the columns up to a Flush before it reads, and asks for those of its COMMIT in the same request."""
+
+    def postgres_js(url: str, sql: str, way: str) -> list[str]:
+        text = sql.replace("= 5", "= $1") if way.startswith("parameter") else sql
+        return ["node", str(node_folder / "read_js.js"), url, text, way]
+
+    _reads_lazily(cluster, url, postgres_js, way)
 
 
 @pytest.mark.parametrize("driver", ["psycopg2", "pg8000"])
