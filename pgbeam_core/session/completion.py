@@ -25,12 +25,10 @@ _READY_SIZE = len(backend.READY_IDLE)
 class TurnCompletion:
     """Settles what a conversation's turns have come to."""
 
-    __slots__ = ("_at_flush", "_conversation", "_fatal", "cancelled", "parted", "retry", "told", "unsaid")
+    __slots__ = ("_conversation", "_fatal", "cancelled", "parted", "retry", "told", "unsaid")
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
-        self._at_flush = False
-        """What was lost has come to a Flush: the client's Sync is still to come."""
         self._fatal = False
         """It was an error after which PostgreSQL itself ends the session, whatever the server's state."""
         self.retry = Retry(conversation)
@@ -159,7 +157,6 @@ class TurnCompletion:
         # Words of ours inside half a row would be read as the rest of it.
         torn = turn.torn and turn.began
         # An error that was withheld has reached nobody.
-        self._at_flush = turn.at_flush
         self.told = (turn.error is not None and turn.began) or torn
         self._fatal = torn or (turn.error is not None and outcome.ends_the_session(turn.error))
         if turn.shared and conversation.session.lease is not None:
@@ -222,6 +219,6 @@ class TurnCompletion:
             error = b"" if told else backend.error_response("ERROR", "08006", message)
             if conversation.transaction.kept_back:
                 conversation.transaction.fail()
-            conversation.input.skipping = self._at_flush
-            conversation.client.write(error if self._at_flush else error + conversation.ready())
+            conversation.input.skipping = not conversation.ended
+            conversation.client.write(error + conversation.ready() if conversation.ended else error)
             conversation.input.resume()

@@ -35,6 +35,7 @@ class RequestHandler:
         """Act on a Query message."""
         conversation = self._conversation
         end = len(frame) - 1
+        conversation.ended = True
         if not (frame.find(0, 5) == end if end < HEAD_BYTES else is_text(frame)):  # for the server to judge
             conversation.leasing.lease_for([], lambda: conversation.sender.raw(frame, []))
             return
@@ -46,11 +47,9 @@ class RequestHandler:
         conversation.client_statements.statements.pop(b"", None)
         if local.is_local(statement):
             conversation.session.active_at = conversation.runtime.now()
-            conversation.ended = True
             conversation.client.write(local.simple_reply(conversation, statement) + conversation.ready())
             return
         if conversation.phase is _IDLE and conversation.boundaries.answers(statement):
-            conversation.ended = True
             conversation.boundaries.answer(statement, outcome.whole, simple=True)
             return
         self._ask(frame, statement, answerable=conversation.phase is _IDLE)

@@ -116,6 +116,22 @@ def test_a_server_lost_meanwhile_costs_the_statement() -> None:
     assert stage.client.gone is None
 
 
+def test_a_loss_at_a_flush_says_nothing_of_later_ones() -> None:
+    """A server that is lost while it is given the client's settings is told with ReadyForQuery, if a Query waits."""
+    stage = Stage(3)
+    first, second, third = stage.servers
+    stage.turn(query("SET app.tenant = 'acme'"), done("SET") + READY, first)
+    stage.pools.idle[:] = [second]
+    stage.send(PREPARES)
+    stage.lose(second)
+    assert tags(stage.client.take()) == "E"
+    assert stage.send(SYNC) == READY
+    stage.pools.idle[:] = [third]
+    stage.send(query("SELECT 1"))
+    stage.lose(third)
+    assert tags(stage.client.take()) == "EZ"
+
+
 def test_who_has_not_come_to_the_sync_is_in_the_middle_of_a_request() -> None:
     """Such a client is not sent away as one that is idle."""
     stage = Stage()
