@@ -149,7 +149,7 @@ class Server(Protocol):
     def is_at_head(self, turn: Turn) -> bool:
         """Whether that is the turn that it is paying out."""
 
-    def settle(self, turn: Turn) -> None:
+    def inject_due(self, turn: Turn) -> None:
         """Let the turn say at once what is PgBeam's to say."""
 
     def aside(self, request: bytes, otherwise: str | None) -> Deferred[None]:

@@ -23,10 +23,10 @@ class InternalOwner:
     def copy_in(self, turn: Turn) -> None:
         """Never asked for."""
 
-    def paid(self, turn: Turn) -> None:
+    def reply_came(self, turn: Turn) -> None:
         """Never: its requests are whole."""
 
-    def skips(self, turn: Turn) -> None:
+    def server_skips(self, turn: Turn) -> None:
         """Never: its requests are whole."""
 
     def outgrew_limit(self, turn: Turn) -> None:
@@ -38,7 +38,7 @@ class InternalOwner:
     def retry_on_error(self, turn: Turn, error: bytes) -> bool:
         return False
 
-    def whole(self, turn: Turn, reply: bytes) -> None:
+    def deliver_reply(self, turn: Turn, reply: bytes) -> None:
         """Never: its requests are not taken for a client's plain statements."""
 
 

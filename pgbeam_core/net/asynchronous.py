@@ -32,7 +32,7 @@ _ERROR, _NOTICE = b"EN"
 
 
 class AsynchronousMessages:
-    """Of one server: see `replies.Asynchronous`. `parameters` are kept as it reports them."""
+    """Of one server: see `session.asynchronous.Asynchronous`. `parameters` are kept as it reports them."""
 
     def __init__(self, server: ServerProtocol, parameters: dict[str, str]) -> None:
         self.holder: Any = None
@@ -66,7 +66,7 @@ class AsynchronousMessages:
         holder.unasked(frame)
         return True
 
-    def told_later(self) -> None:
+    def turn_is_over(self) -> None:
         """What a request of PgBeam's own came to, not what it went through on the way."""
         if not self._untold:
             return

@@ -178,7 +178,7 @@ class ClientProtocol:
         """It is in: its conversation begins."""
         self.login = None
         self._stats = conversation.stats
-        conversation.begin()
+        conversation.login_is_over()
         self._beam.console.steering.suspends(self)
         self._beam.overtime.join(conversation)
 

@@ -220,7 +220,7 @@ class ClientLogin:
         session.identity = admission.identity
         pid: int | None = None
         if lease is not None:
-            conversation.take(lease)
+            conversation.accept_lease(lease)
             if session.project.pool_mode == "session" or session.replication:
                 pid = lease.server.pid
         client.key = self._beam.cancel_keys.issue(conversation, pid=pid, long=self._long_key)
@@ -269,6 +269,6 @@ def _greeting(session: Session, admission: Admitted, key: tuple[int, bytes]) -> 
     if "application_name" in told:
         told["application_name"] = session.application_name or ""
     session.parameter_status = told
-    session.told()
+    session._parameters_told()
     key_data = backend.BackendKeyData(*key).to_bytes()
     return b"".join([*admission.notices, admission.greeting.statuses(told), key_data, backend.READY_IDLE])

@@ -155,10 +155,10 @@ class ServerProtocol(ServerRecord):
         """Send more of a request that is under way."""
         self.transport.write(data)
 
-    def settle(self, turn: Turn) -> None:
+    def inject_due(self, turn: Turn) -> None:
         """Let the turn say at once what is PgBeam's to say, if it is the one at the head."""
         if not turn.shared and self._replies.turns and self._replies.turns[0] is turn:
-            turn.settle()
+            turn.inject_due()
 
     def aside(self, request: bytes, otherwise: str | None) -> Deferred[None]:
         """Send a request of PgBeam's own whose result nobody wants; if it fails, close with `otherwise`, if given."""
@@ -189,7 +189,7 @@ class ServerProtocol(ServerRecord):
         turns = self._replies.turns
         head = turns[0] if turns else None
         if head is not None and head is self._seen and not self._replies.held:
-            self._replies.move_on()
+            self._replies.reassign_those_behind()
         self._seen = head
 
     def attach(self, holder: Any) -> None:

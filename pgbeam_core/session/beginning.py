@@ -39,16 +39,20 @@ class Beginning:
     it; the client sees nothing of that but an error.
     """
 
-    __slots__ = ("_held", "frames", "script")
+    __slots__ = ("_server_statements", "frames", "script")
 
     def __init__(
-        self, transaction: Transaction, held: ServerStatements, queries: Sequence[Query], plan: Plan | None = None
+        self,
+        transaction: Transaction,
+        server_statements: ServerStatements,
+        queries: Sequence[Query],
+        plan: Plan | None = None,
     ) -> None:
         assert transaction.begin is not None
-        self._held = held
+        self._server_statements = server_statements
         self.frames: list[bytes] = []
         self.script: list[Owed] = []
-        begun = Owed(b"C", forward=False, effect=lambda ok: transaction.begun() if ok else None)
+        begun = Owed(b"C", forward=False, effect=lambda ok: transaction.made_real() if ok else None)
         self._kept_prepared(transaction.begin.text, begun)
         if transaction.has_read and not (queries and all(query.statement.plain for query in queries)):
             self._kept_prepared(AFTER_READS, _DONE)
@@ -61,27 +65,27 @@ class Beginning:
 
     def _kept_prepared(self, text: bytes, done: Owed) -> None:
         """Texts of which there are few: the server parses them once."""
-        held, key = self._held, (text, NO_TYPES)
-        name = held.named.get(key)
+        server_statements, key = self._server_statements, (text, NO_TYPES)
+        name = server_statements.named.get(key)
         if name is None:
-            name = held.new_name()
+            name = server_statements.new_name()
             self._parse(name, text, self._remembering(key, name))
         else:
-            held.named.move_to_end(key)
+            server_statements.named.move_to_end(key)
         self.frames.append(_bound_and_run(name))
         self.script += [_BOUND, done]
 
     def _remembering(self, key: Key, name: bytes) -> Owed:
-        held = self._held
+        server_statements = self._server_statements
 
         def parsed(ok: bool) -> None:
             if ok:
-                held.named[key] = name
+                server_statements.named[key] = name
 
         return Owed(b"1", forward=False, effect=parsed)
 
     def _once(self, text: bytes) -> None:
-        name = self._held.new_name()
+        name = self._server_statements.new_name()
         self._parse(name, text, _PARSED)
         self.frames += [
             _bound_and_run(name),

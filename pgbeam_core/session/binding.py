@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgbeam_core.session import extended
-from pgbeam_core.session.extended import Portal
+from pgbeam_core.session.client_statements import Portal
 from pgbeam_core.wire.frames import HEADER
 from pgbeam_core.wire.large import HEAD_BYTES, size_of
 

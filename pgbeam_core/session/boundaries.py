@@ -43,7 +43,7 @@ class Boundaries:
             return session.status == b"I" and self._may_keep_back()
         if transaction.kept_back:
             return statement.kind in _ENDS or transaction.knows(statement)
-        return statement.kind in _ENDS and transaction.may_end_aside() and self._may_end_aside()
+        return statement.kind in _ENDS and transaction.may_end_unattended() and self._may_end_unattended()
 
     def _may_keep_back(self) -> bool:
         session = self._conversation.session
@@ -56,7 +56,7 @@ class Boundaries:
             and not session.pins
         )
 
-    def _may_end_aside(self) -> bool:
+    def _may_end_unattended(self) -> bool:
         conversation = self._conversation
         session = conversation.session
         return session.lease is not None and not session.pins and not conversation.leasing.must_ask
@@ -106,10 +106,10 @@ class Boundaries:
             stats.transactions_lazy += 1
         else:
             stats.transaction_time += conversation.runtime.now() - transaction.since
-            conversation.leasing.end_aside(frame(_QUERY, statement.text + b"\0"))
-        transaction.over(committed=committed)
+            conversation.leasing.end_unattended(frame(_QUERY, statement.text + b"\0"))
+        transaction.end_without_server(committed=committed)
         conversation.client_statements.portals.clear()
-        conversation.tracker.over.append(committed)
+        conversation.tracker.ended_transactions.append(committed)
         return boundary.tag if committed else _ROLLBACK
 
     def _isolation(self) -> str | None:

@@ -25,7 +25,7 @@ _READY_SIZE = len(backend.READY_IDLE)
 class TurnCompletion:
     """Settles what a conversation's turns have come to."""
 
-    __slots__ = ("_conversation", "_fatal", "cancelled", "parted", "retry", "told", "unsaid")
+    __slots__ = ("_conversation", "_fatal", "cancelled", "retry", "said_goodbye", "told_error", "unsaid")
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
@@ -35,9 +35,9 @@ class TurnCompletion:
         """What might be sent once more."""
         self.cancelled = False
         """The client has asked that what is under way be cancelled."""
-        self.parted = False
+        self.said_goodbye = False
         """The server has said goodbye outside of any turn: a session that ends with it is told nothing more."""
-        self.told = False
+        self.told_error = False
         """The server has said goodbye with an error that the client has got."""
         self.unsaid: list[bytes] = []
         """What another server of the session has said in the middle of a reply."""
@@ -45,36 +45,37 @@ class TurnCompletion:
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         conversation, session = self._conversation, self._conversation.session
         now = conversation.runtime.now()
-        begun, was, status = self.begun(turn, now), session.server_status, ready[5:6]
+        begun, was, status = self.server_began_at(turn, now), session.server_status, ready[5:6]
         if self.has_left():
             return
         if turn.fate is Fate.STALE and turn.again is not None:
             turn.again(turn)
             return
-        if turn.fate is Fate.TAKEN_BACK:
-            self.retry.once_more()
+        if turn.fate is Fate.RETRIED:
+            self.retry.send_once_more()
             return
         if turn.syncs and conversation.copying.asks_for_syncs(turn, ready):
             return
-        counting.turn_over(conversation, turn, was, status, now)
+        counting.turn_over(conversation.stats, conversation.transaction, turn, was, status, now)
         if turn.error is not None:
-            conversation.sender.doubt(turn.error, turn.queries)
+            conversation.extended_sender.doubt(turn.error, turn.queries)
         transaction = conversation.transaction
-        conversation.sender.settle(turn)
+        conversation.sender.apply_effects(turn)
+        conversation.extended_sender.forget()
         if not transaction.kept_back:
             conversation.tracker.ready(was, status, failed=turn.error is not None)
-            if status == b"I" and outcome.left_open(turn) and not conversation.tracker.over:
+            if status == b"I" and outcome.left_open(turn) and not conversation.tracker.ended_transactions:
                 # Plugins hear of executions as parts of an open transaction: here is the end of that pipeline's.
-                conversation.tracker.over.append(turn.error is None)
+                conversation.tracker.ended_transactions.append(turn.error is None)
         else:
             conversation.client_statements.portals.clear()
             if turn.error is not None:
                 transaction.fail()
         if session.lease is not None:
-            conversation.tracker.tell(session.lease.server, status)
+            conversation.tracker.server_has_settings(session.lease.server, status)
         transaction.ready(status)
         conversation.turn = None
-        turn.let_out()
+        turn.release_withheld()
         notices = self._results(turn, session.status, begun, now)
         conversation.tell_of_ends()
         if turn.at_flush:
@@ -115,10 +116,10 @@ class TurnCompletion:
         if last:
             conversation.client.write(last)
         conversation.state.enter(_IDLE)
-        conversation.leasing.let_go()
+        conversation.leasing.release_unless_kept()
         conversation.input.resume()
 
-    def begun(self, turn: Turn, now: float) -> float:
+    def server_began_at(self, turn: Turn, now: float) -> float:
         """When the server could begin with a turn that has ended: once those before it were through."""
         lease = self._conversation.session.lease
         if not turn.shared or lease is None:
@@ -143,21 +144,21 @@ class TurnCompletion:
         conversation = self._conversation
         if self.has_left():
             return
-        if (turn.shared or turn.outside or turn.elsewhere) and self.retry.holds(turn):
-            self.retry.lost(reason)
-            self.retry.once_more()
+        if turn.may_be_retried and self.retry.may_resend(turn):
+            self.retry.server_lost(reason)
+            self.retry.send_once_more()
             return
         turn.withheld.clear()
         error = Refusal("08006", f"server connection was lost: {reason}")
         now = conversation.runtime.now()
         for query in turn.queries:
             report(conversation, query, outcome.refused(query, "server", error, now))
-        conversation.tracker.lost(turn.queries)
+        conversation.tracker.queries_lost(turn.queries)
         conversation.turn = None
         # Words of ours inside half a row would be read as the rest of it.
         torn = turn.torn and turn.began
         # An error that was withheld has reached nobody.
-        self.told = (turn.error is not None and turn.began) or torn
+        self.told_error = (turn.error is not None and turn.began) or torn
         self._fatal = torn or (turn.error is not None and outcome.ends_the_session(turn.error))
         if turn.shared and conversation.session.lease is not None:
             self.server_gone(conversation.session.lease.server, reason)
@@ -168,8 +169,8 @@ class TurnCompletion:
         if self._conversation.phase is Phase.GONE or lease is None or not self.retry.pending:
             return None
         lease.server.state.add("moved_on")  # nobody will know what was prepared there for the sake of this turn
-        self._conversation.leasing.hold(None)
-        self.retry.once_more()
+        self._conversation.leasing.set_lease(None)
+        self.retry.send_once_more()
         return Leftover(lease)
 
     def cancel_behind(self, turn: Turn, lease: Lease) -> None:
@@ -177,10 +178,10 @@ class TurnCompletion:
         conversation = self._conversation
         lease.server.state.add("moved_on")
         turn.pass_to(Leftover(lease))
-        conversation.leasing.hold(None)
+        conversation.leasing.set_lease(None)
         conversation.turn = None
         self.retry.forget()
-        conversation.sender.forget()
+        conversation.extended_sender.forget()
         conversation.state.enter(_IDLE)
         conversation.dispatch.refuse(turn.queries, "pgbeam", CANCELLED)
         conversation.input.resume()
@@ -190,7 +191,7 @@ class TurnCompletion:
         conversation = self._conversation
         if conversation.phase is not Phase.GONE:
             return False
-        lease = conversation.leasing.hold(None)
+        lease = conversation.leasing.set_lease(None)
         if lease is not None:
             lease.release()
         conversation.forget()
@@ -203,13 +204,15 @@ class TurnCompletion:
     def server_gone(self, server: Server, reason: str) -> None:
         """A server of this session is gone. Without state on it the session goes on."""
         conversation = self._conversation
-        if not conversation.leasing.has(server):
+        if not conversation.leasing.holds_server(server):
             return  # what was under way on it is being sent once more elsewhere
-        told, parted = self.told, self.parted
-        self.told = self.parted = conversation.server_is_full = False
-        conversation.sender.forget()
-        needed = conversation.leasing.lost(server)
+        told, parted = self.told_error, self.said_goodbye
+        self.told_error = self.said_goodbye = conversation.server_is_full = False
+        conversation.extended_sender.forget()
+        needed = conversation.leasing.server_lost(server)
         message = f"server connection was lost: {reason}"
+        # A client that has not ended its request would go on with what was meant for the lost server, and one with
+        # state there would believe that it still has it: only the end of the session tells both.
         if needed or self._fatal or conversation.phase in (Phase.OPEN, Phase.COPYING):
             torn = conversation.turn is not None and conversation.turn.began  # on another server
             farewell = b"" if told or torn or parted else backend.error_response("FATAL", "08006", message)

@@ -3,7 +3,8 @@
 A conversation does one request at a time: the transaction status that decides over the next one is known only when a
 reply has ended. What the client sends meanwhile stays in its `input`, and the client is not read when that is full.
 What the phases mean stands in `state`; `request_handler` finds the executions in a request, `dispatch` asks the
-plugins, `leasing` finds the server, `sending` writes to it, and `completion` settles what has come of it.
+plugins, `finding` finds the server, `sending` and `extended_sending` write to it, `completion` settles what has come of
+it, and `leasing` gives the server back.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from pgbeam_core.api.pool import Lease, Server
 from pgbeam_core.api.results import Refusal
 from pgbeam_core.session import ending, outcome
 from pgbeam_core.session.boundaries import Boundaries
+from pgbeam_core.session.client_statements import ClientStatements
 from pgbeam_core.session.completion import TurnCompletion
 from pgbeam_core.session.copying import Copying
 from pgbeam_core.session.dispatch import HookDispatch
-from pgbeam_core.session.extended import ClientStatements
+from pgbeam_core.session.extended_sending import ExtendedSender
 from pgbeam_core.session.fast_path import completion as fast_completion
 from pgbeam_core.session.fast_path.recognition import FastPath
+from pgbeam_core.session.finding import ServerFinder
 from pgbeam_core.session.input import Input
 from pgbeam_core.session.leasing import Leasing
 from pgbeam_core.session.outside import Outside
@@ -56,7 +59,9 @@ class Conversation:
         self.client_statements = ClientStatements(lambda: self.leasing.may_have_prepared)
         self.tracker = SessionTracker(session, self.client_statements, runtime)
         self.sender = Sender(self)
+        self.extended_sender = ExtendedSender(self)
         self.leasing = Leasing(self)
+        self.finder = ServerFinder(self)
         self.transaction = Transaction(session)
         self.boundaries = Boundaries(self)
         self.outside = Outside(self)
@@ -75,7 +80,7 @@ class Conversation:
         self.fast_path = FastPath(self)
         self.turn: Turn | None = None
         """What a server owes this client."""
-        self.pace = Pace(self)
+        self.pace = Pace(runtime, self.input.resume, self.extended_sender.flush)
 
     @property
     def phase(self) -> Phase:
@@ -96,20 +101,20 @@ class Conversation:
         """In a transaction, or in the middle of a request."""
         return self.phase is not _IDLE or self.session.in_transaction or not self.ended
 
-    def take(self, lease: Lease) -> None:
+    def accept_lease(self, lease: Lease) -> None:
         """The server of the login."""
-        self.leasing.take(lease)
+        self.leasing.accept_lease(lease)
 
-    def begin(self) -> None:
+    def login_is_over(self) -> None:
         """The client has been told that it is logged in; the server of the login goes where the pool mode says."""
-        self.leasing.begin()
+        self.leasing.login_is_over()
         self.session.active_at = self.runtime.now()
         if self.session.project.lazy_transactions == "reads" and not self.session.keeps_server:
             self.runtime.catalog(self.session)  # it will be needed for the first read
 
     def tell_of_ends(self) -> None:
         """Tell the plugins of the transactions that have ended: before the client is told, who may tell others."""
-        over = self.tracker.over
+        over = self.tracker.ended_transactions
         if over:
             self.session.transaction_at = 0.0  # one that is chained to it begins now
             for committed in over:
@@ -132,7 +137,7 @@ class Conversation:
 
     # From the server. The conversation owns its turns.
 
-    def sent(self, turn: Turn) -> None:
+    def request_sent(self, turn: Turn) -> None:
         """A request has gone out."""
         self.turn = turn
         self.completion.cancelled = False
@@ -143,22 +148,22 @@ class Conversation:
 
     def copy_in(self, turn: Turn) -> None:
         """The server wants CopyData: what the client sends goes straight on."""
-        self.copying.begin()
+        self.copying.begin_copy_in()
 
-    def paid(self, turn: Turn) -> None:
+    def reply_came(self, turn: Turn) -> None:
         """Some of the reply to a request that goes out in parts has come."""
         self.completion.report_finished(turn)
         if len(turn.said) > _MOST_SAID:
             said, turn.said = turn.said, []
             self.client.write(b"".join(said))
         if self.phase is not Phase.GONE:
-            self.pace.paid(turn)
+            self.pace.reply_came(turn)
 
-    def skips(self, turn: Turn) -> None:
+    def server_skips(self, turn: Turn) -> None:
         """An error before the end of the request: the client goes on to its Sync, and the server skips."""
         self.input.drop_batch()
         if turn.simple:  # it was not the client's part of the request that failed
-            self.sender.end(turn)
+            self.sender.sync_after_failed_begin(turn)
         elif self.phase in (Phase.BUSY, Phase.COPYING):
             self.state.enter(Phase.OPEN)
             self.input.resume()
@@ -166,7 +171,7 @@ class Conversation:
     def turn_over(self, turn: Turn, ready: bytes) -> None:
         self.completion.turn_over(turn, ready)
 
-    def whole(self, turn: Turn, reply: bytes) -> None:
+    def deliver_reply(self, turn: Turn, reply: bytes) -> None:
         """A plain statement went well: the reply, all of it."""
         fast_completion.complete(self, turn, reply)
 
@@ -185,7 +190,7 @@ class Conversation:
 
     def retry_on_error(self, turn: Turn, error: bytes) -> bool:
         """Whether a shared turn's error is not this client's."""
-        return self.completion.retry.takes_back(turn, error, cancelled=self.completion.cancelled)
+        return self.completion.retry.withholds_error(turn, error, cancelled=self.completion.cancelled)
 
     def server_gone(self, server: Server, reason: str) -> None:
         """A server that this session holds is gone."""
@@ -214,7 +219,7 @@ class Conversation:
             return None
         if len(told) < _MOST_TOLD or message.name in told:
             told[message.name] = message.value
-        self.session.told()
+        self.session._parameters_told()
         return message.to_bytes()
 
     def unasked(self, frame: bytes) -> None:
@@ -225,7 +230,7 @@ class Conversation:
                 self.completion.unsaid.append(frame)
             return
         if frame[:1] == b"E":
-            self.completion.parted = True
+            self.completion.said_goodbye = True
         self.client.write(frame)
 
     def cancel(self) -> Deferred[None] | None:
@@ -267,8 +272,8 @@ class Conversation:
             left, now = Refusal("08006", f"client left in the middle: {reason}"), self.runtime.now()
             for query in self.turn.queries:
                 report(self, query, outcome.refused(query, "server", left, now))
-        self.tracker.lost([] if self.turn is None else self.turn.queries)
-        self.leasing.leave(reason, idle=idle)
+        self.tracker.queries_lost([] if self.turn is None else self.turn.queries)
+        self.leasing.client_left(reason, idle=idle)
         if self.session.lease is None:
             self.forget()
 
@@ -276,7 +281,7 @@ class Conversation:
         """Nothing is under way for a client that has left: what it sent is let go, without waiting for a collector."""
         self.turn = None
         self.client = Nobody()
-        self.sender.forget()
+        self.extended_sender.forget()
         self.completion.forget()
         self.client_statements.clear()
         self.fast_path.forget()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.internal.stray_syncs import StraySyncs
+from pgbeam_core.session.progress import Progress
 from pgbeam_core.session.state import Phase
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Copying:
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
 
-    def begin(self) -> None:
+    def begin_copy_in(self) -> None:
         conversation = self._conversation
         if conversation.phase is Phase.COPYING:
             raise ProtocolViolation("server asks for COPY data while it gets them")
@@ -37,10 +38,10 @@ class Copying:
         """CopyData that nobody has asked for, yet: for a COPY whose Execute is under way, or to be ignored."""
         conversation = self._conversation
         turn = conversation.turn
-        if turn is not None and turn.script and not turn.skipping:
+        if turn is not None and turn.script and turn.progress is not Progress.SKIPPING:
             conversation.input.inbox.put_back(frame)
             conversation.state.enter(Phase.BUSY)
-            conversation.sender.probe()
+            conversation.extended_sender.probe()
 
     def was_not_wanted(self) -> None:
         """The server has done all that was sent so far, and does not wait for CopyData."""
@@ -56,12 +57,12 @@ class Copying:
         assert turn is not None
         rows = conversation.input.inbox.take_all(_COPY_DATA)
         if rows:
-            conversation.sender.copy(rows)
+            conversation.sender.send_copy_data(rows)
             return True
-        frame = conversation.input.inbox.take()
+        frame = conversation.input.inbox.next_message()
         if frame is None:
             return False
-        conversation.sender.copy(frame)
+        conversation.sender.send_copy_data(frame)
         if frame[0] == _SYNC:
             turn.syncs += 1
         if frame[0] not in _COPY_OR_SYNC:

@@ -9,7 +9,7 @@ from pgbeam_core.wire.backend import READY_IDLE
 
 if TYPE_CHECKING:
     from pgbeam_core.api.results import Result
-    from pgbeam_core.session.conversation import Conversation
+    from pgbeam_core.session.transaction import Transaction
     from pgbeam_core.telemetry.stats import ProjectStats
 
 _PARSE, _BIND = b"PB"
@@ -39,7 +39,7 @@ def executions(stats: ProjectStats, results: list[Result]) -> None:
         stats.executed(last, times)
 
 
-def whole(stats: ProjectStats, turn: Turn, now: float) -> None:
+def fast_turn_over(stats: ProjectStats, turn: Turn, now: float) -> None:
     """A plain statement went well."""
     took = now - turn.sent_at
     stats.query_time += took
@@ -49,9 +49,8 @@ def whole(stats: ProjectStats, turn: Turn, now: float) -> None:
             stats.transactions += 1
 
 
-def turn_over(conversation: Conversation, turn: Turn, was: bytes, status: bytes, now: float) -> None:
+def turn_over(stats: ProjectStats, transaction: Transaction, turn: Turn, was: bytes, status: bytes, now: float) -> None:
     """Any other turn; was, status: the server's, before and after."""
-    stats, transaction = conversation.stats, conversation.transaction
     stats.query_time += now - turn.sent_at
     if was == b"I" or turn.begins:
         transaction.since = turn.sent_at

@@ -12,6 +12,7 @@ from pgbeam_core.api.results import Answer, Refusal
 from pgbeam_core.api.statement import Kind
 from pgbeam_core.firing import PluginRaised
 from pgbeam_core.session import outcome
+from pgbeam_core.session.failing import provoke
 from pgbeam_core.session.local import ABORTED
 from pgbeam_core.session.reporting import report
 from pgbeam_core.session.state import Phase
@@ -55,12 +56,12 @@ class HookDispatch:
     def ask_all(self, queries: list[Query], send_request: SendRequest) -> None:
         """A pipeline of several executions: each may be refused, none answered."""
         conversation = self._conversation
-        target = conversation.leasing.target()
+        target = conversation.leasing.current_target()
         for query in queries:
             if not query.statement._heard and self._is_refused(query, queries):
                 return
             if query.lazily:
-                conversation.outside.settle(query)
+                conversation.outside.decide(query)
             query.target = target
         found: Found
         try:
@@ -70,7 +71,7 @@ class HookDispatch:
         if found is not None:
             self.refuse(queries, found[0], found[1])
             return
-        conversation.leasing.lease_for(queries, send_request)
+        conversation.finder.find_server(queries, send_request)
 
     def _refuses(self, plugin: str, answer: Any) -> bool:
         """Whether that counts where nothing can be answered: in a pipeline."""
@@ -103,7 +104,7 @@ class HookDispatch:
         session = conversation.session
         found: Found = None
         try:
-            query.target = conversation.leasing.target()
+            query.target = conversation.leasing.current_target()
             inside = query.in_transaction and not query.lazily
             if hooks.route.implementations and not inside and conversation.leasing.may_choose():
                 query.target = self._route(query)
@@ -148,7 +149,7 @@ class HookDispatch:
             except PluginRaised as error:
                 found = (error.plugin, broken(error))
         if query.needs_server:
-            self._conversation.leasing.lease_for([query], send_request)
+            self._conversation.finder.find_server([query], send_request)
         else:
             send_request()
 
@@ -222,7 +223,7 @@ class HookDispatch:
             conversation.transaction.fail()
         if conversation.session.begun or conversation.phase is Phase.OPEN:
             ended = conversation.ended
-            conversation.leasing.lease_for([], lambda: conversation.sender.provoke(said, ended=ended))
+            conversation.finder.find_server([], lambda: provoke(conversation, said, ended=ended))
         elif conversation.ended:
             conversation.client.write(said + conversation.ready())
         else:

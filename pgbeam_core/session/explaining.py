@@ -47,7 +47,7 @@ def answer(conversation: Conversation, statement: Statement, bind: bytes | None,
     query = conversation.requests.query(subject, simple=simple, answerable=True)
     if not simple:
         query.bound(bind, types, described=True)
-    query.target = conversation.leasing.target()
+    query.target = conversation.leasing.current_target()
     rows = explain(conversation.session, query, conversation.runtime.hooks, conversation)
     frames = b"".join(backend.data_row(row) for row in rows)
     return Answer(DESCRIPTION, frames, backend.command_complete("EXPLAIN"))

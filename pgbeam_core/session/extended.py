@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pgbeam_core.api.statement import Kind, Statement
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.session import local
+from pgbeam_core.session.client_statements import ClientStatements, Portal
 from pgbeam_core.session.large_texts import large_parse
 from pgbeam_core.session.prepared import NO_TYPES, Prepared
 from pgbeam_core.wire import frontend, names
@@ -18,42 +19,6 @@ from pgbeam_core.wire.large import Head
 
 Lookup = Callable[[bytes, bool], Statement]
 """Gives the statement of a text; True: what comes before it may have changed how the server reads strings."""
-
-
-class Portal:
-    """A bound statement. `bind` is the Bind message that made it, `request` the request that was part of."""
-
-    __slots__ = ("bind", "prepared", "request", "started")
-
-    def __init__(self, prepared: Prepared, bind: bytes, request: object) -> None:
-        self.prepared = prepared
-        self.bind = bind
-        self.request = request
-        self.started = False
-        """An Execute has been sent for it: another one goes on where that stopped."""
-
-
-class ClientStatements:
-    """The statements and portals of one client, by the names it gave them."""
-
-    __slots__ = ("_may_have_more", "of_sql", "portals", "statements")
-
-    def __init__(self, may_have_more: Callable[[], bool]) -> None:
-        """may_have_more: whether its server may have statements that code of users has prepared."""
-        self._may_have_more = may_have_more
-        self.statements: dict[bytes, Prepared] = {}
-        self.portals: dict[bytes, Portal] = {}
-        self.of_sql: set[bytes] = set()
-        """Names that SQL's PREPARE has taken on the server that the client is pinned to."""
-
-    def may_be_of_sql(self, name: bytes) -> bool:
-        """Whether a name that no Parse has made may be one that SQL has prepared."""
-        return bool(name) and (name in self.of_sql or self._may_have_more())
-
-    def clear(self) -> None:
-        self.statements.clear()
-        self.portals.clear()
-        self.of_sql.clear()
 
 
 class Step:
@@ -67,13 +32,13 @@ class Step:
         "malformed",
         "max_rows",
         "name",
+        "name_taken",
         "of_sql",
         "portal",
         "portal_name",
         "prepared",
         "starts",
         "tag",
-        "twice",
     )
 
     def __init__(self, tag: int, frame: bytes) -> None:
@@ -93,7 +58,7 @@ class Step:
         """A Parse under a name that PREPARE has taken."""
         self.lends: tuple[bytes, Prepared] | None = None
         """The statement of the protocol that its SQL speaks of, and the client's name for it."""
-        self.twice = False
+        self.name_taken = False
         """A Parse under a name that is taken."""
         self.starts = False
         """An Execute that starts a statement of the server."""
@@ -176,12 +141,12 @@ class Plan:
             types = step.frame[types_at:]
         step.name = name
         there = self._statement(name, client_statements) if name else None
-        step.twice = there is not None
+        step.name_taken = there is not None
         frame = step.frame if isinstance(step.frame, Head) else None
         step.prepared = there or Prepared(name, lookup(text, self.unsure), types, frame)
         step.local = local.is_local(step.prepared.statement)
         step.of_sql = self.new_of_sql.get(name, name in client_statements.of_sql)
-        if not (step.twice or step.of_sql):
+        if not (step.name_taken or step.of_sql):
             self.new_statements[name] = step.prepared
         self._speaks(step, step.prepared, client_statements)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pgbeam_core.api.query import Query
 from pgbeam_core.api.results import Answer
 from pgbeam_core.api.statement import Statement
+from pgbeam_core.session.client_statements import Portal
 from pgbeam_core.session.extended import (
     BIND,
     CLOSE,
@@ -16,7 +17,6 @@ from pgbeam_core.session.extended import (
     STATEMENT,
     SYNC,
     Plan,
-    Portal,
     Step,
 )
 from pgbeam_core.session.prepared import NO_TYPES
@@ -41,7 +41,7 @@ def is_answerable(plan: Plan) -> bool:
     portal = plan.executions[0].portal
     if sum(step.tag == EXECUTE for step in plan.steps) != 1:
         return False  # it is read in parts
-    return all(not (step.local or step.twice or step.malformed) and _plain(step, portal) for step in plan.steps)
+    return all(not (step.local or step.name_taken or step.malformed) and _plain(step, portal) for step in plan.steps)
 
 
 def only_prepares(plan: Plan) -> bool:
@@ -80,7 +80,7 @@ def leading_boundary(plan: Plan) -> tuple[Statement, int] | None:
             return first.prepared.statement, place + 1
         by_name = step.tag == PARSE or (step.tag == DESCRIBE and step.kind == STATEMENT)
         about = step.prepared is first.prepared if by_name else step.portal is first.portal
-        if step.tag not in (PARSE, BIND, DESCRIBE) or step.twice or step.malformed or not about:
+        if step.tag not in (PARSE, BIND, DESCRIBE) or step.name_taken or step.malformed or not about:
             return None
         if step.tag == DESCRIBE and by_name and first.prepared.key[1] != NO_TYPES:
             return None

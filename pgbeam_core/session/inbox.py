@@ -60,7 +60,7 @@ class Inbox:
             self._more.append(data)
             self._more_size += len(data)
 
-    def take(self) -> bytes | None:
+    def next_message(self) -> bytes | None:
         """The next whole message, header included, of a large one its `Head`; None while it is not complete.
 
         Raises ProtocolViolation for a type that there is not, at its first byte, and for a length that cannot be.
@@ -134,7 +134,7 @@ class Inbox:
 
     def take_all(self, tag: int) -> bytes:
         """Whole messages of that type that come next, in one piece; nothing if another comes first."""
-        first = self.take()
+        first = self.next_message()
         if first is None:
             return b""
         if first[0] != tag:

@@ -70,7 +70,7 @@ class Input:
             and not (self._batch or self.skipping or conversation.client_is_full or self.inbox.holds)
             and self.listens
             and conversation.session.status != b"E"
-            and conversation.fast_path.take(data)
+            and conversation.fast_path.recognise(data)
         ):
             return
         self.inbox.add(data)
@@ -123,13 +123,13 @@ class Input:
         if self._advancing or pace.waits:
             return  # what was waited for had come before the wait began: the loop that asked goes on
         self._advancing = True
-        pace.begin()
+        pace.begin_slice()
         try:
             while not conversation.client_is_full:
                 if not self.inbox.holds:
                     self._mind_the_batch()
                     return
-                if pace.over(acted=not self._batch):
+                if pace.slice_is_over(acted=not self._batch):
                     return
                 if conversation.phase is Phase.COPYING:
                     if not conversation.copying.pass_on():
@@ -139,7 +139,7 @@ class Input:
                     return
                 if self._take_run():
                     continue
-                frame = self.inbox.take()
+                frame = self.inbox.next_message()
                 if frame is None:
                     self._mind_the_batch()
                     return
@@ -150,7 +150,7 @@ class Input:
     def _take_run(self) -> bool:
         """Put by what comes before a Sync or Flush. True if there was enough of it to be acted on."""
         turn, pace = self._conversation.turn, self._conversation.pace
-        if self.skipping or (turn is not None and turn.spoilt):
+        if self.skipping or (turn is not None and turn.is_passed_over):
             return False
         batch = self._batch
         before = len(batch)
@@ -179,7 +179,7 @@ class Input:
     def _message(self, frame: bytes) -> None:
         conversation, tag = self._conversation, frame[0]
         turn = conversation.turn
-        if (self.skipping or (turn is not None and turn.spoilt)) and tag not in _NEVER_SKIPPED:
+        if (self.skipping or (turn is not None and turn.is_passed_over)) and tag not in _NEVER_SKIPPED:
             return
         if self._batch and tag in _BEHIND_A_BATCH:
             self.inbox.put_back(frame)  # what stands before it may have to wait for a plugin or a server

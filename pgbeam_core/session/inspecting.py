@@ -11,24 +11,29 @@ from pgbeam_core.api.query import Role
 from pgbeam_core.internal import inspection
 from pgbeam_core.internal.inspection import InspectionResult
 from pgbeam_core.session.settings import HIDDEN
-from pgbeam_core.session.state import Phase
 from pgbeam_core.session.turns import Turn
 from pgbeam_core.wire import frontend
 
 if TYPE_CHECKING:
-    from pgbeam_core.session.conversation import Conversation
+    from collections.abc import Callable
+
+    from pgbeam_core.session.session import Session
+    from pgbeam_core.session.tracker import SessionTracker
 
 
 class Inspecting:
     """The inspections of one conversation's servers. A lease lasts until its server has answered."""
 
-    __slots__ = ("_conversation", "_last", "_unanswered", "told", "under_way")
+    __slots__ = ("_free", "_last", "_session", "_tracker", "_unanswered", "answered", "under_way")
 
-    def __init__(self, conversation: Conversation) -> None:
-        self._conversation = conversation
+    def __init__(self, session: Session, tracker: SessionTracker, free: Callable[[Lease], None]) -> None:
+        """`free` is called when a server has answered that may not be needed any more."""
+        self._session = session
+        self._tracker = tracker
+        self._free = free
         self.under_way = 0
         """Questions that were not answered yet."""
-        self.told: Deferred[None] | None = None
+        self.answered: Deferred[None] | None = None
         """Fires when the question under way has been answered."""
         self._last: list[Lease] = []
         """Servers that are being asked although the client has left."""
@@ -37,17 +42,16 @@ class Inspecting:
 
     def ask(self, lease: Lease) -> None:
         """Have the server of this lease asked. The question goes out behind the client's reply."""
-        conversation, server = self._conversation, lease.server
+        session, tracker, server = self._session, self._tracker, lease.server
         server.in_doubt = False
         self.under_way += 1
-        self.told = Deferred(lambda _: None)
-        session, tracker = conversation.session, conversation.tracker
+        self.answered = Deferred(lambda _: None)
         names = session.settings.in_question | tracker.parameters
         # Nobody may ask in recovery, where nobody may have set one up.
         reported = server.parameters
         may_ask = reported.get("is_superuser") == "on" and reported.get("in_hot_standby", "off") == "off"
         superuser = may_ask and server.target.role is Role.PRIMARY
-        sql = inspection.question(names, superuser=superuser, searches=not tracker.knows_functions)
+        sql = inspection.question(names, superuser=superuser, searches=tracker.catalog_view.catalog is None)
         server.statements.unnamed = None
         owner = inspection.Inspection(lambda found, problem: self._answered(lease, found, problem))
         server.send(Turn(owner, simple=True), frontend.Query(sql).to_bytes())
@@ -67,30 +71,30 @@ class Inspecting:
     def _answered(self, lease: Lease, found: InspectionResult | None, problem: str) -> None:
         """The server has told what the session left on it, or could not be asked."""
         self.under_way -= 1
-        conversation, server = self._conversation, lease.server
+        session, tracker, server = self._session, self._tracker, lease.server
         if found is None and server.alive:
-            self._not_told(lease, problem)
+            self._no_answer(lease, problem)
         elif found is not None and lease in self._last:
-            conversation.tracker.left(found.pins, server)
+            tracker.server_has_state(found.pins, server)
             server.settings = {**server.settings, HIDDEN: ""}
-        elif found is not None and conversation.session.lease is lease:
+        elif found is not None and session.lease is lease:
             self._unanswered = 0
-            conversation.tracker.inspected(found, server)
+            tracker.inspected(found, server)
         if lease in self._last:
             self._farewell(lease)
-        elif conversation.phase is Phase.IDLE and conversation.session.lease is lease:
-            conversation.leasing.let_go()
-        told, self.told = self.told, None
-        if told is not None and not told.called:
-            told.callback(None)
+        else:
+            self._free(lease)
+        answered, self.answered = self.answered, None
+        if answered is not None and not answered.called:
+            answered.callback(None)
 
-    def _not_told(self, lease: Lease, problem: str) -> None:
+    def _no_answer(self, lease: Lease, problem: str) -> None:
         """A cancel request may have hit the question by chance: the server is asked once more. Else it is closed."""
         self._unanswered += 1
         lease.server.in_doubt = True
         if self._unanswered > 1 or lease in self._last:
             # A session that may have had something there cannot go on as if it had not.
-            self._conversation.session.pins.add("unknown")
+            self._session.pins.add("unknown")
             lease.server.close(f"what was left on it could not be asked: {problem}")
 
     def _farewell(self, lease: Lease) -> None:

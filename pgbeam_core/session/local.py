@@ -103,7 +103,7 @@ def simple_reply(conversation: Conversation, statement: Statement) -> bytes:
     try:
         if is_explained(statement):
             _need_no_rollback(conversation.session)
-            return outcome.whole(explaining.answer(conversation, statement, None, b""))
+            return outcome.simple_reply(explaining.answer(conversation, statement, None, b""))
         return reply(conversation.session, statement)
     except VariableError as error:
         return backend.error_response("ERROR", error.sqlstate, error.message, None, error.hint)

@@ -168,7 +168,7 @@ def plain_result(turn: Turn, now: float) -> Result:
     )
 
 
-def whole(answer: Answer) -> bytes:
+def simple_reply(answer: Answer) -> bytes:
     """The reply that it is by the simple protocol, but for ReadyForQuery."""
     return (answer.description or b"") + answer.rows + answer.complete
 

@@ -30,10 +30,10 @@ class Outside:
         query.answerable = self._conversation.phase is _IDLE
         query.facts["transaction"] = "lazy"
 
-    def settle(self, query: Query) -> None:
+    def decide(self, query: Query) -> None:
         """Outside or not, without a wait: what may run code of users is inside."""
         conversation = self._conversation
-        if conversation.tracker.may_leave(query.statement, query.arrived):
+        if conversation.tracker.catalog_view.may_leave(query.statement, query.arrived):
             query.lazily = query.answerable = False
             del query.facts["transaction"]
         else:
@@ -42,19 +42,19 @@ class Outside:
     def waits(self, query: Query, then: Callable[[], None]) -> bool:
         """Whether the catalog has to be waited for to settle that; `then` is called when it is settled."""
         conversation = self._conversation
-        if not conversation.tracker.may_leave(query.statement, query.arrived):
+        if not conversation.tracker.catalog_view.may_leave(query.statement, query.arrived):
             conversation.transaction.has_read = True
             return False
         waiting = conversation.runtime.catalog_soon(conversation.session, PATIENCE_S)
         if waiting is None:
-            self.settle(query)
+            self.decide(query)
             return False
         conversation.state.enter(Phase.ASKING)
         conversation.pending = waiting
 
         def known(_result: Any) -> None:
             if conversation.resumed():
-                self.settle(query)
+                self.decide(query)
                 then()
                 conversation.input.resume()
 

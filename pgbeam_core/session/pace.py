@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pgbeam_core.session.conversation import Conversation
+    from collections.abc import Callable
+
+    from pgbeam_core.session.runtime import Runtime
     from pgbeam_core.session.turns import Turn
 
 PART = 256
@@ -29,10 +31,13 @@ what it has to tell plugins when the server is lost."""
 class Pace:
     """Decides when one conversation takes its client's next message."""
 
-    __slots__ = ("_begun", "_call", "_conversation", "ahead", "most_owed", "part", "slice", "taken")
+    __slots__ = ("_begun", "_call", "_flush", "_resume", "_runtime", "ahead", "most_owed", "part", "slice", "taken")
 
-    def __init__(self, conversation: Conversation) -> None:
-        self._conversation = conversation
+    def __init__(self, runtime: Runtime, resume: Callable[[], None], flush: Callable[[], None]) -> None:
+        """`resume` goes on with what the client has sent; `flush` has the server say what it has to say so far."""
+        self._runtime = runtime
+        self._resume = resume
+        self._flush = flush
         self._begun = 0.0
         self.taken = 0
         """Messages of this slice."""
@@ -53,11 +58,11 @@ class Pace:
         """When the last slice began."""
         return self._begun
 
-    def begin(self) -> None:
+    def begin_slice(self) -> None:
         self.taken = 0
-        self._begun = self._conversation.runtime.now()
+        self._begun = self._runtime.now()
 
-    def over(self, *, acted: bool) -> bool:
+    def slice_is_over(self, *, acted: bool) -> bool:
         """Whether the slice is over, before one more message is taken; then it goes on by itself.
 
         acted: the last message was not merely put by.
@@ -66,27 +71,27 @@ class Pace:
         if taken <= self.slice:
             if taken & 15 and not acted:
                 return False
-            if self._conversation.runtime.now() - self._begun < SLICE_S:
+            if self._runtime.now() - self._begun < SLICE_S:
                 return False
-        self._call = self._conversation.runtime.later(self._go_on)
+        self._call = self._runtime.later(self._go_on)
         return True
 
     def _go_on(self) -> None:
         self._call = None
-        self._conversation.input.resume()
+        self._resume()
 
     def too_far(self, turn: Turn) -> bool:
         """Whether the server owes too much for the request under way to be sent more of it."""
         if not self.ahead and turn.script is not None and len(turn.script) > self.most_owed:
-            self._conversation.sender.flush()  # nobody may say anything before he is asked to
+            self._flush()  # nobody may say anything before he is asked to
             self.ahead = len(turn.script) > self.most_owed // 2
         return self.ahead
 
-    def paid(self, turn: Turn) -> None:
+    def reply_came(self, turn: Turn) -> None:
         """The server has paid some of it."""
         if self.ahead and (turn.script is None or len(turn.script) <= self.most_owed // 2):
             self.ahead = False
-            self._conversation.input.resume()
+            self._resume()
 
     def stop(self) -> None:
         call, self._call = self._call, None

@@ -82,7 +82,7 @@ class ServerStatements:
         self._made += 1
         return SERVER_PREFIX + b"%d" % self._made
 
-    def hold(self, key: Key, name: bytes, epoch: int) -> None:
+    def add(self, key: Key, name: bytes, epoch: int) -> None:
         """The server has prepared it under that name; the one that it had is stale."""
         stale = self.named.pop(key, None)
         if stale is not None:
@@ -103,7 +103,7 @@ class ServerStatements:
                 surplus.append(key)
         return [self._drop(key) for key in surplus]
 
-    def rest(self) -> None:
+    def trim(self) -> None:
         """A client is done with the server: large texts, which few will want again, are not kept for the next one."""
         unnamed = self.unnamed
         if unnamed is not None and len(unnamed[0]) > LARGE_TEXT:

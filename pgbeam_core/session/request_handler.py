@@ -37,7 +37,7 @@ class RequestHandler:
         end = len(frame) - 1
         conversation.ended = True
         if not (frame.find(0, 5) == end if end < HEAD_BYTES else is_text(frame)):  # for the server to judge
-            conversation.leasing.lease_for([], lambda: conversation.sender.raw(frame, []))
+            conversation.finder.find_server([], lambda: conversation.sender.send_raw(frame, []))
             return
         if end > conversation.input.most_text and size_of(frame) - 6 > conversation.input.most_text:
             self.refuse_long(size_of(frame) - 6, ended=True)
@@ -50,7 +50,7 @@ class RequestHandler:
             conversation.client.write(local.simple_reply(conversation, statement) + conversation.ready())
             return
         if conversation.phase is _IDLE and conversation.boundaries.answers(statement):
-            conversation.boundaries.answer(statement, outcome.whole, simple=True)
+            conversation.boundaries.answer(statement, outcome.simple_reply, simple=True)
             return
         self._ask(frame, statement, answerable=conversation.phase is _IDLE)
 
@@ -69,14 +69,14 @@ class RequestHandler:
         conversation = self._conversation
         conversation.ended = True
         query = self.query(statement, simple=True, answerable=answerable)
-        conversation.dispatch.ask(query, lambda: conversation.sender.simple(frame, query), outcome.whole)
+        conversation.dispatch.ask(query, lambda: conversation.sender.send_query(frame, query), outcome.simple_reply)
 
     # The extended protocol.
 
     def extended(self, frames: list[bytes]) -> None:
         """Act on messages up to a Sync or Flush, or on a part of these."""
         conversation = self._conversation
-        sender, dispatch = conversation.sender, conversation.dispatch
+        sender, dispatch = conversation.extended_sender, conversation.dispatch
         is_open = conversation.phase is Phase.OPEN
         plan = Plan(sender.plan if is_open else None)
         plan.read(frames, conversation.client_statements, conversation.fast_path.statement)
@@ -84,7 +84,7 @@ class RequestHandler:
         ended = conversation.ended = frames[-1][0] == _SYNC
         if is_open:
             queries = self._queries(plan)
-            dispatch.ask_all(queries, lambda: sender.more(plan, queries))
+            dispatch.ask_all(queries, lambda: sender.send_more(plan, queries))
             return
         if not plan.needs_server and not conversation.session.begun:
             self._without_server(plan, ended=ended)
@@ -100,9 +100,9 @@ class RequestHandler:
                 self._remember(plan)
                 return forms.reply_around(plan, answer)
 
-            dispatch.ask(queries[0], lambda: sender.extended(plan, queries), reply)
+            dispatch.ask(queries[0], lambda: sender.send(plan, queries), reply)
         else:
-            dispatch.ask_all(queries, lambda: sender.extended(plan, queries))
+            dispatch.ask_all(queries, lambda: sender.send(plan, queries))
 
     def _may_end_at_flush(self, plan: Plan) -> bool:
         """Whether what comes behind that Flush can be a request of its own, with an answer or a server of its own.
@@ -120,10 +120,10 @@ class RequestHandler:
     def _without_server(self, plan: Plan, *, ended: bool) -> None:
         """A request that is all about pgbeam.*, or a Sync alone."""
         conversation = self._conversation
-        said, failed = conversation.sender.alone(plan)
+        said, failed = conversation.extended_sender.answer_alone(plan)
         if failed and (not ended or conversation.session.in_transaction):
             # Direct, everything up to Sync would be skipped; a server keeps that account.
-            conversation.leasing.lease_for([], lambda: conversation.sender.extended(plan, []))
+            conversation.finder.find_server([], lambda: conversation.extended_sender.send(plan, []))
             return
         if ended:
             conversation.client_statements.portals.clear()
@@ -161,7 +161,7 @@ class RequestHandler:
     def _queries(self, plan: Plan) -> list[Query]:
         conversation, session = self._conversation, self._conversation.session
         phase = conversation.phase
-        alone = forms.is_answerable(plan) and (phase is _IDLE or conversation.sender.is_outside)
+        alone = forms.is_answerable(plan) and (phase is _IDLE or conversation.extended_sender.is_outside)
         now = session.active_at = conversation.runtime.now()
         several = len(plan.executions) > 1 or not conversation.ended or phase is Phase.OPEN
         in_transaction = several or session.in_transaction

@@ -24,32 +24,32 @@ class ClientConnection(Protocol):
     """The client's connection, as its conversation sees it."""
 
     def write(self, data: bytes) -> None:
-        """Send bytes."""
+        """Queue these for the client; `client_full` is called when it does not keep up."""
 
     def pause(self) -> None:
-        """Stop reading from the client."""
+        """Stop reading from the client: what it sends stays with the kernel."""
 
     def resume(self) -> None:
-        """Read on."""
+        """Read from the client again, after `pause`."""
 
     def hang_up(self, reason: str, farewell: bytes = b"") -> None:
         """Send the farewell and close."""
 
 
 class Nobody:
-    """In the place of a client that has left."""
+    """In the place of a client that has left: whatever it is told to do has no effect."""
 
     def write(self, data: bytes) -> None:
-        """Nobody reads it."""
+        pass
 
     def pause(self) -> None:
-        """Nothing comes."""
+        pass
 
     def resume(self) -> None:
-        """Nothing comes."""
+        pass
 
     def hang_up(self, reason: str, farewell: bytes = b"") -> None:
-        """That has happened."""
+        pass
 
 
 class RequestDeadlines(Protocol):
@@ -100,7 +100,7 @@ class Runtime(Protocol):
         """The isolation level, in lower case, of a transaction that names none; None if it is not known."""
 
     def stats(self, session: Session) -> ProjectStats:
-        """Where to count."""
+        """The counters of the session's project."""
 
     def catalog(self, session: Session) -> Catalog | None:
         """What is known of the catalog of a session's database; None while it is not known."""

@@ -84,7 +84,7 @@ class Session:
         self.reads_otherwise = False
         """Strings in its texts may end elsewhere than in anybody else's: see `misreads`."""
 
-    def told(self) -> None:
+    def _parameters_told(self) -> None:
         """What the client was told by ParameterStatus is another thing now."""
         told = self.parameter_status
         self.reads_otherwise = (

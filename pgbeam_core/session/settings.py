@@ -131,7 +131,7 @@ class SessionSettings:
             return {name: value for name, value in self.now.items() if name in _AUTHORIZATION and name not in names}
         return {name: value for name, value in self.now.items() if name not in names}
 
-    def told(self, values: Values) -> None:
+    def set_by_server(self, values: Values) -> None:
         """The server has told all that is set in the session, but for parameters with a dot that it was not asked for.
 
         One with a dot that is empty was mostly never set: reading it as empty or as nothing is all the same.
@@ -177,7 +177,7 @@ class SessionSettings:
                 _, self.now, self.unknown = self._savepoints[place]
                 return
 
-    def over(self, *, committed: bool) -> None:
+    def end_transaction(self, *, committed: bool) -> None:
         """The transaction, explicit or of one statement, has ended."""
         if self._before is not None and not committed:
             self.now, self.unknown = self._before

@@ -21,7 +21,7 @@ what it owes its client, and what a server owes it, is told by the phase togethe
 Waits end in IDLE (or OPEN, if the request is under way already) before what waited is done, so every step begins in a
 phase that could have been reached without a wait. `Conversation.resumed` is the one way out of a wait.
 
-Who decides: `HookDispatch` and `Outside` begin ASKING, `Leasing` begins WAITING, `Sender` sends and so makes a
+Who decides: `HookDispatch` and `Outside` begin ASKING, `ServerFinder` begins WAITING, `Sender` sends and so makes a
 conversation BUSY or OPEN, `TurnCompletion` and `Failing` bring it back to IDLE, `Copying` follows COPY, and the
 conversation itself its waits and its client's leaving. All of them go through `State.enter`.
 """
@@ -34,7 +34,7 @@ from typing import Final
 
 CHECK_STATES = "CHECK_PGBEAM_STATES"
 """The environment variable with which each step is checked against the table; all tests run with it."""
-_CHECKED: Final = __debug__ and CHECK_STATES in os.environ
+CHECKED: Final = __debug__ and CHECK_STATES in os.environ
 
 
 class Phase(enum.Enum):
@@ -71,6 +71,6 @@ class State:
 
     def enter(self, phase: Phase) -> None:
         """Go on to another phase."""
-        if _CHECKED:
+        if CHECKED:
             assert phase in FOLLOWS[self.phase], f"a conversation went from {self.phase.value} to {phase.value}"
         self.phase = phase

@@ -96,7 +96,7 @@ _COMES = {
     FAILED: {b"E": FAILED},
     FREE: dict.fromkeys((bytes((tag,)) for tag in b"TtnI123sVHcCDdGWE"), FREE),
 }
-FOLLOWS: dict[int, int] = {place << 8 | tag[0]: then for place, tags in _COMES.items() for tag, then in tags.items()}
+NEXT_PLACE: dict[int, int] = {place << 8 | tag[0]: then for place, tags in _COMES.items() for tag, then in tags.items()}
 """place << 8 | tag → where the reply is then; what is not in it cannot come there."""
 COMPLETE = frozenset((BETWEEN, FAILED, FREE))
 """Where ReadyForQuery may come."""

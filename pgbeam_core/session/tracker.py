@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from pgbeam_core.api.query import Query, Role
 from pgbeam_core.api.statement import Kind, SettingAction, Statement
 from pgbeam_core.internal.inspection import InspectionResult, mentioned
-from pgbeam_core.session.extended import ClientStatements
-from pgbeam_core.session.remains import ASKED_WORDS, KEPT_BY_DISCARD, verdict
+from pgbeam_core.session.catalog_view import CatalogView
+from pgbeam_core.session.client_statements import ClientStatements
+from pgbeam_core.session.remains import ASKED_WORDS, KEPT_BY_DISCARD
 from pgbeam_core.session.runtime import Runtime
 from pgbeam_core.session.session import Session
 
 if TYPE_CHECKING:
     from pgbeam_core.api.pool import Server
-    from pgbeam_core.catalog.catalog import Catalog
 
 _MAY_DROP = frozenset({Kind.DDL, Kind.CLOSE, Kind.DEALLOCATE, Kind.UNLISTEN, Kind.MULTI})
 """What may take away the state that pins a session; which of it is left, the server knows."""
@@ -30,9 +30,6 @@ _WORDS = ASKED_WORDS | {"function"}
 """What a statement "makes" that is not booked: only the server can tell."""
 _ASKED_LAST = frozenset({"setting", "load", "backup"})
 """Pins that no question finds."""
-LOOKS_AGAIN_S = 1.0
-NO_CATALOG = -2
-"""The serial of none: no verdict has it."""
 _MOST_NAMES = 100
 """Parameters that are asked for by name."""
 _FOUND = frozenset({"temp_table", "listen", "advisory_lock", "prepare", "with_hold", "slot", "origin"})
@@ -46,25 +43,22 @@ class SessionTracker:
 
     __slots__ = (
         "_at_startup",
-        "_catalog",
         "_client_statements",
         "_defined",
-        "_epoch",
         "_new_pins",
         "_respell",
-        "_serial",
+        "_runtime",
         "_session",
         "_touched",
-        "_until",
-        "_world",
+        "catalog_view",
+        "ended_transactions",
         "hidden",
         "maybe_set",
-        "over",
     )
 
     def __init__(self, session: Session, client_statements: ClientStatements, runtime: Runtime) -> None:
         self._session = session
-        self._world = runtime
+        self._runtime = runtime
         self._client_statements = client_statements
         self._new_pins: set[str] = set()
         self._touched = False
@@ -78,19 +72,15 @@ class SessionTracker:
         """Code of users may have run on the server, and have set parameters that no catalog shows."""
         self.maybe_set: frozenset[str] = frozenset()
         """Parameters that it may have set and that no catalog shows."""
-        self._catalog: Catalog | None = None
-        self._serial = NO_CATALOG
-        self._epoch = -1
-        self._until = 0.0
-        """Until when the catalog need not be asked for again, if no definition is seen to change."""
-        self.over: list[bool] = []
+        self.catalog_view = CatalogView(session, runtime)
+        self.ended_transactions: list[bool] = []
         """For each explicit transaction that has ended since last asked: was it committed?"""
 
-    def sent(self, statement: Statement, server: Server, now: float) -> None:
+    def statement_sent(self, statement: Statement, server: Server, now: float) -> None:
         """It goes to the server now: whatever becomes of it, what it may leave may be there from here on."""
         session = self._session
         own = session.keeps_server and server.target.role is Role.PRIMARY  # asked when the client leaves
-        if own or self.may_leave(statement, now):
+        if own or self.catalog_view.may_leave(statement, now):
             self.doubt(server)
             if len(self.maybe_set) < _MOST_NAMES:
                 named = mentioned(statement.text)
@@ -101,29 +91,11 @@ class SessionTracker:
         elif session.pins and (statement.kind in _MAY_DROP or "function" in statement.makes):
             server.in_doubt = True
 
-    def may_leave(self, statement: Statement, now: float) -> bool:
-        """Whether a statement may leave what only its server knows."""
-        if now >= self._until or self._world.epoch != self._epoch:
-            self._look(now)
-        found = statement._verdict
-        return found.leaves if found.serial == self._serial else verdict(statement, self._catalog)
-
-    def _look(self, now: float) -> None:
-        """See what is known of the catalog now."""
-        runtime = self._world
-        self._catalog, self._epoch = runtime.catalog(self._session), runtime.epoch
-        self._serial = NO_CATALOG if self._catalog is None else self._catalog.serial
-        self._until = now + LOOKS_AGAIN_S if self._catalog is not None else 0.0
-
     @property
     def parameters(self) -> frozenset[str]:
         """Names with a dot of parameters that code of users may have set, as far as anybody knows."""
-        return self.maybe_set if self._catalog is None else self.maybe_set | self._catalog.parameters
-
-    @property
-    def knows_functions(self) -> bool:
-        """Whether a catalog has told what functions name."""
-        return self._catalog is not None
+        catalog = self.catalog_view.catalog
+        return self.maybe_set if catalog is None else self.maybe_set | catalog.parameters
 
     def doubt(self, server: Server) -> None:
         """Something goes to the server of which nobody knows what it leaves."""
@@ -149,7 +121,7 @@ class SessionTracker:
             self._unpin(statement.drops, server)
         if statement.kind in _DEFINES:
             self._defined = statement
-            self._world.tables_changed(statement)
+            self._runtime.tables_changed(statement)
         follow = _FOLLOW.get(statement.kind)
         if follow is not None:
             follow(self, statement, tag, server)
@@ -164,7 +136,7 @@ class SessionTracker:
         values = found.values
         if found.user and found.user != session.identity.user:
             values["session_authorization"] = found.user
-        session.settings.told(values)
+        session.settings.set_by_server(values)
         if session.settings.too_many:
             pins = pins | {"setting"}
         self.maybe_set = frozenset()
@@ -173,16 +145,16 @@ class SessionTracker:
         session.pins.update(pins)
         if "prepare" not in pins:
             self._client_statements.of_sql.clear()
-        self.left(pins, server)
+        self.server_has_state(pins, server)
 
     @staticmethod
-    def left(pins: set[str], server: Server) -> None:
+    def server_has_state(pins: set[str], server: Server) -> None:
         """That is on the server, and of what a question finds nothing else."""
         lent = {"prepare"} if server.statements.lent else set()
         server.state.difference_update(_FOUND - lent)
         server.state.update(pins)
 
-    def tell(self, server: Server, status: bytes) -> None:
+    def server_has_settings(self, server: Server, status: bytes) -> None:
         """A request is over: this server now has the parameters that the client has set."""
         if self._respell and status == b"I":
             self._respell = False
@@ -206,13 +178,13 @@ class SessionTracker:
     def ready(self, was: bytes, status: bytes, *, failed: bool) -> None:
         """The server is ready, with that transaction status; `failed`: the request ended in an error."""
         if status == b"I":
-            if was != b"I" and not self.over:
-                self.over.append(not failed)
+            if was != b"I" and not self.ended_transactions:
+                self.ended_transactions.append(not failed)
             self._transaction_over(committed=not failed)
             self._client_statements.portals.clear()
             self._known_anew()
 
-    def lost(self, queries: list[Query]) -> None:
+    def queries_lost(self, queries: list[Query]) -> None:
         """The server is gone in the middle of these: what they define may be there."""
         for query in queries:
             for part in query.statement.parts or (query.statement,):
@@ -224,11 +196,11 @@ class SessionTracker:
         """The transaction is over, whichever way: what was learnt of definitions while it was open is outdated."""
         if self._defined is not None:
             defined, self._defined = self._defined, None
-            self._world.tables_changed(defined)
+            self._runtime.tables_changed(defined)
 
     def _transaction_over(self, *, committed: bool) -> None:
-        self._session.settings.over(committed=committed)
-        self._session.variables.over(committed=committed)
+        self._session.settings.end_transaction(committed=committed)
+        self._session.variables.end_transaction(committed=committed)
         if not committed:
             self._touched = True  # the server has gone back too, and may have been told otherwise in between
             self._session.pins -= self._new_pins & _ROLLED_BACK
@@ -243,7 +215,7 @@ class SessionTracker:
         """COMMIT or ROLLBACK; a COMMIT of a failed transaction says ROLLBACK."""
         if tag in (b"COMMIT", b"ROLLBACK", b"PREPARE TRANSACTION"):
             committed = tag != b"ROLLBACK"
-            self.over.append(committed)
+            self.ended_transactions.append(committed)
             self._transaction_over(committed=committed)
 
     def _savepoint(self, statement: Statement, _tag: bytes, _server: Server) -> None:

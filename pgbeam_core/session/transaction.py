@@ -33,7 +33,7 @@ DEFAULT_ISOLATION = "default_transaction_isolation"
 
 
 class Transaction:
-    """What is known of it. `begun` and `over` are told, everything else is asked."""
+    """What is known of it. `made_real` and `end_without_server` are told, everything else is asked."""
 
     __slots__ = (
         *(
@@ -133,12 +133,12 @@ class Transaction:
             return "volatile" if statement.reads else "lock"
         return _REASONS.get(statement.kind, statement.kind.value)
 
-    def begun(self) -> None:
+    def made_real(self) -> None:
         """A server is in it now."""
         self._forget()
         self._session.status = self._session.server_status = b"T"
 
-    def sent(self, queries: list[Query]) -> None:
+    def queries_sent(self, queries: list[Query]) -> None:
         """These go to a server, be the transaction kept back or not."""
         if self.only_read:
             self.only_read = all(query.statement.only_reads for query in queries)
@@ -153,18 +153,18 @@ class Transaction:
         if status == b"I":
             self.only_read = False
 
-    def may_end_aside(self) -> bool:
+    def may_end_unattended(self) -> bool:
         """Whether its end is certain before the server has heard of it."""
         return self.only_read and self._session.status == b"T" and self.isolation in _MAY_END_ASIDE
 
-    def over(self, *, committed: bool) -> None:
+    def end_without_server(self, *, committed: bool) -> None:
         """It has ended, and no server need be asked how."""
         session = self._session
         self._forget()
         self.only_read = False
         session.status = session.server_status = b"I"
-        session.settings.over(committed=committed)
-        session.variables.over(committed=committed)
+        session.settings.end_transaction(committed=committed)
+        session.variables.end_transaction(committed=committed)
 
     def _forget(self) -> None:
         self.begin = None

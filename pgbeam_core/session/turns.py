@@ -8,10 +8,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pgbeam_core.api._bookkeeping import SMALL_BYTES
+from pgbeam_core.errors import ProtocolViolation
+from pgbeam_core.session.progress import MAY_FOLLOW, Progress
+from pgbeam_core.session.state import CHECKED
 from pgbeam_core.session.steps import NOTHING, Form, Owed
 
 if TYPE_CHECKING:
     from pgbeam_core.api.query import Query
+
+
+class OutOfTurn(ProtocolViolation):
+    """The server sent what nobody asked for; its stream can no longer be trusted."""
 
 
 class Owner(Protocol):
@@ -32,10 +39,10 @@ class Owner(Protocol):
     def reassign(self, turn: Turn) -> Owner | None:
         """What stands before a shared turn takes too long. Gives who takes the reply here, if it is sent elsewhere."""
 
-    def paid(self, turn: Turn) -> None:
+    def reply_came(self, turn: Turn) -> None:
         """Some of the reply to a request that goes out in parts has come; called once for each chunk of it."""
 
-    def skips(self, turn: Turn) -> None:
+    def server_skips(self, turn: Turn) -> None:
         """The server said ErrorResponse and skips to a Sync that has not gone out."""
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
@@ -44,7 +51,7 @@ class Owner(Protocol):
     def turn_lost(self, turn: Turn, reason: str) -> None:
         """The server is gone; the rest of the reply will not come."""
 
-    def whole(self, turn: Turn, reply: bytes) -> None:
+    def deliver_reply(self, turn: Turn, reply: bytes) -> None:
         """A plain statement went well: the reply, all of it. In place of `deliver` and `turn_over`."""
 
 
@@ -55,22 +62,25 @@ class Fate(enum.Enum):
     """Nothing: the client gets the reply, an error in it too."""
     STALE = "stale"
     """It said that what the server has prepared is out of date: `again` is to be called at ReadyForQuery."""
-    TAKEN_BACK = "taken back"
+    RETRIED = "retried"
     """It was not the client's own: nobody has been told, and it is to be sent once more."""
     MUTED = "muted"
     """The client has been told of it, by PgBeam, or gets the reply elsewhere; the rest is not for it."""
 
 
 _MUTED: Final = Fate.MUTED  # a look at a member of an enum takes longer than most lines here
-_TAKEN_BACK: Final = Fate.TAKEN_BACK
+_RETRIED: Final = Fate.RETRIED
+_OPEN: Final = Progress.OPEN
+_SPOILT: Final = Progress.SPOILT
+_SKIPPING: Final = Progress.SKIPPING
+_ENDED: Final = Progress.ENDED
 
 
 class Turn:
     """What one server owes one owner, up to and including a ReadyForQuery.
 
     `script` lists the steps of an extended-protocol reply in which PgBeam has a part; None means that every byte up to
-    ReadyForQuery is the owner's. `ended` tells whether the message that makes the server say ReadyForQuery has gone
-    out (Query, FunctionCall, Sync); until then more of the request may follow.
+    ReadyForQuery is the owner's. `progress` tells how far the request is; `enter` is the only one that writes it.
     """
 
     __slots__ = (
@@ -81,18 +91,18 @@ class Turn:
         "begins",
         "copying",
         "elsewhere",
-        "ended",
         "error",
         "fate",
         "finished",
+        "form",
         "in_parts",
         "keep",
         "kept",
         "named",
         "outside",
         "owner",
-        "plain",
         "prefix",
+        "progress",
         "queries",
         "ready",
         "refused",
@@ -104,8 +114,6 @@ class Turn:
         "shared",
         "simple",
         "size",
-        "skipping",
-        "spoilt",
         "syncs",
         "tags",
         "torn",
@@ -116,7 +124,7 @@ class Turn:
         self.owner = owner
         self.simple = simple
         self.script = script
-        self.ended = ended
+        self.progress = _ENDED if ended else _OPEN
         self.queries: list[Query] = []
         self.at = NOTHING
         """How far the reply to its Query or FunctionCall is."""
@@ -124,10 +132,6 @@ class Turn:
         self.size = 0
         self.began = False
         """Whether the owner has got a byte of the reply."""
-        self.skipping = False
-        """The server said ErrorResponse and skips to the next Sync."""
-        self.spoilt = False
-        """What the client sends up to its Sync is passed over, because of an error before it."""
         self.at_flush = False
         """It ends here for the server; the client has not come to its Sync, and gets no ReadyForQuery."""
         self.in_parts = False
@@ -165,7 +169,7 @@ class Turn:
         self.fate = Fate.TOLD
         self.named: tuple[bytes, bytes] | None = None
         """What PgBeam calls the only statement on the server and what the client calls it, for error messages."""
-        self.plain: Form | None = None
+        self.form: Form | None = None
         """What the reply to one plain statement is if all goes well; None once it took the long way."""
         self.prefix = b""
         """What the client is told ahead of such a reply."""
@@ -175,14 +179,35 @@ class Turn:
         self.kept: list[bytes] | None = None
 
     @property
+    def ended(self) -> bool:
+        """Whether the message that makes the server say ReadyForQuery has gone out; else more may follow."""
+        return self.progress is _ENDED
+
+    @property
+    def is_passed_over(self) -> bool:
+        """Whether what the client sends up to its Sync has no effect, because of an error before it."""
+        return self.progress is _SPOILT or self.progress is _SKIPPING
+
+    @property
+    def may_be_retried(self) -> bool:
+        """Whether its owner may have it sent once more, as long as it has no byte of the reply."""
+        return self.shared or self.outside or self.elsewhere
+
+    def enter(self, progress: Progress) -> None:
+        """The request is further, or thrown back."""
+        if CHECKED:
+            assert progress in MAY_FOLLOW[self.progress], f"a turn went from {self.progress} to {progress}"
+        self.progress = progress
+
+    @property
     def is_muted(self) -> bool:
         """Whether the rest of the reply is not for the client."""
-        return self.fate is _MUTED or self.fate is _TAKEN_BACK
+        return self.fate is _MUTED or self.fate is _RETRIED
 
     def pass_to(self, owner: Owner) -> None:
         """Its client gets the reply elsewhere: whatever comes here, an error included, has no effect."""
         self.owner = owner
-        self.script = self.again = self.plain = None
+        self.script = self.again = self.form = None
         self.named = None
         self.shared = False
         self.fate = Fate.MUTED
@@ -211,7 +236,7 @@ class Turn:
             self.withheld.clear()
         self.owner.deliver(data)
 
-    def let_out(self) -> None:
+    def release_withheld(self) -> None:
         """The reply is complete, or will not be: its owner gets what was withheld of it."""
         if self.withheld and not self.is_muted:
             self.began = True
@@ -234,10 +259,10 @@ class Turn:
         """More of the request went out: these steps are owed too. Nothing is owed for what the server skips."""
         if self.script is None:
             raise AssertionError("an unscripted turn takes no steps")
-        if not self.skipping:
+        if self.progress is not _SKIPPING:
             self.script.extend(steps)
 
-    def settle(self) -> None:
+    def inject_due(self) -> None:
         """Say what is PgBeam's to say before the server's next frame."""
         script = self.script
         while script and script[0].inject is not None:

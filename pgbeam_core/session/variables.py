@@ -81,7 +81,7 @@ class Variables:
                 self._now, self._local = dict(now), dict(local)
                 return
 
-    def over(self, *, committed: bool) -> None:
+    def end_transaction(self, *, committed: bool) -> None:
         self._local.clear()
         if self._before is not None and not committed:
             self._now = self._before

@@ -109,3 +109,8 @@ def split(data: bytes) -> Iterator[tuple[int, int, int]]:
             return
         yield tag, start, end
         start = end
+
+
+def part_of(data: bytes, start: int, end: int) -> bytes:
+    """data[start:end]; where that is all of it, which may be large, compiled code would copy it."""
+    return data if start == 0 and end == len(data) else data[start:end]

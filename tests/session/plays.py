@@ -22,7 +22,7 @@ from tests.session.played import Played, Tables
 from tests.session.plugins import ANSWER, REFUSAL
 from tests.session.stage import READY, FakePool, Stage
 
-COUNTED = isinstance(Conversation.whole, FunctionType)
+COUNTED = isinstance(Conversation.deliver_reply, FunctionType)
 """Whether plays can count what goes the short way: compiled code does not let itself be patched."""
 ALTERED = b"altered"
 """In place of what a client sends: somebody alters a table."""
@@ -187,13 +187,13 @@ class Play:
 
     def run(self, steps: Iterable[Step]) -> Story:
         """Play them, and then whatever is left to say."""
-        whole = Conversation.whole
+        whole = Conversation.deliver_reply
 
         def counted(conversation: Conversation, turn: Turn, reply: bytes) -> None:
             self._shorts += 1
             whole(conversation, turn, reply)
 
-        with patch.object(Conversation, "whole", counted):
+        with patch.object(Conversation, "deliver_reply", counted):
             for step in steps:
                 self._step(step)
             for client in self._clients:

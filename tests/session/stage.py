@@ -242,7 +242,7 @@ class Stage:
         )
         self.client, self.conversation = self.join(application_name=application_name)
         if pool_mode == "session":
-            self.conversation.take(self._pool._lease(self._pool.idle.pop(0)))
+            self.conversation.accept_lease(self._pool._lease(self._pool.idle.pop(0)))
 
     def join(self, application_name: str | None = None) -> tuple[FakeClient, Conversation]:
         """One more client."""

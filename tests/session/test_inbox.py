@@ -23,7 +23,7 @@ RESTS = st.one_of(
 def drain(inbox: Inbox) -> list[bytes]:
     """Every message that is whole."""
     taken = []
-    while (message := inbox.take()) is not None:
+    while (message := inbox.next_message()) is not None:
         taken.append(message)
     return taken
 
@@ -51,7 +51,7 @@ def test_an_impossible_length_breaks_the_protocol(length: int) -> None:
     inbox = Inbox()
     inbox.add(b"Q" + length.to_bytes(4))
     with pytest.raises(ProtocolViolation):
-        inbox.take()
+        inbox.next_message()
 
 
 @pytest.mark.parametrize("tag", [0, ord("!"), ord("R"), ord("p"), ord("q"), ord("x"), 255])
@@ -61,7 +61,7 @@ def test_an_unknown_type_is_refused_at_its_first_byte(tag: int, more: bytes) -> 
     inbox = Inbox()
     inbox.add(bytes([tag]) + more)
     with pytest.raises(ProtocolViolation, match=rf"invalid frontend message type {tag}$"):
-        inbox.take()
+        inbox.next_message()
 
 
 @pytest.mark.parametrize("tag", b"XCDEHScf")
@@ -69,10 +69,10 @@ def test_small_messages_are_small(tag: int) -> None:
     """A Sync of 10,001 bytes is none, as in PostgreSQL; one byte less passes."""
     inbox = Inbox()
     inbox.add(frame(tag, bytes(9_996)))
-    assert inbox.take() is not None
+    assert inbox.next_message() is not None
     inbox.add(bytes([tag]) + (10_001).to_bytes(4))
     with pytest.raises(ProtocolViolation, match=r"invalid message length$"):
-        inbox.take()
+        inbox.next_message()
 
 
 @pytest.mark.parametrize("tag", b"QFPBd")
@@ -80,10 +80,10 @@ def test_a_message_may_be_as_long_as_the_settings_say(tag: int) -> None:
     """54000 for one byte more, at its header, and the hint names the setting."""
     inbox = Inbox(100_000)
     inbox.add(frame(tag, bytes(99_996)))
-    assert inbox.take() is not None
+    assert inbox.next_message() is not None
     inbox.add(bytes([tag]) + (100_001).to_bytes(4))
     with pytest.raises(ProtocolViolation, match="message of 100001 bytes is too large") as caught:
-        inbox.take()
+        inbox.next_message()
     assert (caught.value.sqlstate, caught.value.hint) == ("54000", "max_message_bytes is 100000.")
 
 
@@ -94,9 +94,9 @@ def test_a_message_of_50_megabytes_costs_one_copy() -> None:
     inbox.add(b"Q" + (4 + count * len(chunk)).to_bytes(4))
     started = time.process_time()
     for _ in range(count):
-        assert inbox.take() is None
+        assert inbox.next_message() is None
         inbox.add(chunk)
-    message = inbox.take()
+    message = inbox.next_message()
     assert isinstance(message, Head)
     assert message.size == len(message.whole) == 5 + count * len(chunk)
     assert time.process_time() - started < 1.0
@@ -110,9 +110,9 @@ def test_a_large_message_is_taken_alone_and_what_stands_around_it_too(chunk: int
     inbox, taken = Inbox(), []
     for start in range(0, len(stream), chunk):
         inbox.add(stream[start : start + chunk])
-        while (message := inbox.take()) is not None:
+        while (message := inbox.next_message()) is not None:
             inbox.put_back(message)
-            again = inbox.take()
+            again = inbox.next_message()
             assert again is not None
             taken.append(again.whole if isinstance(again, Head) else again)
     assert taken == [small, large, small, large, small]

@@ -7,6 +7,7 @@ import pytest
 from pgbeam_core.wire import copy_messages, frontend, names
 from pgbeam_core.wire.frames import frame
 from pgbeam_core.wire.large import HEAD_BYTES, LARGE_BYTES, Gathering, Head, is_text
+from tests.session.reply_queues import queue
 from tests.session.stage import (
     FLUSH,
     ONE,
@@ -23,7 +24,6 @@ from tests.session.stage import (
     query,
     tags,
 )
-from tests.session.test_replies import queue
 
 SIZE = 3_000_000
 CHUNKS = [100_000, 262_144, 1_500_000]

@@ -92,10 +92,10 @@ def test_settings_follow_transactions_as_postgresql_does(steps: list[tuple[str, 
             model.now = deepcopy(model.stack[place][1])
             del model.stack[place + 1 :]
         elif action in ("commit", "rollback") and not outside:
-            settings.over(committed=action == "commit")
+            settings.end_transaction(committed=action == "commit")
             model.end(committed=action == "commit")
         if outside:
-            settings.over(committed=True)  # a statement on its own is a transaction on its own
+            settings.end_transaction(committed=True)  # a statement on its own is a transaction on its own
         assert settings.now == model.now
 
 
@@ -103,7 +103,7 @@ def test_a_failed_statement_takes_its_settings_back() -> None:
     """`SET x = 1; SELECT 1/0` in one Query leaves nothing behind."""
     settings = SessionSettings({})
     settings.change([SettingChange(SettingAction.SET, "search_path", "a")])
-    settings.over(committed=False)
+    settings.end_transaction(committed=False)
     assert settings.now == {}
 
 
@@ -113,10 +113,10 @@ def test_a_value_that_only_the_server_knows_is_remembered_as_such() -> None:
     unknown = SettingChange(SettingAction.SET, "search_path", None, literal=False)
     settings.change([unknown])
     assert settings.unknown == {"search_path"}
-    settings.over(committed=False)
+    settings.end_transaction(committed=False)
     assert settings.unknown == frozenset()
     settings.change([unknown])
-    settings.over(committed=True)
+    settings.end_transaction(committed=True)
     settings.change([SettingChange(SettingAction.SET, "search_path", "a")])
     assert settings.unknown == frozenset()
 
@@ -213,7 +213,7 @@ def test_variables_follow_transactions(actions: list[tuple[str, str, str]], give
         elif action == "begin" and not inside:
             inside, before = True, dict(now)
         elif action in ("commit", "rollback") and inside:
-            variables.over(committed=action == "commit")
+            variables.end_transaction(committed=action == "commit")
             now = now if action == "commit" else before
             inside, local = False, {}
         assert {each: variables.get(each) for each in defaults} == {**now, **local}

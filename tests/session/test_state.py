@@ -32,4 +32,4 @@ def test_only_what_the_table_has_is_entered(before: Phase, after: Phase) -> None
 
 def test_the_tests_run_with_the_check() -> None:
     """Else the table would be a wish."""
-    assert state._CHECKED
+    assert state.CHECKED

@@ -182,8 +182,8 @@ def test_the_server_of_a_login_is_not_taken_for_one_with_the_clients_settings() 
     """A pooled login opens a server without the client's application_name: the first query brings it."""
     stage = Stage(application_name="report")
     (server,) = stage.servers
-    stage.conversation.take(stage.pools._lease(stage.pools.idle.pop()))
-    stage.conversation.begin()
+    stage.conversation.accept_lease(stage.pools._lease(stage.pools.idle.pop()))
+    stage.conversation.login_is_over()
     assert server.settings == {}
     stage.send(query("SHOW application_name"))
     assert b"report" in messages(stage.sent())[0]

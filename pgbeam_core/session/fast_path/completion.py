@@ -19,10 +19,10 @@ def complete(conversation: Conversation, turn: Turn, reply: bytes) -> None:
     """Hand on the reply, ReadyForQuery included. Its twin is `TurnCompletion.turn_over`."""
     completion = conversation.completion
     now = conversation.runtime.now()
-    begun = completion.begun(turn, now)
+    begun = completion.server_began_at(turn, now)
     if completion.has_left():
         return
-    conversation.sender.forget()
+    conversation.extended_sender.forget()
     conversation.turn = None
     turn.size = len(turn.prefix) + len(reply) - _READY_SIZE
     if turn.kept is not None and turn.size <= turn.keep:
@@ -31,7 +31,7 @@ def complete(conversation: Conversation, turn: Turn, reply: bytes) -> None:
         turn.kept = None
     lease, query = conversation.session.lease, turn.queries[0]
     assert lease is not None
-    counting.whole(conversation.stats, turn, now)
+    counting.fast_turn_over(conversation.stats, turn, now)
     if turn.outside or not query.in_transaction:
         conversation.client_statements.portals.clear()
     if query.statement.shareable:

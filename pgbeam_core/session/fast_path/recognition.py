@@ -67,7 +67,7 @@ class FastPath:
             return conversation.runtime.unread(text)
         return conversation.runtime.statement(text)
 
-    def take(self, data: bytes) -> bool:
+    def recognise(self, data: bytes) -> bool:
         """Start on what the client has sent, if it is one plain statement, whole; nothing else may be under way."""
         have = len(data)
         if 12 < have <= _LONGEST and have <= self._conversation.input.most_text:
@@ -94,10 +94,10 @@ class FastPath:
         conversation.client_statements.statements.pop(b"", None)
         conversation.ended = True
         if not statement.plain:
-            conversation.boundaries.answer(statement, outcome.whole, simple=True)
+            conversation.boundaries.answer(statement, outcome.simple_reply, simple=True)
             return True
         query = conversation.requests.query(statement, simple=True, answerable=True)
-        conversation.dispatch.ask(query, lambda: send_simple(conversation, data, query), outcome.whole)
+        conversation.dispatch.ask(query, lambda: send_simple(conversation, data, query), outcome.simple_reply)
         return True
 
     def _extended(self, data: bytes, have: int) -> Request | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pgbeam_core.session.extended import Plan
 from pgbeam_core.session.sending import unannotated
+from pgbeam_core.session.server_settings import send_settings
 from pgbeam_core.session.steps import BIND, BOUND, DESCRIBE, DESCRIBED, EXECUTE, SIMPLE, Owed, say
 from pgbeam_core.wire import backend
 
@@ -29,64 +30,65 @@ _SCRIPTS: dict[tuple[bool, bool], tuple[Owed, ...]] = {
 
 
 def send_simple(conversation: Conversation, frame: bytes, query: Query) -> None:
-    """A Query message; its twin is `Sender.simple`."""
+    """A Query message; its twin is `Sender.send_query`."""
     sender = conversation.sender
     if conversation.transaction.kept_back and not query.lazily:
-        sender.simple(frame, query)
+        sender.send_query(frame, query)
         return
     turn = _turn(conversation, query, simple=True)
-    turn.plain = SIMPLE
+    turn.form = SIMPLE
     sender.server.statements.unnamed = None
     sender.send(turn, unannotated(frame, query.statement))
 
 
 def send_extended(conversation: Conversation, request: Request, query: Query) -> None:
-    """Bind, Describe and Execute, behind Parse or not; its twin is `Sender.extended`."""
+    """Bind, Describe and Execute, behind Parse or not; its twin is `ExtendedSender.send`."""
     sender, prepared = conversation.sender, request.prepared
     name = _ready_name(sender.server.statements, prepared.key, conversation.epoch if request.parsed else None)
     if name is None or (conversation.transaction.kept_back and not query.lazily):
-        sender.extended(_plan(conversation, request), [query])
+        conversation.extended_sender.send(_plan(conversation, request), [query])
         return
     if request.parsed:
         conversation.client_statements.statements[b""] = prepared
     turn = _turn(conversation, query, simple=False)
     turn.script = deque(_SCRIPTS[request.parsed, request.described])
     turn.named = name, request.name
-    turn.plain = DESCRIBED if request.described else BOUND
+    turn.form = DESCRIBED if request.described else BOUND
     if request.parsed:
         turn.prefix = backend.PARSE_COMPLETE
     if (request.parsed or request.described) and (query.lazily or not query.in_transaction):
         turn.again = partial(_again, conversation, request)
-    # Whatever it held, the unnamed portal is another one now, of a statement without effects.
+    # Whatever it server_statements, the unnamed portal is another one now, of a statement without effects.
     conversation.client_statements.portals.pop(b"", None)
     sender.send(turn, request.rebound(name))
 
 
 def _turn(conversation: Conversation, query: Query, *, simple: bool) -> Turn:
     """The turn of one plain statement, on a server that has been given the client's run-time parameters."""
-    conversation.sender.prepare_server()
-    turn = conversation.sender.new_turn([query], simple=simple, ended=True)
+    sender = conversation.sender
+    send_settings(conversation.session, sender.server)
+    turn = sender.new_turn([query], simple=simple, ended=True)
     turn.outside = query.lazily
     turn.ready = backend.ready_for_query(conversation.session.server_status)
     return turn
 
 
-def _ready_name(held: ServerStatements, key: Key, epoch: int | None) -> bytes | None:
+def _ready_name(server_statements: ServerStatements, key: Key, epoch: int | None) -> bytes | None:
     """The name under which the server has a statement, if nothing else has to be said to it first.
 
     epoch: the client has just parsed it, so it must be as the server would parse it with the tables as they are now.
     """
-    name = held.named.get(key)
-    if name is None or held.stale or len(held.named) > held.limit:
+    name = server_statements.named.get(key)
+    if name is None or server_statements.stale or len(server_statements.named) > server_statements.limit:
         return None
-    if epoch is not None and held.epochs.get(key) != epoch:
+    if epoch is not None and server_statements.epochs.get(key) != epoch:
         return None
-    held.named.move_to_end(key)
+    server_statements.named.move_to_end(key)
     return name
 
 
 def _again(conversation: Conversation, request: Request, turn: Turn) -> None:
-    conversation.sender.again(_plan(conversation, request), turn)
+    conversation.extended_sender.send_again(_plan(conversation, request), turn)
 
 
 def _plan(conversation: Conversation, request: Request) -> Plan:

@@ -11,7 +11,7 @@ _HEADER = Struct("!BI")
 _ROW, _BOUND, _COLUMNS, _NO_COLUMNS, _COMPLETE = b"D2TnC"
 
 
-def find_whole(form: Form, ready: bytes, data: bytes, start: int) -> tuple[int, int]:
+def find_reply_end(form: Form, ready: bytes, data: bytes, start: int) -> tuple[int, int]:
     """Where the reply at `start` ends, and where its CommandComplete begins; (0, 0) if it is another one, or not whole.
 
     ready: the ReadyForQuery that it has to end with. Its twin is the walk of `ReplyQueue`.

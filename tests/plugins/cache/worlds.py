@@ -216,7 +216,7 @@ class World:
 def set_to(session: Session, name: str, value: str) -> None:
     """SET, as if the server had said that it went well."""
     session.settings.change([SettingChange(SettingAction.SET, name, value)])
-    session.settings.over(committed=True)
+    session.settings.end_transaction(committed=True)
 
 
 def say(session: Session, name: str, value: str | None) -> None:

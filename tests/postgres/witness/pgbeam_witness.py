@@ -37,13 +37,13 @@ class Witness:
 
 
 witness = Witness()
-_whole = Conversation.whole
+_deliver_reply = Conversation.deliver_reply
 
 
-def whole(self: Conversation, turn: Turn, reply: bytes) -> None:
+def deliver_reply(self: Conversation, turn: Turn, reply: bytes) -> None:
     """A plain statement went well."""
     witness.counts["short_turns"] += 1
-    _whole(self, turn, reply)
+    _deliver_reply(self, turn, reply)
 
 
-Conversation.whole = whole  # type: ignore[method-assign]
+Conversation.deliver_reply = deliver_reply  # type: ignore[method-assign]

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from pgbeam_core.internal.owner import InternalOwner
 from pgbeam_core.session import steps
-from pgbeam_core.session.replies import OutOfTurn, ReplyQueue
+from pgbeam_core.session.replies import ReplyQueue
 from pgbeam_core.session.steps import BOUND, DESCRIBED, SIMPLE, Form, Owed, say
-from pgbeam_core.session.turns import Turn
+from pgbeam_core.session.turns import OutOfTurn, Turn
 from pgbeam_core.wire import backend
 from pgbeam_core.wire.frames import split
+from tests.session.reply_queues import NOTICE, STATUS, Aside, feed
+from tests.session.reply_queues import Owner as InPieces
 from tests.session.stage import IN_TRANSACTION, ONE, READY, TWO, done, error
-from tests.session.test_replies import NOTICE, STATUS, Aside, feed
-from tests.session.test_replies import Owner as InPieces
 
 ROW, COLUMNS, NO_DATA = backend.data_row(["one"]), backend.row_description([("a", 25, -1)]), backend.NO_DATA
 FORMS = {"simple": SIMPLE, "described": DESCRIBED, "bound": BOUND}
@@ -55,7 +55,7 @@ class Owner(InPieces, InternalOwner):
     wholes: list[bytes] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
 
-    def whole(self, turn: Turn, reply: bytes) -> None:
+    def deliver_reply(self, turn: Turn, reply: bytes) -> None:
         self.wholes.append(reply)
         self.turns.append(turn)
         self.got += turn.prefix + reply[: -len(READY)]
@@ -69,7 +69,7 @@ class Owner(InPieces, InternalOwner):
 def plain(owner: Owner, form: Form, *, parsed: bool = False, ready: bytes = READY) -> Turn:
     """The turn of a plain statement."""
     turn = Turn(owner, simple=form is SIMPLE)
-    turn.plain, turn.ready = form, ready
+    turn.form, turn.ready = form, ready
     if form is not SIMPLE:
         turn.script = deque(((say(ONE),) if parsed else ()) + STEPS[form])
         turn.prefix = ONE if parsed else b""
