@@ -24,13 +24,11 @@ if TYPE_CHECKING:
 class Inspecting:
     """The inspections of one conversation's servers. A lease lasts until its server has answered."""
 
-    __slots__ = ("_free", "_last", "_session", "_tracker", "_unanswered", "answered", "under_way")
+    __slots__ = ("_last", "_session", "_tracker", "_unanswered", "answered", "under_way")
 
-    def __init__(self, session: Session, tracker: SessionTracker, free: Callable[[Lease], None]) -> None:
-        """`free` is called when a server has answered that may not be needed any more."""
+    def __init__(self, session: Session, tracker: SessionTracker) -> None:
         self._session = session
         self._tracker = tracker
-        self._free = free
         self.under_way = 0
         """Questions that were not answered yet."""
         self.answered: Deferred[None] | None = None
@@ -40,8 +38,11 @@ class Inspecting:
         self._unanswered = 0
         """Questions in a row that were answered with an error."""
 
-    def ask(self, lease: Lease) -> None:
-        """Have the server of this lease asked. The question goes out behind the client's reply."""
+    def ask(self, lease: Lease, then: Callable[[Lease], None]) -> None:
+        """Have the server of this lease asked; `then` is called when it has answered, unless the client has left.
+
+        The question goes out behind the client's reply.
+        """
         session, tracker, server = self._session, self._tracker, lease.server
         server.in_doubt = False
         self.under_way += 1
@@ -53,7 +54,7 @@ class Inspecting:
         superuser = may_ask and server.target.role is Role.PRIMARY
         sql = inspection.question(names, superuser=superuser, searches=tracker.catalog_view.catalog is None)
         server.statements.unnamed = None
-        owner = inspection.Inspection(lambda found, problem: self._answered(lease, found, problem))
+        owner = inspection.Inspection(lambda found, problem: self._answered(lease, found, problem, then))
         server.send(Turn(owner, simple=True), frontend.Query(sql).to_bytes())
 
     def ask_last(self, lease: Lease) -> None:
@@ -64,11 +65,13 @@ class Inspecting:
             return
         settled = server.settled()
         if settled is None:
-            self.ask(lease)
+            self.ask(lease, _nobody)
         else:
-            settled.addCallback(lambda _: self.ask(lease) if server.alive else self._farewell(lease))
+            settled.addCallback(lambda _: self.ask(lease, _nobody) if server.alive else self._farewell(lease))
 
-    def _answered(self, lease: Lease, found: InspectionResult | None, problem: str) -> None:
+    def _answered(
+        self, lease: Lease, found: InspectionResult | None, problem: str, then: Callable[[Lease], None]
+    ) -> None:
         """The server has told what the session left on it, or could not be asked."""
         self.under_way -= 1
         session, tracker, server = self._session, self._tracker, lease.server
@@ -83,7 +86,7 @@ class Inspecting:
         if lease in self._last:
             self._farewell(lease)
         else:
-            self._free(lease)
+            then(lease)
         answered, self.answered = self.answered, None
         if answered is not None and not answered.called:
             answered.callback(None)
@@ -102,3 +105,7 @@ class Inspecting:
         if not self.under_way or not lease.server.alive:
             self._last.remove(lease)
             lease.release()
+
+
+def _nobody(_lease: Lease) -> None:
+    """The client has left: nobody wants to know."""

@@ -25,7 +25,7 @@ class Leasing:
         self._conversation = conversation
         self._home: Lease | None = None
         """In session mode, the client's own server while a replica answers."""
-        self._inspecting = Inspecting(conversation.session, conversation.tracker, self._free)
+        self._inspecting = Inspecting(conversation.session, conversation.tracker)
 
     def current_target(self) -> Target:
         """Where the session is now."""
@@ -126,7 +126,7 @@ class Leasing:
             if settled is not None:  # the client's cancel request must not hit the question
                 settled.addCallback(lambda _: self._free(lease))
                 return
-            self._inspecting.ask(lease)
+            self._inspecting.ask(lease, self._free)
         elif not session.pins and not self._inspecting.under_way:
             self.give_back(lease)
 
