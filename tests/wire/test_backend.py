@@ -36,26 +36,6 @@ def test_constants_and_constructors_give_their_messages(constant: bytes, message
     assert constant == message.to_bytes()
 
 
-def test_an_error_has_its_fields_in_the_order_postgresql_sends_them() -> None:
-    """Severity twice, SQLSTATE, message, then what is known besides."""
-    data = backend.error_response("FATAL", "53300", "too many", detail="d", hint="h")
-    assert data[5:] == b"SFATAL\0VFATAL\0C53300\0Mtoo many\0Dd\0Hh\0\0"
-    assert list(backend.error_fields(data)) == ["S", "V", "C", "M", "D", "H"]
-
-
-def test_a_notice_leaves_out_what_it_does_not_have() -> None:
-    """No detail and no hint: no such fields."""
-    data = backend.notice_response("NOTICE", "00000", "pgbeam: cache=hit")
-    assert data[:1] == b"N"
-    assert backend.error_fields(data) == {"S": "NOTICE", "V": "NOTICE", "C": "00000", "M": "pgbeam: cache=hit"}
-
-
-def test_error_fields_of_another_message_is_refused() -> None:
-    """Only errors and notices have such fields."""
-    with pytest.raises(ProtocolViolation):
-        backend.error_fields(backend.READY_IDLE)
-
-
 def test_a_row_description_made_here_has_text_columns() -> None:
     """Console tables are text, of no table."""
     made = backend.RowDescription.from_bytes(backend.row_description([("naïve", 25, -1)]))
@@ -85,11 +65,3 @@ def test_the_authentication_code_is_told_without_decoding() -> None:
     assert auth_code(backend.AUTHENTICATION_OK) is Auth.OK
     with pytest.raises(ProtocolViolation, match="authentication method 99 not supported"):
         auth_code(frame(ord("R"), b"\x00\x00\x00\x63"))
-
-
-@pytest.mark.parametrize(
-    "frame", [b"E\0\0\0\x04", b"E\0\0\0\x09CXX", b"E\0\0\0\x10SERROR\0CXX0", b"N\0\0\0\x0aM\xff\0\0"]
-)
-def test_the_fields_of_a_broken_error_are_those_that_can_be_read(frame: bytes) -> None:
-    """A server that breaks off in the middle of an error is a lost server, and nothing worse."""
-    assert set(backend.error_fields(frame)) <= {"S", "C", "M"}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from pgbeam_core import PgBeamError, PoolExhausted, ServerProtocolError, ServerRefused, ServerUnavailable
+from pgbeam_core import PoolExhausted
 from pgbeam_pool import Pools
 from pgbeam_pool.upkeep import SPARE
 from tests.plugins.pool.machinery import ANNA, BOB, Machinery
@@ -92,25 +92,6 @@ def test_a_waiter_that_leaves_is_forgotten() -> None:
     machinery.check()
 
 
-def test_a_login_that_leaves_cancels_its_server() -> None:
-    """Nobody else can finish somebody's login."""
-    machinery = Machinery()
-    asked = machinery.login()
-    asked.deferred.cancel()  # type: ignore[union-attr]
-    assert machinery.openings.pending == []
-    machinery.check()
-
-
-def test_a_login_that_takes_too_long_cancels_its_server() -> None:
-    """Its place in the budget is free at once."""
-    machinery = Machinery(max_active=1, wait_timeout_s=5)
-    asked = machinery.login()
-    machinery.clock.advance(5)
-    assert isinstance(asked.error, PoolExhausted)
-    assert machinery.openings.pending == []
-    machinery.check()
-
-
 def test_those_behind_one_who_gives_up_are_looked_at_again() -> None:
     """A client that could be served but stood behind one that could not does not wait for the next event."""
     machinery = Machinery(max_active=1, wait_timeout_s=5)
@@ -138,55 +119,6 @@ def test_who_cannot_be_served_does_not_hold_up_the_rest() -> None:
     behind = machinery.lease(ANNA)
     login.lease.release()  # type: ignore[union-attr]
     assert behind.lease is not None
-
-
-@pytest.mark.parametrize(
-    ("error", "opens"),
-    [
-        (ServerUnavailable("down"), True),
-        (ServerRefused("no", b"E", sqlstate="28P01"), False),
-        (PgBeamError("x"), False),
-        (ServerProtocolError("server broke the protocol: it reports too many parameters"), False),
-    ],
-)
-def test_a_failed_opening_is_its_waiters_error(error: PgBeamError, *, opens: bool) -> None:
-    """The budget is free again; only a target that does not answer counts for the breaker."""
-    machinery = Machinery(max_active=1)
-    for _ in range(3):
-        asked = machinery.lease()
-        machinery.openings.fail(error)
-        assert asked.error is error
-        machinery.check()
-    assert machinery.pool.reaching.breaker.open is opens
-    assert machinery.pool.available is not opens
-
-
-def test_an_open_breaker_refuses_at_once_and_probes_later() -> None:
-    """Nobody waits for a target that does not answer."""
-    machinery = Machinery()
-    for _ in range(3):
-        machinery.lease()
-        machinery.openings.fail(ServerUnavailable("down"))
-    assert machinery.lease().message == "upstream unavailable (circuit breaker open)"
-    machinery.clock.advance(5)
-    probe = machinery.lease()
-    assert probe.waits
-    assert machinery.lease().error is not None, "one probe at a time"
-    machinery.openings.succeed()
-    assert probe.lease is not None
-    assert machinery.pool.available
-    machinery.check()
-
-
-def test_a_cancelled_probe_leaves_room_for_another() -> None:
-    """A client that leaves while it probes must not keep the breaker open for ever."""
-    machinery = Machinery()
-    for _ in range(3):
-        machinery.lease()
-        machinery.openings.fail(ServerUnavailable("down"))
-    machinery.clock.advance(5)
-    machinery.login().deferred.cancel()  # type: ignore[union-attr]
-    assert machinery.login().waits
 
 
 @pytest.mark.parametrize(("status", "owed"), [(b"T", 0), (b"E", 0), (b"I", 1)])
@@ -272,23 +204,6 @@ def test_pools_of_one_project_share_their_budget() -> None:
     asked.lease.release()  # type: ignore[union-attr]
     other.lease(ANNA, {})
     assert asked.server.closed is not None
-    machinery.check()
-
-
-def test_a_server_behind_a_password_is_opened_by_a_login_only() -> None:
-    """Who has no server left whose password PgBeam does not know is told to connect again."""
-    machinery = Machinery()
-    machinery.openings.password = {ANNA}
-    login = machinery.login()
-    machinery.openings.succeed()
-    waiter = machinery.lease()
-    assert waiter.waits
-    assert machinery.openings.pending == []
-    login.lease.release()  # type: ignore[union-attr]
-    assert waiter.server is login.server
-    another = machinery.lease()
-    waiter.server.die()
-    assert "connect again" in str(getattr(another.error, "hint", "")).lower()
     machinery.check()
 
 
@@ -430,14 +345,4 @@ def test_logins_one_after_another_do_not_pile_up_servers() -> None:
         assert asked.lease is not None
         asked.lease.release()
     assert len(machinery.pool.servers) == SPARE
-    machinery.check()
-
-
-def test_a_server_without_room_makes_pgbeam_give_up_its_idle_ones() -> None:
-    """PostgreSQL says 53300: what PgBeam holds and does not use is given back."""
-    machinery = Machinery()
-    machinery.leased(ANNA).lease.release()  # type: ignore[union-attr]
-    machinery.login(BOB)
-    machinery.openings.fail(ServerRefused("sorry, too many clients already", b"", sqlstate="53300"))
-    assert not machinery.pool.servers
     machinery.check()
