@@ -14,6 +14,7 @@ from pgbeam_core.internal.owner import InternalOwner
 from pgbeam_core.session.beginning import Beginning
 from pgbeam_core.session.progress import Progress
 from pgbeam_core.session.rewrite import PROVOKE
+from pgbeam_core.session.server_settings import send_settings
 from pgbeam_core.session.state import Phase
 from pgbeam_core.session.steps import Owed
 from pgbeam_core.session.turns import Turn
@@ -78,6 +79,8 @@ def fail_first(conversation: Conversation, send_request: Callable[[], None]) -> 
     """The client is in a failed transaction that no server knows of: have the server in one too, and go on."""
     server = conversation.sender.server
     conversation.transaction.has_read = False  # of no account any more
+    # A savepoint may lead out of it, and nobody gives a server anything in a transaction.
+    send_settings(conversation.session, server)
     beginning = Beginning(conversation.transaction, server.statements, ())
     turn = Turn(Failing(conversation, send_request), simple=False)
     turn.script = deque([*beginning.script, Owed(b"2")])

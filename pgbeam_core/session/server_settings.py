@@ -13,7 +13,6 @@ from pgbeam_core.api.query import Query
 from pgbeam_core.api.results import Refusal
 from pgbeam_core.api.statement import Kind, SettingAction, SettingChange
 from pgbeam_core.internal.fitting import Fitting
-from pgbeam_core.session.dispatch import SendRequest
 from pgbeam_core.session.session import Session
 from pgbeam_core.session.settings import difference, is_certain
 from pgbeam_core.session.state import Phase
@@ -22,6 +21,7 @@ from pgbeam_core.wire import backend, frontend
 
 if TYPE_CHECKING:
     from pgbeam_core.session.conversation import Conversation
+    from pgbeam_core.session.dispatch import SendRequest
 
 _GIVES_UP = frozenset({Kind.SET, Kind.RESET, Kind.DISCARD})
 """Statements that may change what a server is not to be given any more."""

@@ -82,7 +82,7 @@ _TEXTS = [
     ("SELECT n FROM t ORDER BY id", ()),
     ("SELECT generate_series(1, 7)", ()),
     ("SELECT $1::text, current_setting('TimeZone')", (b"~",)),
-    ("SELECT 10 / $1::int", (b"0",)),
+    ("SELECT 10 / (i - $1::int) FROM generate_series(1, 1) i", (b"1",)),
     ("SELECT $1::timestamptz, 0.1::float8 / 3", (b"2024-02-29 12:00:00+00",)),
     ("SELECT nothing FROM nowhere", ()),
     ("SET work_mem = '77kB'", ()),

@@ -241,6 +241,38 @@ def test_the_unnamed_portal_of_a_lazy_read_is_gone(cluster: Cluster, shared_beam
             assert last[-1].body == b"E"
 
 
+@pytest.mark.parametrize("leaves", ["SET work_mem = '98kB'", "SET ROLE others", "SET app.tenant = 'theirs'"])
+def test_out_of_a_failed_transaction_leads_nobody_to_anothers_settings(
+    cluster: Cluster, shared_beam: BeamFactory, leaves: str
+) -> None:
+    """A read that fails late fails its transaction before a server has begun one; a savepoint leads on, on a server
+    that another client had before."""
+    beam = shared_beam(cluster, "transaction", settings={"plugins": {"pool": {"max_active": 1}}})
+    mine = "SELECT current_user, current_setting('work_mem'), coalesce(current_setting('app.tenant', true), '')"
+    with cluster.connect() as boss:
+        boss.execute("DROP ROLE IF EXISTS others")
+        boss.execute("CREATE ROLE others")
+        boss.execute("GRANT others TO app")
+        try:
+            with psycopg.connect(beam.url(), autocommit=True) as other, beam.wire() as client:
+                before = client.ask(frames.query(mine))
+                for text in (
+                    "BEGIN",
+                    "SAVEPOINT s",
+                    "SELECT repeat('x', 100), 1 / (9000 - i) FROM generate_series(1, 9000) i",
+                ):
+                    said = client.ask(frames.query(text))
+                assert said[-1].body == b"E"
+                other.execute(leaves.encode())
+                other.execute("SELECT 1")
+                for text in ("SELECT 2", "ROLLBACK TO s"):  # the first of which a server has to refuse
+                    said = client.ask(frames.query(text))
+                assert said[-1].body == b"T"
+                assert client.ask(frames.query(mine))[:-1] == before[:-1]
+        finally:
+            boss.execute("DROP ROLE others")
+
+
 def test_tables_only_read_are_not_locked(cluster: Cluster, shared_beam: BeamFactory) -> None:
     """DDL of others waits for nobody who has only read."""
     beam: Beam = shared_beam(cluster, "transaction")

@@ -103,8 +103,9 @@ def extended_parse_error_skips_to_sync() -> Script:
 @conversation()
 def extended_execute_error() -> Script:
     """An error in Execute comes after the answers to Parse, Bind and Describe."""
-    yield say(extended("SELECT 1 / $1::int", b"0"), sync())
-    yield say(extended("SELECT 1 / $1::int", b"1"), sync())
+    text = "SELECT 1 / (i - $1::int) FROM generate_series(1, 1) i"
+    yield say(extended(text, b"1"), sync())
+    yield say(extended(text, b"0"), sync())
 
 
 @conversation()
