@@ -15,6 +15,7 @@ from typing import NamedTuple
 from pgbeam_core.catalog.question import MOST_PARAMETERS, PARAMETER
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.internal.owner import Row, RowCollector
+from pgbeam_core.session.prepared import SERVER_PREFIX
 from pgbeam_core.session.settings import folded, literal
 from pgbeam_core.session.turns import Turn
 from pgbeam_core.wire import backend
@@ -50,12 +51,17 @@ _ME = "pg_catalog.pg_backend_pid()"
 _TEMP = "pg_catalog.pg_my_temp_schema()"
 _IS_TIMEOUT = " OR ".join(_same("name", f"'{name}'") for name in _TIMEOUTS)
 _IS_OF_SESSION = " AND ".join(_same("name", f"'{name}'", "<>") for name in _NOT_OF_SESSION)
+_IS_TIED = f"""{_same("context", "'superuser'")}
+ AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE {_same("rolname", "SESSION_USER")})"""
+"""Code of a superuser has set it for somebody who could not set it on another server."""
 _SETTINGS = f"""\
-SELECT CASE WHEN {_IS_TIMEOUT} THEN 'reset' ELSE 'set' END, name,
+SELECT CASE WHEN {_IS_TIMEOUT} THEN 'reset' WHEN {_IS_TIED} THEN 'tied' ELSE 'set' END, name,
  CASE WHEN {_IS_TIMEOUT} THEN reset_val ELSE pg_catalog.current_setting(name) END
  FROM pg_catalog.pg_settings WHERE {_same("source", "'session'")} AND {_IS_OF_SESSION}
 UNION ALL SELECT 'set', 'role', pg_catalog.current_setting('role')
-UNION ALL SELECT 'user', 'session_authorization', CAST(SESSION_USER AS pg_catalog.text)"""
+UNION ALL SELECT 'user', 'session_authorization', CAST(SESSION_USER AS pg_catalog.text)
+UNION ALL SELECT 'kept', '', CAST(pg_catalog.count(*) AS pg_catalog.text) FROM pg_catalog.pg_prepared_statements
+ WHERE pg_catalog.starts_with(name, '{SERVER_PREFIX.decode()}') AND NOT from_sql"""
 
 
 def _pin(reason: str, source: str, *where: str) -> str:
@@ -150,11 +156,13 @@ _ANSWERS = 2
 
 
 class InspectionResult(NamedTuple):
-    """What a server has told: the parameters set in the session, its session user, and what pins."""
+    """What a server has told: the parameters set in the session, its session user, what pins, and how many statements
+    it has prepared for PgBeam."""
 
     values: dict[str, str]
     user: str
     pins: set[str]
+    kept: int | None = None
 
 
 class Inspection(RowCollector):
@@ -198,13 +206,23 @@ def _found(rows: list[Row]) -> InspectionResult:
             found.pins.add(name)
         elif what == "user":
             found = found._replace(user=value or "")
-        elif what == "set" and value is not None:
+        elif what == "kept":
+            found = found._replace(kept=_number(value))
+        elif what in ("set", "tied") and value is not None:
             found.values[folded(name)] = value
+            if what == "tied":
+                found.pins.add("setting")
         elif what == "reset":
             here = timeouts.get(name)
             if here is not None and not _is_as_long(here, value or ""):
                 found.values[name] = here
     return found
+
+
+def _number(value: str | None) -> int:
+    if value is None or not (value.isascii() and value.isdigit()):
+        raise ProtocolViolation("it counts otherwise than in numbers")
+    return int(value)
 
 
 def _is_as_long(shown: str, milliseconds: str) -> bool:

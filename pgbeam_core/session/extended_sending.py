@@ -118,7 +118,7 @@ class ExtendedSender:
 
     def doubt(self, error: bytes, queries: list[Query]) -> None:
         """Statements ended in that error, perhaps because tables are not what they were when the server parsed them."""
-        if not outdated.may_be(error):
+        if not (outdated.may_be(error) or outdated.is_missing(error)):
             return
         statements = self._conversation.sender.server.statements
         if outdated.is_stale_plan(error):

@@ -54,7 +54,14 @@ class Inspecting:
         superuser = may_ask and server.target.role is Role.PRIMARY
         sql = inspection.question(names, superuser=superuser, searches=tracker.catalog_view.catalog is None)
         server.statements.unnamed = None
-        owner = inspection.Inspection(lambda found, problem: self._answered(lease, found, problem, then))
+        prepared = server.statements.count
+
+        def told(found: InspectionResult | None, problem: str) -> None:
+            if found is not None and found.kept is not None and found.kept < prepared:
+                server.statements.mislaid()  # code of users can drop them all
+            self._answered(lease, found, problem, then)
+
+        owner = inspection.Inspection(told)
         server.send(Turn(owner, simple=True), frontend.Query(sql).to_bytes())
 
     def ask_last(self, lease: Lease) -> None:

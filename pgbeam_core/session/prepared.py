@@ -116,6 +116,16 @@ class ServerStatements:
         self.epochs.pop(key, None)
         return self.named.pop(key)
 
+    @property
+    def count(self) -> int:
+        """How many the server has under names of PgBeam's."""
+        return len(self.named) + len(self.stale)
+
+    def mislaid(self) -> None:
+        """The server lacks some of them, and it is not known which."""
+        self.stale += self.forget()
+        self.lent.clear()
+
     def forget(self) -> list[bytes]:
         """Forget all that have a name; give the names, to be closed."""
         names = list(self.named.values())

@@ -134,7 +134,7 @@ def _error_of_step(turn: Turn, error: bytes) -> bytes:
 def is_out_of_date(turn: Turn, error: bytes) -> bool:
     """Whether that may be because of what the server had prepared for it, and it is worth another try."""
     script = turn.script
-    if turn.again is None or not script:
+    if turn.again is None or turn.finished or not script:
         return False
     described = turn.at_flush and not turn.began and script[0].ends in _DESCRIBED
     return (described or script[0].ends == BIND.ends) and outdated.may_be(error)

@@ -25,10 +25,10 @@ MOST = 200
 session keeps its server."""
 MOST_BYTES = 64 * 1024
 """Of their names and values together, likewise."""
-_OF_TRANSACTION = frozenset(
-    {"transaction_isolation", "transaction_read_only", "transaction_deferrable", "transaction_snapshot"}
+_NOT_OF_SESSION = frozenset(
+    {"transaction_isolation", "transaction_read_only", "transaction_deferrable", "transaction_snapshot", "seed"}
 )
-"""They end with the transaction, whichever way they are set."""
+"""They end with the transaction, whichever way they are set; `seed` is the server's, which knows no RESET of it."""
 _REPORTED = {
     "datestyle": "DateStyle",
     "intervalstyle": "IntervalStyle",
@@ -90,7 +90,7 @@ class SessionSettings:
             kept = {name: value for name, value in self.now.items() if name in _AUTHORIZATION}
             self.now = {**self._base, **kept}
             self.unknown = self.unknown & frozenset(_AUTHORIZATION)
-        elif name in _OF_TRANSACTION:
+        elif name in _NOT_OF_SESSION:
             return
         elif change.action is SettingAction.RESET or (change.literal and change.value is None):
             self._reset(name)

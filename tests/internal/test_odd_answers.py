@@ -25,6 +25,7 @@ def answered(owner: Any, row: bytes) -> None:
         backend.data_row(["one column"]),
         backend.data_row(["pin", "two columns"]),
         backend.data_row([None]),
+        backend.data_row(["kept", "", "many"]),
         backend.data_row([]),
         b"D\0\0\0\x06\0\x05",
         b"D\0\0\0\x0a\0\x01\0\0\0\x09",

@@ -20,6 +20,8 @@ SET client_min_messages = error;
 DROP ROLE IF EXISTS {ROLE};
 CREATE ROLE {ROLE};
 GRANT {ROLE} TO app;
+CREATE FUNCTION quiet() RETURNS text SECURITY DEFINER LANGUAGE sql AS
+$$SELECT set_config('log_min_duration_statement', '4321', false)$$;
 SET ROLE app;
 CREATE TABLE kept (id int PRIMARY KEY, n int);
 INSERT INTO kept VALUES (1, 1);
@@ -200,3 +202,30 @@ def test_a_trigger_past_pgbeam_is_noticed_in_time(cluster: Cluster, beam: Callab
             say(one, write)
         with running.wire() as other:
             assert value(other, STATE) == CLEAN
+
+
+def test_statements_of_others_outlive_what_code_of_users_drops(running: Beam) -> None:
+    """DEALLOCATE ALL in a DO or a trigger is about its client's statements; others have theirs, on the one server."""
+    with running.wire() as one, running.wire() as other:
+        other.ask(frames.parse("SELECT 6", "six") + frames.sync())
+        for _ in range(2):
+            say(one, "DO $$BEGIN EXECUTE 'DEALLOCATE ALL'; END$$")
+            got = other.ask(frames.bind(statement="six") + frames.execute() + frames.sync())
+            assert [frame.tag for frame in got] == [b"2", b"D", b"C", b"Z"]
+
+
+def test_a_seed_is_no_obstacle_for_others(running: Beam) -> None:
+    """PostgreSQL knows no RESET of it: whoever gets the server next is not told to have it reset."""
+    with running.wire() as one, running.wire() as other:
+        say(one, "SET seed = 0.5")
+        assert value(other, "SELECT 1") == b"1"
+
+
+def test_what_only_a_superuser_may_set_stays_with_who_had_it_set(running: Beam) -> None:
+    """Code of a superuser may set it for others: they keep the server, for they could not set it on another."""
+    with running.wire() as one:
+        say(one, "SELECT quiet()")
+        assert value(one, "SHOW log_min_duration_statement") == b"4321ms"
+        assert value(one, "SHOW log_min_duration_statement") == b"4321ms"
+    with running.wire() as other:
+        assert value(other, "SHOW log_min_duration_statement") == b"-1"

@@ -37,6 +37,15 @@ def test_what_fails_by_an_old_plan_is_parsed_anew(sqlstate: str) -> None:
     assert stage.client.take() == ONE + TWO + done() + READY
 
 
+def test_what_code_of_users_has_dropped_is_parsed_anew() -> None:
+    """DEALLOCATE ALL in a function takes what PgBeam has prepared for others: these do not hear of it."""
+    stage = remembered()
+    stage.say(error("26000", 'prepared statement "pgbeam_1" does not exist') + READY)
+    assert tags(stage.sent()) == "CPBES"
+    stage.say(b"3\0\0\0\4" + ONE + TWO + done() + READY)
+    assert stage.client.take() == ONE + TWO + done() + READY
+
+
 def test_an_error_that_stays_is_told_once() -> None:
     """The table is gone: the client hears that, after one more try."""
     stage = remembered()

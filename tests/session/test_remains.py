@@ -21,6 +21,7 @@ from tests.session.stage import (
     bind,
     done,
     error,
+    execute,
     messages,
     parse,
     pbe,
@@ -308,3 +309,24 @@ def test_a_text_behind_what_may_change_how_it_is_read_is_asked_about(first: str)
     asked(stage)
     stage.turn(pbe("SELECT a FROM t") + pbe(first) + pbe("SELECT 'a\\'' , f() , ' b --'") + SYNC, one * 3 + READY)
     assert asked(stage)
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_what_code_of_users_has_dropped_is_known(kept: int) -> None:
+    """It may say DEALLOCATE ALL: the next client, who has prepared the same, must not be told that it has not."""
+    stage = Stage()
+    stage.turn(parse("SELECT 1", b"s") + SYNC, ONE + READY)
+    stage.turn(query("DO $$ BEGIN END $$"), done("DO") + READY)
+    stage.say(backend.data_row(["kept", "", str(kept)]) + done("SELECT 1") + READY)
+    stage.sent()
+    stage.send(bind(b"s") + execute() + SYNC)
+    assert tags(stage.sent()).removeprefix("Q") == ("BES" if kept else "CPBES")
+
+
+def test_a_setting_that_its_client_may_not_set_keeps_its_server() -> None:
+    """Code of a superuser has set it: no other server could be told."""
+    stage = Stage()
+    stage.turn(query("DO $$ BEGIN END $$"), done("DO") + READY)
+    stage.say(backend.data_row(["tied", "log_min_messages", "error"]) + done("SELECT 1") + READY)
+    assert stage.conversation.session.pins == {"setting"}
+    assert stage.pools.idle == []

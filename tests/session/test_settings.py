@@ -140,6 +140,15 @@ def test_characteristics_of_one_transaction_are_no_settings() -> None:
     assert settings.now == {}
 
 
+def test_the_seed_of_random_numbers_is_the_servers() -> None:
+    """No server can be told to reset it: whoever gets the server next must not be refused for that."""
+    settings = SessionSettings({})
+    settings.change([SettingChange(SettingAction.SET, "seed", "0.5")])
+    settings.change([SettingChange(SettingAction.SET, "seed", None, literal=False)])
+    assert settings.now == {}
+    assert settings.unknown == frozenset()
+
+
 def test_equal_settings_cost_nothing() -> None:
     """A server that has what the client wants is told nothing."""
     assert difference({"a": "1"}, {"a": "1"}) is None
