@@ -37,6 +37,7 @@ class Step:
         "portal",
         "portal_name",
         "prepared",
+        "speaks_of_none",
         "starts",
         "tag",
     )
@@ -58,6 +59,8 @@ class Step:
         """A Parse under a name that PREPARE has taken."""
         self.lends: tuple[bytes, Prepared] | None = None
         """The statement of the protocol that its SQL speaks of, and the client's name for it."""
+        self.speaks_of_none = False
+        """A Describe of an EXECUTE that had columns, of a statement that is there no more."""
         self.name_taken = False
         """A Parse under a name that is taken."""
         self.starts = False
@@ -158,6 +161,14 @@ class Plan:
         if spoken_of is not None:
             step.lends, self.lends = (name, spoken_of), True
 
+    def _speaks_of_none(self, prepared: Prepared | None, client_statements: ClientStatements) -> bool:
+        if prepared is None or prepared.statement.kind is not Kind.EXECUTE or prepared.description is None:
+            return False
+        name = prepared.statement.speaks_of
+        if name is None or prepared.description[:1] != b"T" or self._statement(name, client_statements) is not None:
+            return False
+        return not self.new_of_sql.get(name, client_statements.may_be_of_sql(name))
+
     def _executed(self, statement: Statement, client_statements: ClientStatements) -> None:
         """What comes behind it in the request is there only if it succeeds."""
         name = statement.speaks_of
@@ -190,6 +201,7 @@ class Plan:
         step.kind, step.name = names.describe_target(step.frame)
         if step.kind == STATEMENT:
             step.prepared = self._statement(step.name, client_statements)
+            step.speaks_of_none = self._speaks_of_none(step.prepared, client_statements)
         else:
             step.portal = self._portal(step.name, client_statements)
             step.prepared = step.portal.prepared if step.portal is not None else None

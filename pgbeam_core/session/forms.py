@@ -20,10 +20,10 @@ from pgbeam_core.session.extended import (
     Step,
 )
 from pgbeam_core.session.prepared import NO_TYPES
+from pgbeam_core.session.steps import NO_PARAMETERS
 from pgbeam_core.wire import backend
 
 _PASSED = frozenset((FLUSH, SYNC))
-_NO_PARAMETERS = backend.ParameterDescription(()).to_bytes()
 _ALL_AS_TEXT = bytes(8)
 """How a Bind ends that has no values and asks for text: the end of a name, and three times none."""
 _FIXED = {PARSE: backend.PARSE_COMPLETE, BIND: backend.BIND_COMPLETE, CLOSE: backend.CLOSE_COMPLETE}
@@ -101,7 +101,7 @@ def reply_around(plan: Plan, answer: Answer) -> bytes:
             parts += [answer.rows, answer.complete]
         elif step.tag == DESCRIBE:
             if step.kind == STATEMENT:
-                parts.append(_NO_PARAMETERS)
+                parts.append(NO_PARAMETERS)
             parts.append(answer.description or backend.NO_DATA)
         elif step.tag in _FIXED:
             parts.append(_FIXED[step.tag])

@@ -45,6 +45,18 @@ class Prepared:
         self.rest: list[bytes] = [] if frame is None else rest_of(frame)
         """What is to be sent behind the Parse message."""
 
+    def has_parameters(self, described: bytes) -> None:
+        self.parameters = described
+
+    def has_columns(self, described: bytes) -> None:
+        self.description = described
+
+    @property
+    def speaks_of_nothing(self) -> str:
+        """What PostgreSQL says if there is no statement of the name that its SQL is about."""
+        name = (self.statement.speaks_of or b"").decode("utf-8", "surrogateescape")
+        return f'prepared statement "{name}" does not exist'
+
     def parse_frame(self, name: bytes) -> bytes:
         """The Parse message that makes it, under that name; `rest` goes behind it."""
         if self._frame is not None:

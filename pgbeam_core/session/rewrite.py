@@ -166,21 +166,18 @@ class Rewriter(StatementPreparer):
         if step.kind == extended.PORTAL:
             self._send(step.frame, steps.DESCRIBE)
             return
+        prepared = step.prepared
+        if step.speaks_of_none and prepared is not None and not self._failed:
+            self.script.append(say(prepared.parameters or steps.NO_PARAMETERS))
+            raise VariableError(prepared.speaks_of_nothing, sqlstate="26000")
         name = self._server_name(step)
         frame = step.frame if name == step.name else frontend.Describe(extended.STATEMENT, name).to_bytes()
-        prepared = step.prepared
         if prepared is None:
             self._send(frame, steps.DESCRIBE)
             return
 
-        def has_parameters(described: bytes) -> None:
-            prepared.parameters = described
-
-        def has_columns(described: bytes) -> None:
-            prepared.description = described
-
-        self._send(frame, Owed(b"t", sees=has_parameters))
-        self.script.append(Owed(steps.DESCRIBE.ends, sees=has_columns))
+        self._send(frame, Owed(b"t", sees=prepared.has_parameters))
+        self.script.append(Owed(steps.DESCRIBE.ends, sees=prepared.has_columns))
 
     def _execute(self, step: Step) -> None:
         owed = steps.EXECUTE if step.starts else steps.GO_ON

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from pgbeam_core.wire import backend
+
 
 class Owed:
     """One step of a scripted reply.
@@ -63,6 +65,7 @@ SIMPLE = Form(bound=False, described=True, silent=True)
 DESCRIBED = Form(bound=True, described=True, silent=False)
 BOUND = Form(bound=True, described=False, silent=False)
 
+NO_PARAMETERS = backend.ParameterDescription(()).to_bytes()
 BIND = Owed(b"2")
 DESCRIBE = Owed(b"Tn", b"t")
 EXECUTE = Owed(b"CIs", b"DdHGWc", starts=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgbeam_core.wire import backend
+from pgbeam_core.wire import backend, frontend
 from tests.session.plugins import code
 from tests.session.stage import (
     FLUSH,
@@ -14,6 +14,7 @@ from tests.session.stage import (
     Stage,
     bind,
     close,
+    describe,
     done,
     error,
     execute,
@@ -127,3 +128,17 @@ def test_what_speaks_of_another_statement_outlives_a_flush() -> None:
     sent = messages(stage.sent())
     assert "".join(chr(frame[0]) for frame in sent) == "BES"
     assert sent[0][6:].split(b"\0")[0] == name
+
+
+def test_an_execute_of_what_is_gone_has_columns_that_cannot_be_told() -> None:
+    """PostgreSQL tells its parameters, looks for the statement, and says that there is none."""
+    stage = Stage()
+    stage.turn(parse("EXECUTE n", b"e") + SYNC, ONE + READY)
+    stage.conversation.client_statements.statements[b"e"].has_columns(backend.row_description([("a", 23, 4)]))
+    stage.sent()
+    got = stage.turn(describe(b"e", frontend.STATEMENT) + SYNC, error("26000", "internal words") + READY)
+    assert tags(stage.sent()) == "BS"
+    parameters, refused, ready = messages(got)
+    assert parameters == backend.ParameterDescription(()).to_bytes()
+    assert backend.error_fields(refused)["M"] == 'prepared statement "n" does not exist'
+    assert ready == READY
