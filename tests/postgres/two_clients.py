@@ -110,6 +110,8 @@ class Pair:
         self._wait_until_both_run(op.say.removeprefix("extended ").replace("~", self.letter.decode()))
         self.cancel()
         self.receive(op)
+        # Else it is run again by whoever binds the unnamed statement next, and nobody cancels that.
+        self.do(Op("close the unnamed statement", frames.close() + frames.sync()))
 
     def _wait_until_both_run(self, text: str) -> None:
         deadline = time.monotonic() + 10
