@@ -186,7 +186,7 @@ class Beam(Direct):
         """SIGUSR2; returns when the next process has taken over. The one before stays until its clients have left."""
         before = len(_TAKEN.findall(self.log))
         self.process.send_signal(signal.SIGUSR2)
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + 3 * START_SECONDS
         while len(taken := _TAKEN.findall(self.log)) == before:
             assert time.monotonic() < deadline, f"nobody took over:\n{self.log[-4000:]}"
             time.sleep(0.05)
