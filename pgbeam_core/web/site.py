@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import cache
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, maybeDeferred
@@ -114,8 +115,9 @@ def _named(where: Endpoint) -> str:
     return f"metrics {where}"
 
 
+@cache
 def version() -> str:
-    """That of the installed distribution, without a word about how it was built."""
+    """That of the installed distribution, without a word about how it was built. To find it out takes half a scrape."""
     from importlib import metadata
 
     return metadata.version("pgbeam")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import hmac
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -15,10 +14,16 @@ SCRAM_SHA_256 = "SCRAM-SHA-256"
 
 KEY_LENGTH = 32
 _MAX_ITERATIONS = 2**31 - 1
+_BLOCK = 64
+_INNER = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER = bytes(byte ^ 0x5C for byte in range(256))
 
 
 def keyed_hash(key: bytes, data: bytes) -> bytes:
-    return hmac.digest(key, data, "sha256")
+    """HMAC (RFC 2104) with SHA-256. `hmac.digest` has OpenSSL look for the algorithm anew: thrice as long."""
+    padded = (key if len(key) <= _BLOCK else hashlib.sha256(key).digest()).ljust(_BLOCK, b"\0")
+    inner = hashlib.sha256(padded.translate(_INNER) + data).digest()
+    return hashlib.sha256(padded.translate(_OUTER) + inner).digest()
 
 
 def decoded(encoded: bytes) -> bytes | None:

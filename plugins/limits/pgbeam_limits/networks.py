@@ -44,6 +44,7 @@ def address_of(peer: str) -> Address | None:
     return mapped or address
 
 
+@lru_cache(1024)
 def neighbourhood(address: Address) -> str:
     """What counts as one address: with IPv6 a /64, because every customer has at least that many to choose from."""
     if isinstance(address, IPv4Address):

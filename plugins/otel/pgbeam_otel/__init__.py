@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from pgbeam_core import Beam, Query, Result, Session, hookimpl
 from pgbeam_otel.chance import Chance
 from pgbeam_otel.exporting import Exporting, Threads, otlp_exporter
-from pgbeam_otel.parents import parent_of
+from pgbeam_otel.parents import Parent, parent_of
 from pgbeam_otel.settings import OtelSettings
 from pgbeam_otel.spans import attributes, name_of
 
@@ -40,7 +40,6 @@ class Traces:
     def startup(self, beam: Beam) -> None:
         """Get ready to send. Raises PgBeamError where OpenTelemetry is not installed."""
         self._beam = beam
-        self._chance = Chance(beam.random)
         self._counts = dict.fromkeys(self._counts, 0)
         self._second = self._in_second = 0
         self.reload(beam)
@@ -49,6 +48,7 @@ class Traces:
     @hookimpl
     def reload(self, beam: Beam) -> None:
         self._settings = beam.settings_of(OtelSettings)
+        self._chance = Chance(beam.random, self._settings.sample_rate)
 
     @hookimpl
     def shutdown(self, beam: Beam) -> Deferred[None] | None:
@@ -58,22 +58,27 @@ class Traces:
 
     @hookimpl
     def result(self, session: Session, query: Query, result: Result) -> None:
-        """Make a span of it, if it is one of those."""
-        settings = self._settings
+        """Make a span of it, if it is one of those. Of nearly all it is seen at once that they are not."""
+        chance = self._chance
+        if chance.passed_over and b"traceparent" not in query.statement.text:
+            chance.passed_over -= 1
+            return
         statement, parent = query.statement, None
-        if settings.follow_parent and b"traceparent" in statement.text:
+        if self._settings.follow_parent and b"traceparent" in statement.text:
             parent = parent_of(statement.sql)
-        if not (self._chance.hits(settings.sample_rate) if parent is None else parent.sampled):
-            return
-        if self._exporting is None:
-            return
+        if (chance.hits() if parent is None else parent.sampled) and self._exporting is not None:
+            self._make(self._exporting, session, query, result, parent)
+
+    def _make(
+        self, exporting: Exporting, session: Session, query: Query, result: Result, parent: Parent | None
+    ) -> None:
         if not self._has_room():
             self._counts["left_out"] += 1
             return
         self._counts["spans"] += 1
         failed = result.error is not None
         told = attributes(session, query, result)
-        self._exporting.add(name_of(query), parent, told, result.duration, failed=failed)
+        exporting.add(name_of(query), parent, told, result.duration, failed=failed)
 
     @hookimpl
     def stats(self) -> Mapping[str, Mapping[str, int]]:

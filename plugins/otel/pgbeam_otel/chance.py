@@ -6,29 +6,32 @@ import math
 from collections.abc import Callable
 
 _STEPS = 1 << 32
+_NEVER = 1 << 62
+"""More than ever pass by."""
 
 
 class Chance:
-    """Draws how many are passed over until the next one: most that come cost a comparison, and no random number."""
+    """Draws how many are passed over until the next one: most that come cost a comparison, and no random number.
 
-    def __init__(self, random: Callable[[int], bytes]) -> None:
+    Each is chosen with the probability `rate`.
+    """
+
+    def __init__(self, random: Callable[[int], bytes], rate: float) -> None:
         self._random = random
-        self._rate = 0.0
-        self._left = 0
-        """So many are passed over yet."""
+        self._rate = rate
+        self.passed_over = self._gap()
+        """So many are yet. Whoever passes one over without asking counts it down."""
 
-    def hits(self, rate: float) -> bool:
-        """Whether this one is chosen, where each is with the probability `rate`."""
-        if not 0 < rate < 1:
-            return rate >= 1
-        if rate != self._rate:
-            self._rate, self._left = rate, self._gap(rate)
-        if self._left:
-            self._left -= 1
+    def hits(self) -> bool:
+        """Whether this one is chosen."""
+        if self.passed_over:
+            self.passed_over -= 1
             return False
-        self._left = self._gap(rate)
+        self.passed_over = self._gap()
         return True
 
-    def _gap(self, rate: float) -> int:
+    def _gap(self) -> int:
+        if not 0 < self._rate < 1:
+            return 0 if self._rate > 0 else _NEVER
         drawn = (int.from_bytes(self._random(4)) + 1) / _STEPS
-        return int(math.log(drawn) / math.log1p(-rate))
+        return int(math.log(drawn) / math.log1p(-self._rate))

@@ -63,7 +63,7 @@ def traced(rehearse) -> Any:
     def spans() -> tuple[Any, ...]:
         exporting = plugins[-1]._exporting
         assert exporting is not None
-        exporting._provider.force_flush(10_000)
+        exporting._processor.force_flush(10_000)
         return exporter.get_finished_spans()
 
     traced.spans = spans
@@ -185,7 +185,8 @@ def test_a_receiver_that_hangs_holds_nobody_up(rehearse) -> None:
     """Queries go on, and what waits to be sent stays bounded."""
     stuck = Stuck()
     plugin = Traces(lambda _: stuck, NoThreads)
-    rehearsal = rehearse({"otel": plugin}, settings={"otel": {"sample_rate": 1.0, "max_queued": 10}},
+    settings = {"sample_rate": 1.0, "max_queued": 10, "max_per_second": 1000}
+    rehearsal = rehearse({"otel": plugin}, settings={"otel": settings},
                          servers={"primary:5432": FakePostgres({READ: table(["n"], [("1",)])})})  # fmt: skip
     client = rehearsal.login()
     for _ in range(200):
