@@ -173,6 +173,14 @@ def test_an_empty_placeholder(straight: WireClient, pair: tuple[WireClient, Wire
     assert said(other, "SELECT current_setting('till.number', true)") == ""
 
 
+def test_temporary_buffers_are_of_the_server(pair: tuple[WireClient, WireClient]) -> None:
+    """Once a temporary table was used on a server, another client cannot set their number there."""
+    pair[0].ask(frames.query("CREATE TEMP TABLE buffered AS SELECT 1"))
+    pair[0].ask(frames.query("DROP TABLE buffered"))
+    refused = pair[1].ask(frames.query("SET temp_buffers = '9MB'"))[0]
+    assert error_fields(refused.body)["C"] == "22023"
+
+
 def test_the_seed_is_of_the_server(straight: WireClient, pair: tuple[WireClient, WireClient]) -> None:
     """What another client's setseed() began goes on."""
     straight.ask(frames.query("SELECT setseed(0.5)"))
