@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pluggy
@@ -66,8 +68,7 @@ class Living:
 
     def ready(self, current: Settings, service: Service, is_embedded: bool) -> None:
         """Clients are let in. Raises PgBeamError for sockets that nobody wants."""
-        began = self._reactor.seconds()
-        service.control.answer("view", lambda _: _seen(service, self._reactor.seconds() - began))
+        service.control.answer("view", _view(service, self._reactor.seconds))
         if self._left is None:
             systemd.check_used(self._given.sockets)
         else:
@@ -112,10 +113,17 @@ def live(reactor: Any, first: Any, reread: Any, took: Any, manager: Any, left: B
     return 0
 
 
-def _seen(service: Any, up_s: float) -> dict[str, Any]:
-    from pgbeam_core.tui.seen import seen  # here, because few look
+def _view(service: Any, now: Callable[[], float]) -> Callable[[object], dict[str, Any]]:
+    """Tells how a service is that begins now."""
+    began = now()
 
-    return seen(service, up_s)
+    @cache
+    def seen() -> Any:
+        from pgbeam_core.tui.seen import Viewed  # here, because few look
+
+        return Viewed(service, now, began)
+
+    return lambda _: seen().view()
 
 
 def _unexpected(failure: Any, life: Any) -> None:
