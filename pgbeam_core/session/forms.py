@@ -73,8 +73,8 @@ def leading_boundary(plan: Plan) -> tuple[Statement, int] | None:
         return None
     first = plan.executions[0]
     assert first.prepared is not None
-    if first.prepared.statement.boundary is None:
-        return None
+    if first.prepared.statement.boundary is None or first.name:
+        return None  # a portal with a name stays to the end of its transaction, which has to be a real one
     for place, step in enumerate(plan.steps):
         if step is first:
             return first.prepared.statement, place + 1

@@ -18,6 +18,7 @@ BEGINS: dict[str, bytes] = {
     "serializable": frames.query("BEGIN TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY, DEFERRABLE"),
     "read_only": frames.query("BEGIN READ ONLY"),
     "extended": frames.extended("BEGIN") + frames.sync(),
+    "portal": frames.parse("BEGIN") + frames.bind(portal="p") + frames.execute("p") + frames.sync(),
 }
 
 PRODUCT = "SELECT name FROM products WHERE id = 7"
