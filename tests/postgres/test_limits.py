@@ -181,6 +181,31 @@ def test_temporary_buffers_are_of_the_server(pair: tuple[WireClient, WireClient]
     assert error_fields(refused.body)["C"] == "22023"
 
 
+def test_the_context_of_an_error_is_as_the_server_first_saw_it(
+    straight: WireClient, pair: tuple[WireClient, WireClient], cluster: Cluster
+) -> None:
+    """PL/pgSQL keeps what it calls a function: with its schema, or without where the search_path had that."""
+    one, other = pair
+    with cluster.connect() as boss:
+        boss.execute("CREATE SCHEMA till AUTHORIZATION app")
+        boss.execute("CREATE FUNCTION till.fails() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1 / 0; END'")
+        try:
+            for client in (straight, one):
+                client.ask(frames.query("SET search_path = till"))
+                assert b"function fails()" in _context(client)
+            straight.ask(frames.query("RESET search_path"))
+            for client in (straight, other):
+                assert b"function fails()" in _context(client)
+            with Direct(cluster).wire() as fresh:
+                assert b"function till.fails()" in _context(fresh)
+        finally:
+            boss.execute("DROP SCHEMA till CASCADE")
+
+
+def _context(client: WireClient) -> bytes:
+    return next(frame.body for frame in client.ask(frames.query("SELECT till.fails()")) if frame.tag == b"E")
+
+
 def test_the_seed_is_of_the_server(straight: WireClient, pair: tuple[WireClient, WireClient]) -> None:
     """What another client's setseed() began goes on."""
     straight.ask(frames.query("SELECT setseed(0.5)"))

@@ -35,6 +35,8 @@ RESET ROLE;
 _RUNNING = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query = %s"
 _PREPARED = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
 _SIDES = (b"x", b"y")
+_NAMED_IN_CONTEXT = r"PL/pgSQL function (own_[ab]\.)?"
+"""With its schema or without: as it was when the server first ran it, one of the known limits."""
 
 
 def prepare(cluster: Cluster) -> None:
@@ -90,7 +92,7 @@ class Pair:
             right = [frame for frame in said if frame.tag in b"12nTDCsIZENS"]
         self.said.append(said)
         self.right.append(right)
-        problem = difference(self.right, self.said, [in_transactions.ANY_GID])
+        problem = difference(self.right, self.said, [in_transactions.ANY_GID, _NAMED_IN_CONTEXT])
         assert not problem, f"client {self.letter.decode()}: {op.say}\n{problem}"
         self.status = said[-1].body
 
