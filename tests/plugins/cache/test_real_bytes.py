@@ -132,7 +132,9 @@ def _values(said: list[Frame]) -> list[bytes | None]:
 def test_they_are_hits(cluster: Cluster, beam: Callable[..., Beam]) -> None:
     """Where one is possible, the second reply is a remembered one: these tests compare what they mean to."""
     sql = f"{CACHE}SELECT 1::int8 AS v FROM categories"
-    with beam(cluster, "transaction", plugins="cache,pool,debug").wire() as wire:
+    place = beam(cluster, "transaction", plugins="cache,pool,debug")
+    place.wait_for_catalog()
+    with place.wire() as wire:
         wire.ask(frames.query("SET pgbeam.debug = on"))
         wire.ask(frames.parse(sql, "named") + frames.sync())
         asked = [
