@@ -232,7 +232,7 @@ class Supervisor:
         for timer in self._restarts.values():
             timer.cancel()
         self._restarts.clear()
-        for worker in self._crew.members.values():
+        for worker in list(self._crew.members.values()):
             worker.leave(how)
         empty: Deferred[None] = Deferred()
         self._empty.append(empty)
@@ -246,7 +246,7 @@ class Supervisor:
                 deferred.callback(None)
 
     def _kill(self) -> None:
-        for worker in self._crew.members.values():
+        for worker in list(self._crew.members.values()):  # one that is gone at once is a member no more
             log.error("worker {number} does not stop, so it is killed", number=worker.number)
             worker.kill()
 

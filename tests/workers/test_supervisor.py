@@ -267,6 +267,18 @@ async def test_who_does_not_stop_is_killed(stage: Stage, monkeypatch: pytest.Mon
 
 
 @pytest_twisted.ensureDeferred
+async def test_all_who_do_not_stop_are_killed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is gone as soon as it is killed does not save the others."""
+    monkeypatch.setattr(supervisors, "STOP_S", 0.1)
+    await stage.supervisor.start()
+    for worker in stage.workers:
+        worker.stops = False
+    stopped = stage.supervisor.stop()
+    await stage.until(lambda: [worker.code for worker in stage.workers] == [-9, -9])
+    await stopped
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_cancel_request_is_shown_to_the_others(stage: Stage) -> None:
     """The worker that has the client says so; the one that asked is not asked."""
     await stage.supervisor.start()
