@@ -28,8 +28,6 @@ _PARSED = ENDS_FAILURE | {Kind.EMPTY, Kind.MULTI, Kind.UNKNOWN}
 """For these the server had better say what is wrong."""
 _WRITES = frozenset({Kind.INSERT, Kind.UPDATE, Kind.DELETE, Kind.MERGE})
 _MAY_GIVE_ROWS = frozenset({Kind.SELECT, Kind.SHOW, Kind.EXPLAIN, Kind.FETCH, Kind.EXECUTE, Kind.CALL})
-
-
 _EMPTY = Statement(b"", Kind.EMPTY)
 
 
@@ -76,8 +74,12 @@ def _types(prepared: Prepared) -> bytes | None:
 
 
 def _as_many(bind: bytes) -> bytes:
-    """As many parameters as it binds."""
+    """As many parameters as it binds. One that is cut off is the server's to refuse, whatever it stands beside."""
     at = names.bind_names(bind)[2]
-    at += 2 + 2 * _COUNT.unpack_from(bind, at)[0]
-    count = _COUNT.unpack_from(bind, at)[0] if at + 2 <= len(bind) else 0
+    count = _count(bind, at + 2 + 2 * _count(bind, at))
     return _COUNT.pack(count) + _ANY_TYPE * count
+
+
+def _count(frame: bytes, at: int) -> int:
+    """The number there; 0 behind the end."""
+    return int(_COUNT.unpack_from(frame, at)[0]) if at + _COUNT.size <= len(frame) else 0

@@ -142,3 +142,14 @@ def test_after_rollback_in_one_request_they_are_not() -> None:
     stage.send(bind(b"s") + execute() + parse("LOCK t", b"t") + bind(b"t") + SYNC)
     stage.say(ONE + TWO + done("ROLLBACK") + ONE + TWO + READY)
     assert tags(stage.client.take()) == "2C12Z"
+
+
+@pytest.mark.parametrize("behind", [b"", b"\x00", b"\x00\x05", b"\x00\x01\x00\x00", b"\xff\xff\x00\x00"])
+def test_a_bind_that_is_cut_off_is_the_servers_to_refuse(behind: bytes) -> None:
+    """Nobody can count its values: it goes on as it is, with an empty statement, and costs nobody a traceback."""
+    stage = failed(INSERT)
+    body = b"\0s\0" + behind
+    stage.send(b"B" + (len(body) + 4).to_bytes(4) + body + SYNC)
+    assert tags(stage.sent()) == "PBS"
+    stage.say(ONE + error("08P01") + FAILED)
+    assert stage.client.take() == error("08P01") + FAILED
