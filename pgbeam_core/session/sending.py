@@ -13,7 +13,8 @@ from pgbeam_core.session.databases import to_be_left
 from pgbeam_core.session.extended import Plan
 from pgbeam_core.session.progress import Progress
 from pgbeam_core.session.retry import is_elsewhere
-from pgbeam_core.session.server_settings import send_settings
+from pgbeam_core.session.server_settings import are_given, send_settings
+from pgbeam_core.session.state import CHECKED
 from pgbeam_core.session.steps import FREE, TO_THE_END
 from pgbeam_core.session.tracker import resets_name
 from pgbeam_core.session.turns import Turn
@@ -162,8 +163,11 @@ class Sender:
                 tracker.statement_sent(last, server, query.arrived)
 
     def send(self, turn: Turn, data: bytes) -> None:
+        server = self.server
+        if CHECKED:
+            assert are_given(self._conversation.session, server, turn.queries), "a request ran with foreign settings"
         self._conversation.request_sent(turn)
-        self.server.send(turn, data)
+        server.send(turn, data)
 
     def write_all(self, pieces: list[bytes]) -> None:
         for piece in pieces:

@@ -42,6 +42,15 @@ def send_settings(session: Session, server: Server) -> None:
         server.settings = now
 
 
+def are_given(session: Session, server: Server, queries: list[Query]) -> bool:
+    """Whether a server has the parameters of the client whose statements it is about to be sent.
+
+    What they change or reset may be missing: no server may be willing to take it.
+    """
+    settings = session.settings
+    return session.begun or server.settings in (settings.now, settings.without(changes_of(queries)))
+
+
 def make_fit(
     conversation: Conversation, server: Server, queries: list[Query], send_request: SendRequest, *, again: bool = False
 ) -> None:
