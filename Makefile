@@ -11,12 +11,14 @@ ARGS ?=
 SOAK_SECONDS ?= 300
 # How long `make fuzz` keeps at each of its tests.
 FUZZ_SECONDS ?= 900
-SOAK_TESTS := attacks postgres/differential postgres/matrix postgres/test_chaos.py postgres/test_failover_chaos.py postgres/test_schedules.py postgres/test_two_clients.py plugins/cache/test_consistency.py plugins/cache/test_twins.py
+SOAK_TESTS := attacks $(addprefix behaviour/,differential matrix failures/test_chaos.py failures/test_failover_chaos.py \
+	isolation/test_schedules.py isolation/test_two_clients.py cache/test_consistency.py cache/test_twins.py)
 
 # PgBeam with its hot modules compiled. First on the path, it is what runs, in the tests and in what they start.
 COMPILED := $(CURDIR)/build/compiled
-COMPILED_TESTS := attacks fuzz firing session sql core catalog internal telemetry wire net plugins cli/test_commands.py packaging/test_compiled.py \
-	$(addprefix postgres/,differential drivers test_cancel.py test_faults.py test_hidden_settings.py test_sharing.py test_two_clients.py)
+COMPILED_TESTS := attacks fuzz firing session sql core catalog internal telemetry wire net plugins cli/test_main.py packaging/test_compiled.py \
+	$(addprefix behaviour/,cache cancels/test_cancel.py differential drivers failures/test_faults.py isolation/test_hidden_settings.py \
+	isolation/test_sharing.py isolation/test_two_clients.py limits/test_real_server.py operation/test_reload.py pool replica session)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test compiled test-compiled bench soak fuzz lint format install clean

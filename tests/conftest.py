@@ -16,7 +16,7 @@ os.environ["CHECK_PGBEAM_STATES"] = "1"  # before the module that looks at it is
 from pgbeam_core.api import query
 from pgbeam_core.cli.release import compiled
 from pgbeam_core.embedded.postgres import free_port as find_free_port
-from tests.postgres.quickly import NEWEST
+from tests.behaviour.quickly import NEWEST
 
 # How long a test takes is a matter of what else the machine has to do.
 hypothesis.settings.register_profile("pgbeam", deadline=None)

@@ -19,6 +19,15 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 FEW_WORDS = 4
 """A docstring of so few words says what its name says already."""
+NO_MIRROR = {
+    "behaviour": "what users see, sorted by that: most of it passes through many modules",
+    "attacks": "hostile clients, in front of the whole of PgBeam",
+    "fuzz": "texts and conversations that are drawn, for every module that reads them",
+    "architecture": "the source as a whole: layers, sizes, words",
+    "docs": "what the documentation and the examples in it promise",
+    "packaging": "what is shipped: wheels, compiled modules, what is in deploy/",
+}
+"""Folders of tests that are about no module of their name, and why; all others mirror the source."""
 Node = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -158,6 +167,28 @@ def mirrored(source: Iterable[Module]) -> tuple[list[str], list[str]]:
     return have, lack
 
 
+def unmirrored_tests(root: Path = ROOT) -> list[str]:
+    """Files of tests that are named after no module, outside of the folders that need not be."""
+    found = []
+    for path in sorted(root.glob("tests/**/test_*.py")):
+        test = path.relative_to(root / "tests")
+        if test.parts[0] not in NO_MIRROR and test.stem.removeprefix("test_") not in _modules_beside(root, test):
+            found.append(str(path.relative_to(root)))
+    return found
+
+
+def _modules_beside(root: Path, test: Path) -> set[str]:
+    """What a test in that folder may be named after: the modules and packages of the source's folder, and itself."""
+    folder = test.parent
+    if not folder.parts:
+        return set()
+    if folder.parts[0] == "core":  # the modules that stand in no package of pgbeam_core
+        return {path.stem for path in (root / "pgbeam_core").glob("*.py")}
+    source = root / folder if folder.parts[0] in ("plugins", "bench") else root / "pgbeam_core" / folder
+    inside = {path.stem.removeprefix("pgbeam_") for path in source.rglob("*") if path.suffix == ".py" or path.is_dir()}
+    return inside | ({source.name} if source.is_dir() else set())
+
+
 def root_files() -> list[str]:
     """The modules that stand in the core's own folder, in no package of it."""
     return sorted(path.name for path in (ROOT / "pgbeam_core").glob("*.py") if not path.stem.startswith("__"))
@@ -178,6 +209,7 @@ def table() -> list[tuple[str, str, list[str]]]:
     words = list(docstrings(source))
     few = empty_docstrings(source)
     have, lack = mirrored(source)
+    stray = unmirrored_tests()
     return [
         ("files", str(len(source)), []),
         ("lines of the median file", str(int(statistics.median(module.lines for module in source))), []),
@@ -194,6 +226,7 @@ def table() -> list[tuple[str, str, list[str]]]:
         ("docstrings", str(len(words)), []),
         (f"docstrings of {FEW_WORDS} words or fewer", str(len(few)), few),
         ("modules with a test of their name", f"{len(have)} of {len(have) + len(lack)}", lack),
+        ("tests that mirror no module, behaviour aside", str(len(stray)), stray),
         ("modules in the core's own folder", str(len(root_files())), root_files()),
     ]
 
@@ -209,7 +242,7 @@ def main(arguments: list[str]) -> int:
         print("usage: python tools/census.py [--names]", file=sys.stderr)
         return 2
     for what, number, behind in table():
-        print(f"{what:<42} {number:>18}")
+        print(f"{what:<45} {number:>18}")
         if names:
             for each in behind:
                 print(f"    {each}")

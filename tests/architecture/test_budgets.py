@@ -103,6 +103,17 @@ def test_no_file_imports_itself_over_others(census: Any) -> None:
     assert census.circles(census.modules()) == []
 
 
+def test_tests_mirror_the_source_or_say_what_users_see(census: Any) -> None:
+    """Whoever changes a module finds its tests by its name; what users see stands in tests/behaviour."""
+    stray = census.unmirrored_tests()
+    assert stray == [], f"name them after the module that they are about, or move them below tests/behaviour: {stray}"
+
+
+def test_folders_that_mirror_nothing_are_there(census: Any) -> None:
+    """The list of exceptions names folders of today, with a reason each."""
+    assert [name for name, why in census.NO_MIRROR.items() if not (ROOT / "tests" / name).is_dir() or not why] == []
+
+
 def test_no_text_has_words_that_do_not_belong_there() -> None:
     """No work that is left, no places of those who wrote it, nothing that is called easy."""
     found = []

@@ -61,6 +61,38 @@ def test_class_names(census: Any) -> None:
     assert census.classes_named_twice(source) == {"A": ["a", "b"]}
 
 
+@pytest.mark.parametrize(
+    ("test", "stray"),
+    [
+        ("session/test_state.py", False),
+        ("session/test_whole_replies.py", False),
+        ("session/fast_path/test_whole_replies.py", False),
+        ("session/fast_path/test_state.py", True),
+        ("session/test_session.py", False),
+        ("session/test_scenes.py", True),
+        ("core/test_service.py", False),
+        ("core/test_state.py", True),
+        ("plugins/cache/test_store.py", False),
+        ("plugins/cache/test_cache.py", False),
+        ("plugins/cache/test_state.py", True),
+        ("elsewhere/test_state.py", True),
+        ("test_state.py", True),
+        ("behaviour/logins/test_anything.py", False),
+        ("session/stage.py", False),
+    ],
+)
+def test_tests_that_mirror_no_module(census: Any, tmp_path: Path, test: str, stray: bool) -> None:
+    """A test is named after a module of the same folder or below, or after the folder, or stands where it need not."""
+    sources = (
+        *("pgbeam_core/service.py", "pgbeam_core/session/state.py", "pgbeam_core/session/fast_path/whole_replies.py"),
+        *("plugins/cache/pgbeam_cache/__init__.py", "plugins/cache/pgbeam_cache/storage/store.py", f"tests/{test}"),
+    )
+    for name in sources:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert census.unmirrored_tests(tmp_path) == [f"tests/{test}"] * stray
+
+
 def test_the_table_can_be_printed(census: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """A line for each count, and with --names what stands behind it."""
     assert census.main([]) == 0

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.attacks import siege
-from tests.postgres.beams import PGBEAM, Beam
-from tests.postgres.clusters import Cluster, installation, start_cluster
-from tests.postgres.quickly import NEWEST
+from tests.behaviour.beams import PGBEAM, Beam
+from tests.behaviour.clusters import Cluster, installation, start_cluster
+from tests.behaviour.quickly import NEWEST
 
 Fort = Callable[..., Beam]
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from tests.postgres import frames
+from tests.behaviour import frames
 
 HONEST = "app"
 FLOOD_S = 2.0

@@ -31,9 +31,9 @@ from typing import Any, Self
 import psutil  # type: ignore[import-untyped]
 
 from pgbeam_core import ask_running
-from tests.postgres import frames
-from tests.postgres.beams import Beam
-from tests.postgres.wireclient import Closed, LoginRefused, WireClient
+from tests.behaviour import frames
+from tests.behaviour.beams import Beam
+from tests.behaviour.wireclient import Closed, LoginRefused, WireClient
 
 HELD_S = 0.05
 """Longest that the loop may be held: 10 ms are meant, the rest is slack for slow machines and Python's housekeeping."""

@@ -8,8 +8,8 @@ import pytest
 
 from tests.attacks.conftest import Fort
 from tests.attacks.siege import MB, besiege
-from tests.postgres import frames
-from tests.postgres.beams import Beam
+from tests.behaviour import frames
+from tests.behaviour.beams import Beam
 
 pytestmark = pytest.mark.pg
 

@@ -11,10 +11,10 @@ import pytest
 from tests.attacks.conftest import Fort
 from tests.attacks.flooding import FLOOD_S, LATER, LOGIN, FloodingServer, flooding
 from tests.attacks.siege import MB, besiege
-from tests.postgres import frames
-from tests.postgres.beams import Beam
-from tests.postgres.clusters import Cluster
-from tests.postgres.wireclient import Closed, LoginRefused, WireClient
+from tests.behaviour import frames
+from tests.behaviour.beams import Beam
+from tests.behaviour.clusters import Cluster
+from tests.behaviour.wireclient import Closed, LoginRefused, WireClient
 
 pytestmark = pytest.mark.pg
 

@@ -10,8 +10,8 @@ import pytest
 
 from pgbeam_core import ask_running
 from tests.attacks.conftest import Fort
-from tests.postgres import frames
-from tests.postgres.beams import Beam
+from tests.behaviour import frames
+from tests.behaviour.beams import Beam
 
 pytestmark = pytest.mark.pg
 

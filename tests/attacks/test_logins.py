@@ -15,10 +15,10 @@ import pytest
 
 from tests.attacks.conftest import Fort
 from tests.attacks.siege import AT_LENGTH, MB, besiege
-from tests.postgres import frames
-from tests.postgres.beams import Beam
-from tests.postgres.clusters import PASSWORD
-from tests.postgres.wireclient import error_fields
+from tests.behaviour import frames
+from tests.behaviour.beams import Beam
+from tests.behaviour.clusters import PASSWORD
+from tests.behaviour.wireclient import error_fields
 
 pytestmark = pytest.mark.pg
 

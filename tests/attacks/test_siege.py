@@ -11,8 +11,8 @@ import pytest
 from pgbeam_core import ask_running
 from tests.attacks.conftest import Fort
 from tests.attacks.siege import MB, Report, besiege, doubling, state_dir
-from tests.postgres import frames
-from tests.postgres.beams import Beam
+from tests.behaviour import frames
+from tests.behaviour.beams import Beam
 
 pytestmark = pytest.mark.pg
 

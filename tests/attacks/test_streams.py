@@ -9,9 +9,9 @@ import pytest
 
 from tests.attacks.conftest import Fort
 from tests.attacks.siege import besiege
-from tests.postgres import frames
-from tests.postgres.beams import Beam
-from tests.postgres.wireclient import WireClient
+from tests.behaviour import frames
+from tests.behaviour.beams import Beam
+from tests.behaviour.wireclient import WireClient
 
 pytestmark = pytest.mark.pg
 

@@ -8,11 +8,11 @@ import pytest
 
 from tests.attacks.conftest import Fort
 from tests.attacks.siege import MB, besiege
-from tests.postgres import frames
-from tests.postgres.beams import Beam, Direct
-from tests.postgres.clusters import Cluster
-from tests.postgres.wireclient import Frame, WireClient
-from tests.sql.growth.productions import grown
+from tests.behaviour import frames
+from tests.behaviour.beams import Beam, Direct
+from tests.behaviour.clusters import Cluster
+from tests.behaviour.wireclient import Frame, WireClient
+from tests.fuzz.growth.productions import grown
 
 pytestmark = pytest.mark.pg
 

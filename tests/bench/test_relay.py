@@ -6,7 +6,7 @@ import asyncio
 
 from bench.relay import HOST, serve
 from pgbeam_core.embedded.postgres import free_port
-from tests.postgres.loops import run
+from tests.behaviour.loops import run
 
 
 async def _round_trips(count: int) -> tuple[list[bytes], float]:

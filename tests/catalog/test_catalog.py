@@ -10,8 +10,8 @@ import pytest
 from pgbeam_core import Catalog
 from pgbeam_core.catalog.question import QUESTION
 from pgbeam_core.sql.statements import Statements
-from tests.postgres.clusters import Cluster
-from tests.postgres.conftest import cluster, clusters  # noqa: F401 -- fixtures
+from tests.behaviour.clusters import Cluster
+from tests.behaviour.conftest import cluster, clusters  # noqa: F401 -- fixtures
 
 pytestmark = pytest.mark.pg
 DEFINITIONS = """

@@ -8,9 +8,9 @@ from functools import cache
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.wire.frames import FrameCutter
 from pgbeam_core.wire.startup import StartupMessage, StartupReader
-from tests.postgres import frames
-from tests.postgres.differential import scripts  # noqa: F401 -- registers the conversations
-from tests.postgres.differential.dsl import CONVERSATIONS, Conversation, HangUp, Say
+from tests.behaviour import frames
+from tests.behaviour.differential import scripts  # noqa: F401 -- registers the conversations
+from tests.behaviour.differential.dsl import CONVERSATIONS, Conversation, HangUp, Say
 from tests.wire.samples import read, recorded
 
 Messages = list[bytes]

@@ -13,11 +13,11 @@ import pytest
 
 from tests.attacks.conftest import Fort
 from tests.attacks.siege import MB, besiege
+from tests.behaviour import frames
+from tests.behaviour.beams import Beam
 from tests.fuzz.material import Messages, conversations
 from tests.fuzz.mutations import mutated, pieces
 from tests.fuzz.stage import FIRST, SECONDS
-from tests.postgres import frames
-from tests.postgres.beams import Beam
 
 pytestmark = pytest.mark.pg
 

@@ -10,7 +10,7 @@ from pgbeam_core.api.statement import READ_BYTES, Kind, Statement
 from pgbeam_core.sql.bounds import FREE_BYTES, MOST_BYTES, MOST_TOKENS, bounded, without_lists
 from pgbeam_core.sql.classify import classify
 from pgbeam_core.sql.shapes import shape_of
-from tests.sql.test_corpus import cases
+from tests.sql.test_classify import cases
 
 FACTS = (
     *("kind", "reads", "relations", "writes", "writes_unknown", "functions", "makes", "drops", "settings"),

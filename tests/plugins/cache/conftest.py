@@ -1,11 +1,10 @@
-"""Fixtures: a cache among fakes; PgBeam in front of real servers."""
+"""Fixtures: a cache among fakes."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.plugins.cache.worlds import World
-from tests.postgres.conftest import beam, cluster, clusters, fresh_shop, shared_beam  # noqa: F401 -- fixtures
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Cancel requests with the keys that clients were given."""

@@ -1,0 +1,1 @@
+"""What the documentation promises in words: differences from a direct connection, the guide's snippets."""

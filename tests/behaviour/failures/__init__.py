@@ -1,0 +1,1 @@
+"""Failures: of servers, networks, clients and PgBeam itself; who notices, what is told, what heals."""

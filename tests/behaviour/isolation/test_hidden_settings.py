@@ -1,0 +1,101 @@
+"""Settings that no text names, made by functions, triggers and prepared statements: they stay with their session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.behaviour import frames
+from tests.behaviour.beams import Beam
+from tests.behaviour.clusters import Cluster
+from tests.behaviour.wireclient import WireClient
+
+pytestmark = [pytest.mark.pg, pytest.mark.usefixtures("fresh_shop")]
+ONE_SERVER = {"plugins": {"pool": {"max_active": 1}}}
+_OWN = """
+SET ROLE app;
+CREATE FUNCTION zone() RETURNS text LANGUAGE sql AS $$SELECT set_config('TimeZone', 'Asia/Tokyo', false)$$;
+CREATE FUNCTION length(int) RETURNS text LANGUAGE sql AS $$SELECT zone()$$;
+CREATE FUNCTION tenant(text) RETURNS text LANGUAGE sql AS $$SELECT set_config('app.tenant', $1, false)$$;
+CREATE FUNCTION put(text, text) RETURNS text LANGUAGE sql AS $$SELECT set_config($1, $2, false)$$;
+CREATE VIEW moves AS SELECT zone();
+CREATE FUNCTION on_write() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM zone(); RETURN NEW; END$$;
+CREATE TRIGGER on_write BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION on_write();
+"""
+
+
+@pytest.fixture
+def two(cluster: Cluster, beam: Callable[..., Beam], fresh_shop: None) -> Iterator[tuple[WireClient, WireClient]]:
+    """Two clients that share the only server."""
+    with cluster.connect() as boss:
+        boss.execute(_OWN)
+    running = beam(cluster, "transaction", settings=ONE_SERVER)
+    with running.wire() as one, running.wire() as other:
+        yield one, other
+
+
+def value(client: WireClient, sql: str) -> bytes:
+    """The only value of a query, NULL as nothing."""
+    (row,) = [frame.body for frame in client.ask(frames.query(sql)) if frame.tag == b"D"]
+    return row[6:]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        pytest.param(("SELECT zone()",), id="function"),
+        pytest.param(("DO $$ BEGIN PERFORM zone(); END $$",), id="do"),
+        pytest.param(("PREPARE p AS SELECT zone()", "EXECUTE p", "DEALLOCATE p"), id="prepared statement"),
+        pytest.param(("SELECT * FROM moves",), id="view"),
+        pytest.param(("UPDATE users SET name = name WHERE id = 1",), id="trigger"),
+        pytest.param(("SELECT length(1)",), id="namesake of a function of PostgreSQL"),
+    ],
+)
+def test_a_setting_made_behind_the_text_stays_with_its_session(
+    two: tuple[WireClient, WireClient], sql: tuple[str, ...]
+) -> None:
+    """Whoever has the server next has the settings that they made themselves."""
+    one, other = two
+    for each in sql:
+        one.ask(frames.query(each))
+    assert value(other, "SELECT current_setting('TimeZone')") == b"UTC"
+    assert value(one, "SELECT current_setting('TimeZone')") == b"Asia/Tokyo"
+
+
+def test_a_tenant_set_by_a_function_is_no_other_clients(two: tuple[WireClient, WireClient]) -> None:
+    """Row level security that looks at current_setting() shows nobody another tenant's rows."""
+    one, other = two
+    one.ask(frames.query("SELECT tenant('a')"))
+    assert value(other, "SELECT coalesce(current_setting('app.tenant', true), '')") == b""
+
+
+def test_a_tenant_that_a_function_names_follows_its_client(two: tuple[WireClient, WireClient]) -> None:
+    """A login function that sets the tenant of a session has done so for good, whoever has the server in between."""
+    one, other = two
+    value(one, "SELECT count(*) FROM users")
+    one.ask(frames.query("SELECT tenant('a')"))
+    assert value(other, "SELECT coalesce(current_setting('app.tenant', true), '')") == b""
+    assert value(one, "SELECT current_setting('app.tenant')") == b"a"
+
+
+@pytest.mark.parametrize("sql", ["SELECT put('app.tenant', 'a')", "DO $$ BEGIN PERFORM put('app.tenant', 'a'); END $$"])
+def test_a_tenant_that_the_text_names_follows_its_client(two: tuple[WireClient, WireClient], sql: str) -> None:
+    """What a function sets under a name that the client has given it is there after another client was served."""
+    one, other = two
+    one.ask(frames.query(sql))
+    assert value(other, "SELECT coalesce(current_setting('app.tenant', true), '')") == b""
+    assert value(one, "SELECT current_setting('app.tenant')") == b"a"
+
+
+def test_a_session_leaves_nothing_behind(cluster: Cluster, beam: Callable[..., Beam], fresh_shop: None) -> None:
+    """In session mode too, what functions and triggers have set goes with the client."""
+    with cluster.connect() as boss:
+        boss.execute(_OWN)
+    running = beam(cluster, "session", settings=ONE_SERVER)
+    with running.wire() as one:
+        one.ask(frames.query("UPDATE users SET name = name WHERE id = 1"))
+        one.ask(frames.query("SELECT tenant('a')"))
+    with running.wire() as other:
+        assert value(other, "SELECT coalesce(current_setting('app.tenant', true), '')") == b""
+        assert value(other, "SELECT current_setting('TimeZone')") == b"UTC"

@@ -1,0 +1,1 @@
+"""Limits, as drivers meet them."""

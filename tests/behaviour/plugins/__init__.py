@@ -1,0 +1,1 @@
+"""Third parties' plugins, as their users install them."""

@@ -1,0 +1,1 @@
+"""Transactions: what reaches a server, when, and what a client is told."""

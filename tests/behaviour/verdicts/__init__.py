@@ -1,0 +1,1 @@
+"""What PgBeam says about statements, held against PostgreSQL."""
