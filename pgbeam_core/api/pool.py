@@ -99,10 +99,10 @@ class Server(Protocol):
 
     @property
     def owed(self) -> int:
-        """Turns it still owes."""
+        """How many turns were sent to it whose replies have not ended. At 0 it may be given to another client."""
 
     @property
-    def held(self) -> bool:
+    def congested(self) -> bool:
         """The turn at the head takes too long, or too much, for others to stand behind it."""
 
     def watch(self) -> None:
@@ -152,7 +152,7 @@ class Server(Protocol):
     def inject_due(self, turn: Turn) -> None:
         """Let the turn say at once what is PgBeam's to say."""
 
-    def aside(self, request: bytes, otherwise: str | None) -> Deferred[None]:
+    def send_internal(self, request: bytes, otherwise: str | None) -> Deferred[None]:
         """Send a request of PgBeam's own, up to one Query or Sync; if it fails, close with `otherwise`, if given."""
 
     def lift_timeouts(self) -> None:
@@ -165,7 +165,7 @@ class Server(Protocol):
         """Do not read from PostgreSQL."""
 
     def resume(self) -> None:
-        """Read again."""
+        """Read from PostgreSQL again, after `pause`."""
 
 
 class Lease:
@@ -270,7 +270,7 @@ class Pool(Protocol):
         """
 
     def give_back(self, lease: Lease) -> None:
-        """Called by `Lease.release`."""
+        """Called once by `Lease.release`. The server may go to the next in the queue within this call."""
 
     def leave(self, database: str) -> None:
         """Close the idle servers in that database, and for a while those that come back."""

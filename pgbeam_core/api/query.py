@@ -204,7 +204,7 @@ def _parameters(bind: bytes) -> Parameters:
 
 def _whole(bind: bytes) -> bytes:
     """All of a Bind of which there may only be the head: a large one is not joined before somebody wants to read it."""
-    return bind if len(bind) < READ_BYTES else bytes(getattr(bind, "whole", bind))
+    return bind if len(bind) < READ_BYTES else bytes(getattr(bind, "joined", bind))
 
 
 def _behind_names(bind: bytes) -> int:

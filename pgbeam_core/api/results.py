@@ -21,7 +21,7 @@ class Answer:
 
     @property
     def size(self) -> int:
-        """Bytes it holds."""
+        """Bytes of description, rows and command completion: what it takes in memory, and on its way."""
         return len(self.description or b"") + len(self.rows) + len(self.complete)
 
 

@@ -149,8 +149,8 @@ class Statement:
     """About `pgbeam.*`, or to be explained, which PgBeam answers itself; None until somebody has looked."""
     shareable: bool = False
     """It is a plain read whose rows depend on nothing but tables and settings: it may stand behind other clients'."""
-    plain: bool = False
-    """It reads or changes rows, and its success changes nothing that PgBeam knows of a session."""
+    rows_only: bool = False
+    """It reads or changes rows, and its success changes nothing else that PgBeam knows of."""
     has_effects: bool = True
     """Its success may change what PgBeam knows of a session."""
     _cost: Cost = field(default_factory=Cost)
@@ -245,7 +245,7 @@ class Statement:
             False,
             self._local,
             self.shareable,
-            self.plain,
+            self.rows_only,
             self.has_effects,
             self._cost,
             self._verdict,

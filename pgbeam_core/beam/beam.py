@@ -24,7 +24,7 @@ from pgbeam_core.control.broadcast import Broadcast
 from pgbeam_core.control.registry import Control
 from pgbeam_core.errors import PluginError
 from pgbeam_core.firing import Hooks
-from pgbeam_core.internal.question import Question
+from pgbeam_core.internal.dedicated_query import DedicatedQuery
 from pgbeam_core.internal.rerun import Rerun
 from pgbeam_core.net import descriptors
 from pgbeam_core.net.auth.authority import Authority
@@ -120,7 +120,7 @@ class Beam:
         stats.clients_total += 1
 
     def closed(self, session: Session, reason: str) -> None:
-        """It is gone."""
+        """A client has left. Told twice, it counts once; `disconnect` has fired when this returns."""
         if self.sessions.pop(session.id, None) is not None:
             self.counted.for_client(session).clients -= 1
             self.hooks.disconnect(session, reason)
@@ -205,7 +205,7 @@ class Beam:
         cancel the Deferred to give up.
         """
         relay = self.authority.relay(target, identity.user, password)
-        return Question(identity, sql, relay).ask(self.opener(target))
+        return DedicatedQuery(identity, sql, relay).ask(self.opener(target))
 
     def survey(self, session: Session) -> Survey:
         """What is known of the catalog of a session's database, on its project's primary."""
@@ -222,4 +222,4 @@ class Beam:
             query.session.identity, dict(query.session.settings.now)
         )
         leased: Deferred[Lease] = succeed(got) if isinstance(got, Lease) else got
-        return leased.addCallback(rerun.on)
+        return leased.addCallback(rerun.run_on)

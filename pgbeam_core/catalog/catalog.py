@@ -39,7 +39,7 @@ class Reading(NamedTuple):
 
 
 class Catalog:
-    """One database's catalog, as `QUESTION` found it. Two of equal content have different serials.
+    """One database's catalog, as `CATALOG_QUERY` found it. Two of equal content have different serials.
 
     Equal `rows` mean that no definition, right, policy, role or membership of a role was changed in between.
     """

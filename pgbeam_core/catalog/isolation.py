@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from pgbeam_core.api.pool import Identity, Lease, Pool
 from pgbeam_core.api.query import Target
-from pgbeam_core.internal.inquiry import Inquiry
+from pgbeam_core.internal.borrowed_query import BorrowedQuery
 from pgbeam_core.internal.owner import Row
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ PATIENCE = 5.0
 """Seconds that asking may take, the wait for a server included."""
 _MOST = 10_000
 """Identities remembered. Beyond that all are forgotten, until a server of theirs is opened."""
-_QUESTION = (
+_ISOLATION_QUERY = (
     b"SELECT reset_val FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'default_transaction_isolation'"
 )
 """What RESET would return to, whatever a client has set meanwhile."""
@@ -65,7 +65,9 @@ class Isolation:
         target, identity = place
         leased = self._pool(target).lease(identity, {})
         waiting: Deferred[Lease] = succeed(leased) if isinstance(leased, Lease) else leased
-        answer: Deferred[Any] = waiting.addCallback(lambda lease: Inquiry(lease.server, lease.release, _QUESTION).ask())
+        answer: Deferred[Any] = waiting.addCallback(
+            lambda lease: BorrowedQuery(lease.server, lease.release, _ISOLATION_QUERY).ask()
+        )
         answer.addTimeout(PATIENCE, self._reactor)
         answer.addCallbacks(self._answered, lambda _: self.told(target, identity, None), callbackArgs=(place,))
         answer.addBoth(lambda _: self._asking.discard(place))

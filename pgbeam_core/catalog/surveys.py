@@ -11,9 +11,9 @@ from twisted.python.failure import Failure
 
 from pgbeam_core.api.pool import Lease, Pool
 from pgbeam_core.catalog.catalog import Catalog, Row
-from pgbeam_core.catalog.question import QUESTION
+from pgbeam_core.catalog.catalog_query import CATALOG_QUERY
 from pgbeam_core.errors import ServerUnavailable
-from pgbeam_core.internal.inquiry import Inquiry
+from pgbeam_core.internal.borrowed_query import BorrowedQuery
 
 if TYPE_CHECKING:
     from pgbeam_core.session.session import Session
@@ -106,14 +106,14 @@ class Survey:
 
     def _on_a_server(self, session: Session) -> Deferred[list[Row]] | None:
         """Ask; None if the one server of this session is busy."""
-        held = session.lease
-        if session.keeps_server and held is not None:
-            server = held.server
+        lease = session.lease
+        if session.keeps_server and lease is not None:
+            server = lease.server
             free = server.alive and server.status == b"I" and not server.owed and not session.in_transaction
-            return Inquiry(server, lambda: None, QUESTION, pooled=False).ask() if free else None
+            return BorrowedQuery(server, lambda: None, CATALOG_QUERY, pooled=False).ask() if free else None
         leased = self._pool().lease(session.identity, {})
         waiting: Deferred[Lease] = succeed(leased) if isinstance(leased, Lease) else leased
-        return waiting.addCallback(lambda lease: Inquiry(lease.server, lease.release, QUESTION).ask())
+        return waiting.addCallback(lambda lease: BorrowedQuery(lease.server, lease.release, CATALOG_QUERY).ask())
 
     def _told(self, rows: list[Row], epoch: int, session: Session) -> None:
         found, before = Catalog(rows), self.latest

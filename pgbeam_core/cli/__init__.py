@@ -1,4 +1,4 @@
-"""The `pgbeam` command line."""
+"""The command line: `main` finds the command, those of plugins included, and gives the exit status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pgbeam check`."""
+"""`pgbeam check`: tells all that is wrong with the settings, and starts nothing."""
 
 from __future__ import annotations
 

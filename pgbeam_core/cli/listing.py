@@ -1,4 +1,4 @@
-"""`pgbeam plugins`."""
+"""`pgbeam plugins`: those that are installed, which of them are on, and their hooks."""
 
 from __future__ import annotations
 

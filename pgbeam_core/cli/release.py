@@ -1,4 +1,4 @@
-"""Which PgBeam this is."""
+"""Which PgBeam this is: its version, and whether its hot modules are compiled."""
 
 from __future__ import annotations
 

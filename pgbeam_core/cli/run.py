@@ -1,4 +1,4 @@
-"""`pgbeam run`."""
+"""`pgbeam run`: reads the settings, then serves in this process, or supervises several that do."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def plugins(beam: Beam) -> Table:
 
 def config(beam: Beam) -> Table:
     """SHOW CONFIG: PgBeam's settings by their keys, then those of PgBouncer's that mean the same."""
-    own = list(_entries(beam.console.whole_settings))
+    own = list(_entries(beam.console.configured_settings))
     rows = [*own, *_as_pgbouncer(beam, {row[0]: row for row in own})]
     return Table(("key", "value", "default", "changeable"), rows, _TEXTS, ("key",))
 

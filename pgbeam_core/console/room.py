@@ -45,12 +45,12 @@ class ConsoleRoom:
         self.steering = steering.Steering(beam)
         self.periods = Periods(beam.now())
         self.worker, self.workers = 1, 1
-        self.whole: Settings | None = None
-        """What the settings of a worker are its share of."""
+        self.configured: Settings | None = None
+        """The settings as they were configured, of which those of a worker are its share."""
         self.ask_all: Callable[[dict[str, Any]], Deferred[dict[str, Any]]] = beam.control.ask
         """Asks on the control socket, of all workers."""
         self.commands: list[PluginCommand] = []
-        self._clock = LoopingCall(lambda: self.periods.over(beam))
+        self._clock = LoopingCall(lambda: self.periods.end_period(beam))
         self._clock.clock = beam.reactor
         beam.control.answer(TABLES, lambda request: tables.answer(beam, request), merge=tables.merge)
         beam.control.answer("explain", lambda request: explanations.answer(beam, request))
@@ -59,9 +59,9 @@ class ConsoleRoom:
         beam.control.answer(STEER, self.steering.answer, merge=lambda parts: steering.joined(list(parts)))
 
     @property
-    def whole_settings(self) -> Settings:
+    def configured_settings(self) -> Settings:
         """As they were set: where a worker has its share of what is one number for all, these have the number."""
-        return self._beam.settings if self.whole is None else self.whole
+        return self._beam.settings if self.configured is None else self.configured
 
     def start(self) -> None:
         self._clock.start(traffic.PERIOD_S, now=False)

@@ -65,7 +65,7 @@ class Periods:
         self._began = now - 1.0
         self._next = now
 
-    def over(self, beam: Beam) -> None:
+    def end_period(self, beam: Beam) -> None:
         self._older = self._newer
         self._newer = {place: counts(stats) for place, stats in beam.counted.by_database.items()}
         self._began, self._next = self._next, beam.now()

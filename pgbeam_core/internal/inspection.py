@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import NamedTuple
 
-from pgbeam_core.catalog.question import MOST_PARAMETERS, PARAMETER
+from pgbeam_core.catalog.catalog_query import MOST_PARAMETERS, PARAMETER
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.internal.owner import Row, RowCollector
 from pgbeam_core.session.prepared import SERVER_PREFIX
@@ -131,7 +131,7 @@ def mentioned(text: bytes) -> frozenset[str]:
     return frozenset(names if len(names) < _MOST_NAMES else [*names, ""])
 
 
-def question(names: Iterable[str], *, superuser: bool, searches: bool) -> bytes:
+def inspection_query(names: Iterable[str], *, superuser: bool, searches: bool) -> bytes:
     """The SQL; `names` are parameters that were, or may have been, set to what only the server knows.
 
     superuser: whether it is one who asks. searches: the server is to look for names in the bodies of functions too.

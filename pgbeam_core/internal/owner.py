@@ -18,10 +18,10 @@ class InternalOwner:
     """An owner without a client, for requests of PgBeam's own: they are whole, copy nothing, and nobody reads along."""
 
     def deliver(self, data: bytes) -> None:
-        """Bytes of the reply."""
+        """Dropped: who wants the rows is a RowCollector."""
 
     def copy_in(self, turn: Turn) -> None:
-        """Never asked for."""
+        """Never: PgBeam's own requests copy nothing."""
 
     def reply_came(self, turn: Turn) -> None:
         """Never: its requests are whole."""

@@ -32,7 +32,7 @@ class Rerun(InternalOwner):
         self._lease: Lease | None = None
         self._result: Deferred[Result] = Deferred(lambda _: self._give_up())
 
-    def on(self, lease: Lease) -> Deferred[Result]:
+    def run_on(self, lease: Lease) -> Deferred[Result]:
         """Run it on this lease, which is then released."""
         self._lease = lease
         server = lease.server

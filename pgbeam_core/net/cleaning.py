@@ -26,7 +26,7 @@ def discard_all(server: ServerProtocol, application_name: str | None) -> Deferre
         _lift(server, timeouts.NAMES)  # what they are set to is forgotten below
     else:
         _lift(server, timeouts.all_set(server.settings, dict(server.identity.parameters)))
-    done = server.aside(_DISCARD_ALL, "DISCARD ALL failed")
+    done = server.send_internal(_DISCARD_ALL, "DISCARD ALL failed")
     server.statements.clear()
     server.settings = {}
     if application_name is not None:
@@ -45,6 +45,6 @@ def _lift(server: ServerProtocol, names: tuple[str, ...]) -> None:
         return
     request = frontend.Query(timeouts.lifting(names)).to_bytes()
     for _ in range(timeouts.TRIES - 1):
-        server.aside(request, None)
-    server.aside(request, "its timeouts could not be lifted")
+        server.send_internal(request, None)
+    server.send_internal(request, "its timeouts could not be lifted")
     server.settings = {**server.settings, **dict.fromkeys(names, "0")}

@@ -250,7 +250,7 @@ class ClientProtocol:
             self.conversation.client_drained()
 
     def stopProducing(self) -> None:
-        """The transport is closing."""
+        """For the transport, which has a producer that it may stop: `connectionLost` follows, and does it all."""
 
     # The end.
 

@@ -13,7 +13,7 @@ from pgbeam_core.net.server import ServerProtocol
 from pgbeam_core.session.turns import Turn
 from pgbeam_core.wire import frontend
 
-QUESTION = b"""\
+IDENTITY_QUERY = b"""\
 SELECT a.usesysid, pg_catalog.quote_ident(current_user)::pg_catalog.regrole::pg_catalog.oid, a.datid,
  pg_catalog.current_setting('default_transaction_isolation'), pg_catalog.pg_is_in_recovery(),
  (SELECT d.datistemplate FROM pg_catalog.pg_database AS d WHERE d.oid OPERATOR(pg_catalog.=) a.datid)
@@ -38,7 +38,7 @@ _MOST_BYTES = 64 * 1024
 
 
 class Identification(RowCollector):
-    """One question and its answer. Owns its turn."""
+    """One query and what is told. Owns its turn."""
 
     def __init__(self) -> None:
         super().__init__(_MOST_BYTES)
@@ -47,7 +47,7 @@ class Identification(RowCollector):
     def ask(self, server: ServerProtocol) -> Deferred[Told]:
         """Send it. Fails with ServerUnavailable if the server goes away."""
         server.statements.unnamed = None
-        server.send(Turn(self, simple=True), frontend.Query(QUESTION).to_bytes())
+        server.send(Turn(self, simple=True), frontend.Query(IDENTITY_QUERY).to_bytes())
         return self.answer
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:

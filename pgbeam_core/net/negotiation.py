@@ -147,7 +147,7 @@ class Negotiation:
             deliver=client.dataReceived,
             server_side=True,
         )
-        stream.over(layer)
+        stream.stand_above(layer)
         client.stands_on(stream)
         if first:
             layer.received(first)

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from pgbeam_core.api.pool import Identity, Relay
 from pgbeam_core.api.query import Target
 from pgbeam_core.errors import PgBeamError, ProtocolViolation, ServerProtocolError, ServerUnavailable
-from pgbeam_core.internal.aside import Aside
+from pgbeam_core.internal.request import InternalRequest
 from pgbeam_core.net import cleaning
 from pgbeam_core.net.asynchronous import AsynchronousMessages
 from pgbeam_core.net.cancel import Cancelling
@@ -72,9 +72,9 @@ class ServerProtocol(ServerRecord):
         return len(self._turns)
 
     @property
-    def held(self) -> bool:
+    def congested(self) -> bool:
         """The turn at the head takes too long, or too much, for others to stand behind it."""
-        return self._replies.held
+        return self._replies.congested
 
     # Logging in.
 
@@ -160,9 +160,9 @@ class ServerProtocol(ServerRecord):
         if not turn.shared and self._replies.turns and self._replies.turns[0] is turn:
             turn.inject_due()
 
-    def aside(self, request: bytes, otherwise: str | None) -> Deferred[None]:
+    def send_internal(self, request: bytes, otherwise: str | None) -> Deferred[None]:
         """Send a request of PgBeam's own whose result nobody wants; if it fails, close with `otherwise`, if given."""
-        owner = Aside(self, otherwise)
+        owner = InternalRequest(self, otherwise)
         self.statements.unnamed = None
         turn = Turn(owner, simple=True)
         turn.at = NOTHING if request[0] == _QUERY else FREE
@@ -188,7 +188,7 @@ class ServerProtocol(ServerRecord):
         """See whether the turn at the head is still the one that was there at the last look."""
         turns = self._replies.turns
         head = turns[0] if turns else None
-        if head is not None and head is self._seen and not self._replies.held:
+        if head is not None and head is self._seen and not self._replies.congested:
             self._replies.reassign_those_behind()
         self._seen = head
 
@@ -236,7 +236,7 @@ class ServerProtocol(ServerRecord):
             self.asynchronous.holder.server_drained()
 
     def stopProducing(self) -> None:
-        """The transport is closing."""
+        """For the transport, which has a producer that it may stop: `connectionLost` follows, and does it all."""
 
     # The end.
 
@@ -272,7 +272,7 @@ class ServerProtocol(ServerRecord):
         if self._login is not None:
             self._not_ready(ServerUnavailable(reason))
             return
-        if self._flow.over is not None:
+        if self._flow.pending_end is not None:
             if not self._replies.behind:  # it was waited for, and is in doubt now
                 self.end(reason, expected)
             return
@@ -280,7 +280,7 @@ class ServerProtocol(ServerRecord):
             return
         self.alive = False
         if self._replies.behind:  # what came before the end is paid out before it
-            self._flow.over = reason, expected
+            self._flow.pending_end = reason, expected
         else:
             self.end(reason, expected)
 

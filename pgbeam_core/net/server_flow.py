@@ -23,7 +23,7 @@ class ServerFlow:
         cancelling: Cancelling,
         later: Callable[[Callable[[], None]], Any],
     ) -> None:
-        self.over: tuple[str, bool] | None = None
+        self.pending_end: tuple[str, bool] | None = None
         """It is gone, and what it had said before has not been paid out: why, and whether that was expected."""
         self._server = server
         self._replies = replies
@@ -38,7 +38,7 @@ class ServerFlow:
         """So much has come at once that others have their turn before the rest."""
         if self._catching_up is None:
             self._catching_up = self._later(self._catch_up)
-            if self.over is None:
+            if self.pending_end is None:
                 self._server.transport.pauseProducing()
 
     def pause(self) -> None:
@@ -54,7 +54,7 @@ class ServerFlow:
 
     def stop(self) -> None:
         """Nothing more is paid out."""
-        self.over = None
+        self.pending_end = None
         if self._catching_up is not None:
             self._catching_up.cancel()
             self._catching_up = None
@@ -71,7 +71,7 @@ class ServerFlow:
             self._cancelling.go_on()
         if self._replies.behind:
             self.fall_behind()
-        elif self.over is not None:
-            server.end(*self.over)
+        elif self.pending_end is not None:
+            server.end(*self.pending_end)
         elif server.alive and not self._paused:
             server.transport.resumeProducing()

@@ -90,7 +90,7 @@ class ServerNegotiation:
         except ValueError as error:  # the host is no name that TLS knows
             self._fail(ServerUnavailable(f"SSL error: {error}"))
             return
-        stream.over(layer)
+        stream.stand_above(layer)
         self.transport = stream
         layer.begin()
 

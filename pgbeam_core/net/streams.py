@@ -85,7 +85,7 @@ class Stream:
         # uvloop's transports may be paused and resumed once each; ours as often as anybody likes.
         self._paused = False
 
-    def over(self, layer: Any) -> None:
+    def stand_above(self, layer: Any) -> None:
         """Stand on a layer that stands on what this has stood on: it is written to, and gets what arrives."""
         self.flush()
         layer.lower = self._transport

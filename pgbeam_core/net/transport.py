@@ -45,14 +45,14 @@ def adopt(reactor: Any, client: socket.socket, factory: IProtocolFactory) -> Def
         return twisteds.addBoth(_closing, client)
     adopted: Deferred[Any] = Deferred()
 
-    def taken(task: asyncio.Task[Any]) -> None:
+    def connected(task: asyncio.Task[Any]) -> None:
         failed = ConnectionError("given up") if task.cancelled() else task.exception()
         if failed is None:
             adopted.callback(None)
         else:
             adopted.errback(Failure(failed))
 
-    loop.create_task(loop.connect_accepted_socket(_accepted(loop, factory), client)).add_done_callback(taken)
+    loop.create_task(loop.connect_accepted_socket(_accepted(loop, factory), client)).add_done_callback(connected)
     return adopted
 
 

@@ -54,7 +54,7 @@ class Beginning:
         self.script: list[Owed] = []
         begun = Owed(b"C", forward=False, effect=lambda ok: transaction.made_real() if ok else None)
         self._kept_prepared(transaction.begin.text, begun)
-        if transaction.has_read and not (queries and all(query.statement.plain for query in queries)):
+        if transaction.has_read and not (queries and all(query.statement.rows_only for query in queries)):
             self._kept_prepared(AFTER_READS, _DONE)
         for _, text in transaction.savepoints:
             self._once(text)

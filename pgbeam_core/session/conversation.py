@@ -254,7 +254,9 @@ class Conversation:
 
     def _has_alone(self, lease: Lease) -> bool:
         """Whether nobody but this client waits for what the server says now. Small shared replies are buffered."""
-        return not lease.shared or (lease.server.held and self.turn is not None and lease.server.is_at_head(self.turn))
+        return not lease.shared or (
+            lease.server.congested and self.turn is not None and lease.server.is_at_head(self.turn)
+        )
 
     def gone(self, reason: str) -> None:
         """The client has left, whatever was going on."""

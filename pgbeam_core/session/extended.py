@@ -27,7 +27,6 @@ class Step:
     __slots__ = (
         "frame",
         "kind",
-        "lends",
         "local",
         "malformed",
         "max_rows",
@@ -38,6 +37,7 @@ class Step:
         "portal_name",
         "prepared",
         "speaks_of_none",
+        "spoken_of",
         "starts",
         "tag",
     )
@@ -57,7 +57,7 @@ class Step:
         self.malformed = False
         self.of_sql = False
         """A Parse under a name that PREPARE has taken."""
-        self.lends: tuple[bytes, Prepared] | None = None
+        self.spoken_of: tuple[bytes, Prepared] | None = None
         """The statement of the protocol that its SQL speaks of, and the client's name for it."""
         self.speaks_of_none = False
         """A Describe of an EXECUTE that had columns, of a statement that is there no more."""
@@ -80,13 +80,13 @@ class Plan:
     __slots__ = (
         "at_flush",
         "executions",
-        "lends",
         "needs_description",
         "needs_server",
         "new_of_sql",
         "new_portals",
         "new_statements",
         "request",
+        "speaks_of_any",
         "steps",
         "unsure",
     )
@@ -107,7 +107,7 @@ class Plan:
         """Names that PREPARE takes, or DEALLOCATE frees."""
         self.unsure: bool = False if earlier is None else earlier.unsure
         """Something in the request may change how the server reads the strings of texts that come behind it."""
-        self.lends = False
+        self.speaks_of_any = False
         """Some of its SQL speaks of statements that the client has made by the protocol."""
         self.at_flush = False
         """The client has ended it with Flush, the server gets a Sync instead: see `end_at_flush`."""
@@ -159,7 +159,7 @@ class Plan:
             return
         spoken_of = self._statement(name, client_statements)
         if spoken_of is not None:
-            step.lends, self.lends = (name, spoken_of), True
+            step.spoken_of, self.speaks_of_any = (name, spoken_of), True
 
     def _speaks_of_none(self, prepared: Prepared | None, client_statements: ClientStatements) -> bool:
         if prepared is None or prepared.statement.kind is not Kind.EXECUTE or prepared.description is None:

@@ -165,11 +165,11 @@ class ExtendedSender:
         for step in plan.executions:
             assert step.prepared is not None
             statement = step.prepared.statement
-            if not statement.plain:
+            if not statement.rows_only:
                 sender.leave_databases(statement)
         self._bound(plan)
         self.plan = plan
-        if plan.lends:
+        if plan.speaks_of_any:
             sender.server.state.add("prepare")
         if self._writer is None:
             self._writer = self._rewriter(sender.server.statements, alone=False)

@@ -155,7 +155,7 @@ class Input:
         batch = self._batch
         before = len(batch)
         self._batch_size += self.inbox.take_run(batch, pace.part - before)
-        pace.taken += len(batch) - before
+        pace.messages += len(batch) - before
         if len(batch) < pace.part and self._batch_size <= PART_BYTES:
             return False
         self._flush_batch()

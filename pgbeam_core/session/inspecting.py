@@ -52,7 +52,7 @@ class Inspecting:
         reported = server.parameters
         may_ask = reported.get("is_superuser") == "on" and reported.get("in_hot_standby", "off") == "off"
         superuser = may_ask and server.target.role is Role.PRIMARY
-        sql = inspection.question(names, superuser=superuser, searches=tracker.catalog_view.catalog is None)
+        sql = inspection.inspection_query(names, superuser=superuser, searches=tracker.catalog_view.catalog is None)
         server.statements.unnamed = None
         prepared = server.statements.count
 

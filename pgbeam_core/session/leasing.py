@@ -157,7 +157,7 @@ class Leasing:
         if self._conversation.client_is_full:
             lease.server.resume()
         lease.server.detach(self._conversation)
-        done = lease.server.aside(request, "its transaction could not be ended")
+        done = lease.server.send_internal(request, "its transaction could not be ended")
         done.addCallback(lambda _: lease.release())
 
     def part_from(self, lease: Lease) -> None:
@@ -200,7 +200,7 @@ class Leasing:
         lease = session.lease
         if lease is not None and lease.shared and not idle:
             turn = self._conversation.turn
-            if lease.server.held and turn is not None and lease.server.is_at_head(turn):
+            if lease.server.congested and turn is not None and lease.server.is_at_head(turn):
                 lease.server.close(f"client left in the middle: {reason}")  # nobody stands behind it
             return  # else others' turns are behind this one: it is let run, and its reply dropped
         for one in (lease, self._home):

@@ -31,7 +31,7 @@ what it has to tell plugins when the server is lost."""
 class Pace:
     """Decides when one conversation takes its client's next message."""
 
-    __slots__ = ("_begun", "_call", "_flush", "_resume", "_runtime", "ahead", "most_owed", "part", "slice", "taken")
+    __slots__ = ("_begun", "_call", "_flush", "_resume", "_runtime", "ahead", "messages", "most_owed", "part", "slice")
 
     def __init__(self, runtime: Runtime, resume: Callable[[], None], flush: Callable[[], None]) -> None:
         """`resume` goes on with what the client has sent; `flush` has the server say what it has to say so far."""
@@ -39,7 +39,7 @@ class Pace:
         self._resume = resume
         self._flush = flush
         self._begun = 0.0
-        self.taken = 0
+        self.messages = 0
         """Messages of this slice."""
         self._call: Any = None
         self.part = PART
@@ -59,7 +59,7 @@ class Pace:
         return self._begun
 
     def begin_slice(self) -> None:
-        self.taken = 0
+        self.messages = 0
         self._begun = self._runtime.now()
 
     def slice_is_over(self, *, acted: bool) -> bool:
@@ -67,9 +67,9 @@ class Pace:
 
         acted: the last message was not merely put by.
         """
-        taken = self.taken = self.taken + 1
-        if taken <= self.slice:
-            if taken & 15 and not acted:
+        messages = self.messages = self.messages + 1
+        if messages <= self.slice:
+            if messages & 15 and not acted:
                 return False
             if self._runtime.now() - self._begun < SLICE_S:
                 return False

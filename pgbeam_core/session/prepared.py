@@ -73,7 +73,7 @@ class ServerStatements:
     when there is none.
     """
 
-    __slots__ = ("_made", "epochs", "lent", "limit", "named", "size", "stale", "unnamed")
+    __slots__ = ("_made", "client_names", "epochs", "limit", "named", "size", "stale", "unnamed")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -83,7 +83,7 @@ class ServerStatements:
         self.unnamed: Key | None = None
         self.stale: list[bytes] = []
         """Names that stand for nothing any more, to be closed."""
-        self.lent: dict[bytes, Key] = {}
+        self.client_names: dict[bytes, Key] = {}
         """Statements that stand under their client's own name, because its SQL speaks of them."""
         self.epochs: dict[Key, int] = {}
         """For which state of the tables those with a name were prepared."""
@@ -136,7 +136,7 @@ class ServerStatements:
     def mislaid(self) -> None:
         """The server lacks some of them, and it is not known which."""
         self.stale += self.forget()
-        self.lent.clear()
+        self.client_names.clear()
 
     def forget(self) -> list[bytes]:
         """Forget all that have a name; give the names, to be closed."""
@@ -159,5 +159,5 @@ class ServerStatements:
         self.epochs.clear()
         self.size = 0
         self.stale.clear()
-        self.lent.clear()
+        self.client_names.clear()
         self.unnamed = None

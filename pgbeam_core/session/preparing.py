@@ -42,7 +42,7 @@ class StatementPreparer:
         """What this request has the server prepare, and under which names."""
         self._coming_unnamed: Key | None = None
         self._has_coming_unnamed = False
-        self._lent: dict[bytes, Key | None] = {}
+        self._coming_names: dict[bytes, Key | None] = {}
         """Statements that will stand under their client's own name; None for one that will not."""
         self._all_gone = False
         """The server will have dropped all that have a name before it gets here."""
@@ -75,23 +75,25 @@ class StatementPreparer:
             for name in there.surplus(needed):
                 self._send(frontend.Close(extended.STATEMENT, name).to_bytes(), steps.CLOSE_UNSEEN)
 
-    def _lend(self, name: bytes, prepared: Prepared) -> None:
+    def _parse_under_client_name(self, name: bytes, prepared: Prepared) -> None:
         """SQL that comes next speaks of a statement by its client's name."""
         there, key = self._server_statements, prepared.key
-        if self._failed or self._is_lent(name) == key:
+        if self._failed or self._under_client_name(name) == key:
             return
-        self._lent[name] = key
+        self._coming_names[name] = key
 
-        def lent(ok: bool) -> None:
+        def parsed(ok: bool) -> None:
             if ok:
-                there.lent[name] = key
+                there.client_names[name] = key
 
         self._send(frontend.Close(extended.STATEMENT, name).to_bytes(), steps.CLOSE_UNSEEN)
-        self._send(prepared.parse_frame(name), Owed(b"1", forward=False, effect=lent))
+        self._send(prepared.parse_frame(name), Owed(b"1", forward=False, effect=parsed))
         self.out += prepared.rest
 
-    def _is_lent(self, name: bytes) -> Key | None:
-        return self._lent[name] if name in self._lent else self._server_statements.lent.get(name)
+    def _under_client_name(self, name: bytes) -> Key | None:
+        return (
+            self._coming_names[name] if name in self._coming_names else self._server_statements.client_names.get(name)
+        )
 
     def _is_parsed(self, prepared: Prepared) -> bool:
         """Whether the server would parse it to what it has: not in a failed transaction, nor after tables changed."""
@@ -183,9 +185,9 @@ class StatementPreparer:
     def _deallocate(self, name: bytes | None) -> None:
         """DEALLOCATE of a statement, or of all, goes out: what comes behind it does not find them."""
         if name is not None:
-            self._lent[name] = None
+            self._coming_names[name] = None
             return
-        self._lent.update(dict.fromkeys([*self._lent, *self._server_statements.lent]))
+        self._coming_names.update(dict.fromkeys([*self._coming_names, *self._server_statements.client_names]))
         self._coming.clear()
         self._binding = None
         self._all_gone = True

@@ -126,7 +126,7 @@ class ReplyQueue(TurnQueue):
             return 0
         self._left -= _OF_A_WHOLE_REPLY
         self.turns.popleft()
-        self.held = False
+        self.congested = False
         self.status = turn.ready[5:]
         turn.tags.append(data[complete + 5 : end - 7])
         turn.owner.deliver_reply(turn, data[start:end])

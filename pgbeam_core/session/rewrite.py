@@ -68,8 +68,8 @@ class Rewriter(StatementPreparer):
         self._evict(plan)
         for step in plan.steps:
             try:
-                if step.lends is not None:
-                    self._lend(*step.lends)
+                if step.spoken_of is not None:
+                    self._parse_under_client_name(*step.spoken_of)
                 if step.malformed:
                     self._send(step.frame, Owed(b"123TnCIs"))
                 elif step.tag == extended.BIND and not step.local:  # batches are of these two
@@ -198,7 +198,7 @@ class Rewriter(StatementPreparer):
         self._send(step.frame, Owed(owed.ends, owed.within, effect=done, starts=owed.starts))
 
     def _close(self, step: Step) -> None:
-        if step.kind == extended.STATEMENT and step.prepared is not None and self._is_lent(step.name) is None:
+        if step.kind == extended.STATEMENT and step.prepared is not None and self._under_client_name(step.name) is None:
             statements, name = self._client_statements.statements, step.name
 
             def closed(_ok: bool) -> None:
@@ -206,15 +206,15 @@ class Rewriter(StatementPreparer):
 
             self.script.append(say(backend.CLOSE_COMPLETE, closed))
             return
-        client_statements, held, name = self._client_statements, self._server_statements, step.name
+        client_statements, there, name = self._client_statements, self._server_statements, step.name
         if step.kind == extended.STATEMENT:  # one of SQL's PREPARE, or lent to SQL, or none at all
-            self._lent[name] = None
+            self._coming_names[name] = None
 
             def closed_there(ok: bool) -> None:
                 if ok:
                     client_statements.statements.pop(name, None)
                     client_statements.of_sql.discard(name)
-                    held.lent.pop(name, None)
+                    there.client_names.pop(name, None)
 
             self._send(step.frame, Owed(b"3", effect=closed_there))
             return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pgbeam_core.api.query import Query
 from pgbeam_core.api.statement import Statement
-from pgbeam_core.internal.lending import Lending
+from pgbeam_core.internal.named_parse import NamedParse
 from pgbeam_core.session.beginning import Beginning
 from pgbeam_core.session.databases import to_be_left
 from pgbeam_core.session.extended import Plan
@@ -57,7 +57,7 @@ class Sender:
         if not queries:  # not even its text is known
             self._conversation.tracker.doubt(self.server)
         for query in queries:
-            self._lend(query.statement)
+            self._parse_under_client_name(query.statement)
             self.leave_databases(query.statement)
         turn = self.new_turn(queries, simple=True, ended=True)
         turn.resets_name = may_reset_name(queries)
@@ -178,7 +178,7 @@ class Sender:
         for name in to_be_left(statement):
             self._conversation.runtime.leave(self._conversation.session, name)
 
-    def _lend(self, statement: Statement) -> None:
+    def _parse_under_client_name(self, statement: Statement) -> None:
         """SQL that speaks of a statement which the client prepared by the protocol finds it under that name."""
         session, server, statements = (
             self._conversation.session,
@@ -190,10 +190,10 @@ class Sender:
             if name is None or session.status == b"E":
                 continue
             prepared = statements.get(name)
-            if prepared is not None and server.statements.lent.get(name) != prepared.key:
+            if prepared is not None and server.statements.client_names.get(name) != prepared.key:
                 close = frontend.Close(frontend.STATEMENT, name).to_bytes()
                 frame = prepared.parse_frame(name)
-                turn = Turn(Lending(server.statements, name, prepared.key), simple=True)
+                turn = Turn(NamedParse(server.statements, name, prepared.key), simple=True)
                 turn.at = FREE
                 server.send(turn, close + frame)
                 self.write_all([*prepared.rest, frontend.SYNC])

@@ -38,7 +38,7 @@ def send_settings(session: Session, server: Server) -> None:
     has = server.settings
     sql = difference(has, now) if is_certain(has, now) else None
     if sql is not None:
-        server.aside(frontend.Query(sql).to_bytes(), "its settings could not be made those of the client")
+        server.send_internal(frontend.Query(sql).to_bytes(), "its settings could not be made those of the client")
         server.settings = now
 
 

@@ -48,4 +48,4 @@ def _is_one_statement(turn: Turn) -> bool:
     if len(turn.queries) != 1 or turn.at == FREE:
         return False
     statement = turn.queries[0].statement
-    return statement.plain and b"\\" not in statement.text
+    return statement.rows_only and b"\\" not in statement.text

@@ -43,13 +43,13 @@ def types_for(step: Step, prepared: Prepared) -> bytes | None:
     return None if _may_have_columns(prepared) else _types(prepared)
 
 
-def parse(held: ServerStatements, types: bytes) -> tuple[bytes, bytes, Owed]:
+def parse(statements: ServerStatements, types: bytes) -> tuple[bytes, bytes, Owed]:
     """A Parse of one that is to be closed when it has been used: (its name, the message, what is owed for it)."""
-    name = held.new_name()
+    name = statements.new_name()
 
     def parsed(ok: bool) -> None:
         if ok:
-            held.stale.append(name)
+            statements.stale.append(name)
 
     return name, Prepared(name, _EMPTY, types).parse_frame(name), Owed(b"1", forward=False, effect=parsed)
 

@@ -19,7 +19,7 @@ class StatementHooks:
         self._hooks = hooks
 
     def template(self, statement: Statement) -> None:
-        """The first text of its kind. If a plugin fails that may not, the text lends its notes to no other."""
+        """The first text of its kind. If a plugin fails that may not, other texts do not get its notes."""
         if not self._hooks.template.implementations:
             return
         try:

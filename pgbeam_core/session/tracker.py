@@ -150,8 +150,8 @@ class SessionTracker:
     @staticmethod
     def server_has_state(pins: set[str], server: Server) -> None:
         """That is on the server, and of what a question finds nothing else."""
-        lent = {"prepare"} if server.statements.lent else set()
-        server.state.difference_update(_FOUND - lent)
+        prepared = {"prepare"} if server.statements.client_names else set()
+        server.state.difference_update(_FOUND - prepared)
         server.state.update(pins)
 
     def server_has_settings(self, server: Server, status: bytes) -> None:
@@ -255,13 +255,13 @@ class SessionTracker:
             name = statement.subject.encode("utf-8", "surrogateescape")
             statements.pop(name, None)
             self._client_statements.of_sql.discard(name)
-            server.statements.lent.pop(name, None)
+            server.statements.client_names.pop(name, None)
             return
         self._client_statements.of_sql.clear()
         for name in [name for name in statements if name]:
             del statements[name]
         server.statements.forget()
-        server.statements.lent.clear()
+        server.statements.client_names.clear()
 
 
 def resets_name(statement: Statement) -> bool:

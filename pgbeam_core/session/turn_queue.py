@@ -37,7 +37,7 @@ class TurnQueue:
         self.turns: deque[Turn] = deque()
         self.status = b"I"
         """The transaction status of the last ReadyForQuery: I, T or E."""
-        self.held = False
+        self.congested = False
         """The turn at the head is one that no other should stand behind."""
         self._asynchronous = asynchronous
 
@@ -47,7 +47,7 @@ class TurnQueue:
 
     def reassign_those_behind(self) -> None:
         """The head takes too long, or too much: its shape is trusted no more, and who stands behind goes elsewhere."""
-        self.held = True
+        self.congested = True
         for query in self.turns[0].queries:
             query.statement._cost.blame()
         for turn in list(self.turns)[1:]:
@@ -58,7 +58,7 @@ class TurnQueue:
     def _end_chunk_within(self) -> None:
         """The chunk has ended within a reply: is it one that others should not stand behind?"""
         head = self.turns[0]
-        if head.shared and head.size > SMALL_BYTES and not self.held:
+        if head.shared and head.size > SMALL_BYTES and not self.congested:
             self.reassign_those_behind()
             head.owner.outgrew_limit(head)
 
@@ -136,7 +136,7 @@ class TurnQueue:
         if start < position:
             turn.deliver(data[start:position])
         self.turns.popleft()
-        self.held = False
+        self.congested = False
         self.status = data[end - 1 : end]
         self._asynchronous.turn_is_over()
         turn.owner.turn_over(turn, data[position:end])

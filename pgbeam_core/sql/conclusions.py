@@ -39,7 +39,7 @@ _FUNCTION = frozenset({"function"})
 
 
 def conclude(statement: Statement) -> Statement:
-    """Fill in what is derived: `pure`, `calls_unknown`, `shareable`, `has_effects`, `plain`; `local` where certain."""
+    """Fill in what is derived: `pure`, `calls_unknown`, `shareable`, `has_effects`, `rows_only`; `local` if certain."""
     for part in statement.parts or (statement,):
         if any(_may_change_session(name) for name in part.functions):
             part.makes |= _FUNCTION
@@ -51,7 +51,7 @@ def conclude(statement: Statement) -> Statement:
     statement.has_effects = statement.kind in _EFFECTS or bool(statement.settings or statement.makes or statement.drops)
     if statement.kind not in _LOCAL and not shows_a_setting(statement):
         statement._local = False
-        statement.plain = statement.kind in _ROWS and not statement.has_effects
+        statement.rows_only = statement.kind in _ROWS and not statement.has_effects
     return statement
 
 

@@ -10,7 +10,7 @@ from pgbeam_core.api.statement import READ_BYTES, Statement
 from pgbeam_core.sql.annotations import HEAD_BYTES, MARK, VOCABULARY, Vocabulary, annotate
 from pgbeam_core.sql.classify import classify, unknown
 from pgbeam_core.sql.conclusions import conclude
-from pgbeam_core.sql.templates import Lender, head, is_told_by_head, lends, template
+from pgbeam_core.sql.templates import TemplateModel, head, is_told_by_head, may_be_model, template
 
 DEFAULT_BYTES = 32 * 1024 * 1024
 _DOOR = 20_000
@@ -102,8 +102,8 @@ class Statements:
         self._door: set[int] = set()
         """Hashes of siblings that were asked for once."""
         self._texts: Memo[Statement] = Memo(max_bytes * 3 // 4, _weight)
-        self._templates: Memo[Lender] = Memo(max_bytes // 8)
-        self._heads: tuple[Memo[Lender], Memo[Lender]] = (Memo(max_bytes // 16), Memo(max_bytes // 16))
+        self._templates: Memo[TemplateModel] = Memo(max_bytes // 8)
+        self._heads: tuple[Memo[TemplateModel], Memo[TemplateModel]] = (Memo(max_bytes // 16), Memo(max_bytes // 16))
         """By what stands before the number at the end, so that they are found fast; without a semicolon, and with."""
         self._vocabulary = vocabulary
 
@@ -168,7 +168,7 @@ class Statements:
         found = self.statement(text)
         annotated = replace(found, annotations=annotations, problems=problems, notes={}, _parses=0)
         if annotated.annotation(_EXPLAIN) is not None:  # it is not executed
-            annotated.plain, annotated.boundary, annotated._local = False, None, True
+            annotated.rows_only, annotated.boundary, annotated._local = False, None, True
         self._judge(annotated)
         return annotated
 
@@ -176,20 +176,20 @@ class Statements:
         start = head(sql)
         heads = self._heads[sql.endswith(b";")]
         if start is not None:
-            lender = heads.get(start)
-            if lender is not None:
-                return lender.sibling(sql)
+            model = heads.get(start)
+            if model is not None:
+                return model.sibling(sql)
         key = template(sql)
-        lender = None if key is None else self._templates.get(key)
-        if lender is None:
+        model = None if key is None else self._templates.get(key)
+        if model is None:
             found = conclude(classify(sql))
             self._judge(found)
-            if key is None or found._unjudged or not lends(found):
+            if key is None or found._unjudged or not may_be_model(found):
                 return found
-            lender = Lender(found)
-            self._templates.put(key, lender)
+            model = TemplateModel(found)
+            self._templates.put(key, model)
         else:
-            found = lender.sibling(sql)
+            found = model.sibling(sql)
         if start is not None and is_told_by_head(sql):
-            heads.put(start, lender)
+            heads.put(start, model)
         return found

@@ -76,15 +76,15 @@ def is_told_by_head(sql: bytes) -> bool:
     return b"'" not in sql and b'"' not in sql and _ENDS_IN_NUMBER.search(sql) is not None
 
 
-def lends(statement: Statement) -> bool:
-    """Whether a verdict holds for every text of the same template."""
+def may_be_model(statement: Statement) -> bool:
+    """Whether what is found of this statement holds for every text of the same template."""
     if statement.kind not in _KINDS or shows_a_setting(statement):
         return False
     return not statement.settings and statement.makes <= _CALLS and not statement.drops
 
 
-class Lender:
-    """The first statement of a template, which lends its verdict to the others."""
+class TemplateModel:
+    """The first statement of a template: its verdict is that of the others."""
 
     __slots__ = ("_notes", "_shape", "_shape_known", "_statement")
 

@@ -7,7 +7,7 @@
 `pgbeam_core.testing.fixtures` is a pytest plugin with the fixture `rehearse`.
 """
 
-from pgbeam_core.testing.chunks import Chunks, byte_by_byte, randomly, whole
+from pgbeam_core.testing.chunks import Chunks, byte_by_byte, in_one_piece, randomly
 from pgbeam_core.testing.clients import Client, Reply
 from pgbeam_core.testing.fake_postgres import FakePostgres
 from pgbeam_core.testing.frames import answer, bound_query, done, error, query, startup, table
@@ -24,9 +24,9 @@ __all__ = [
     "byte_by_byte",
     "done",
     "error",
+    "in_one_piece",
     "query",
     "randomly",
     "startup",
     "table",
-    "whole",
 ]

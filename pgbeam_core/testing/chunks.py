@@ -9,14 +9,14 @@ Chunks = Callable[[bytes], Iterator[bytes]]
 """Cuts bytes into the pieces in which they arrive."""
 
 
-def whole(data: bytes) -> Iterator[bytes]:
-    """All at once."""
+def in_one_piece(data: bytes) -> Iterator[bytes]:
+    """All that was written at once arrives at once."""
     if data:
         yield data
 
 
 def byte_by_byte(data: bytes) -> Iterator[bytes]:
-    """Each byte alone."""
+    """Each byte arrives alone, in an event of its own."""
     for place in range(len(data)):
         yield data[place : place + 1]
 

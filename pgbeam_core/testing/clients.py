@@ -63,7 +63,7 @@ class Client(Protocol):
         return _reply(frames)
 
     def leave(self) -> None:
-        """Say goodbye."""
+        """Send Terminate; PgBeam then closes the connection."""
         self.send(frontend.TERMINATE)
 
     def vanish(self) -> None:
@@ -83,11 +83,9 @@ class Client(Protocol):
         self.greeting = self.collect()
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes from PgBeam."""
         self._got += self._cutter.feed(data)
 
     def connectionLost(self, reason: object = None) -> None:
-        """PgBeam has hung up."""
         self.closed = True
 
     def _write(self, data: bytes) -> None:

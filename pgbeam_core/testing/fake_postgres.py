@@ -8,11 +8,11 @@ from typing import Any
 
 from twisted.internet.protocol import Factory, Protocol
 
-from pgbeam_core.catalog import question as catalog_question
+from pgbeam_core.catalog import catalog_query
 from pgbeam_core.internal import inspection
-from pgbeam_core.internal.inquiry import OWN_SETTINGS
+from pgbeam_core.internal.borrowed_query import OWN_SETTINGS
 from pgbeam_core.net import timeouts
-from pgbeam_core.net.identifying import QUESTION
+from pgbeam_core.net.identifying import IDENTITY_QUERY
 from pgbeam_core.session import settings
 from pgbeam_core.session.beginning import AFTER_READS
 from pgbeam_core.testing.frames import done, error, table
@@ -41,7 +41,7 @@ Told = bytes | Callable[[str], bytes]
 _OWN_QUESTIONS = frozenset(
     text.decode()
     for text in (
-        catalog_question.QUESTION,
+        catalog_query.CATALOG_QUERY,
         settings.difference({}, OWN_SETTINGS),
         settings.difference(OWN_SETTINGS, {}),
         *(timeouts.lifting(some) for size in (1, 2, 3) for some in combinations(timeouts.NAMES, size)),
@@ -88,7 +88,6 @@ class FakePostgres(Factory):
         self.connections: set[_Backend] = set()
 
     def buildProtocol(self, addr: object) -> _Backend:
-        """A connection."""
         return _Backend(self)
 
     def crash(self) -> None:
@@ -99,7 +98,7 @@ class FakePostgres(Factory):
 
     def reply(self, sql: str) -> bytes:
         """What it says to an SQL text."""
-        if sql == QUESTION.decode():
+        if sql == IDENTITY_QUERY.decode():
             if self.oids is None:
                 return error("42883", "function pg_catalog.pg_stat_get_activity(integer) does not exist")
             columns = ["role", "effective", "database", "isolation", "recovering", "template"]
@@ -119,7 +118,7 @@ class FakePostgres(Factory):
 
 
 class _Backend(Protocol):
-    """One connection to it."""
+    """One connection to a FakePostgres: login, both query protocols, transactions, COPY as far as it is told."""
 
     def __init__(self, fake: FakePostgres) -> None:
         self._fake = fake

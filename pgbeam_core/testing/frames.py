@@ -32,12 +32,12 @@ def done(tag: str) -> bytes:
 
 
 def error(sqlstate: str, message: str, severity: str = "ERROR") -> bytes:
-    """A server's ErrorResponse."""
+    """An ErrorResponse, as a FakePostgres may give it in place of a reply."""
     return backend.error_response(severity, sqlstate, message)
 
 
 def startup(user: str, database: str, **parameters: str) -> bytes:
-    """A client's first packet."""
+    """A StartupMessage of protocol 3.0, with these run-time parameters."""
     return StartupMessage(3, 0, {"user": user, "database": database, **parameters}).to_bytes()
 
 

@@ -20,7 +20,7 @@ from pgbeam_core.net.client import ClientProtocol
 from pgbeam_core.plugins import assemble, specs
 from pgbeam_core.settings import Merged, Settings, reloaded, validate
 from pgbeam_core.settings.where import Origin
-from pgbeam_core.testing.chunks import Chunks, whole
+from pgbeam_core.testing.chunks import Chunks, in_one_piece
 from pgbeam_core.testing.clients import Client
 from pgbeam_core.testing.fake_postgres import FakePostgres
 from pgbeam_core.testing.frames import startup
@@ -48,7 +48,7 @@ class Rehearsal:
         project: Mapping[str, Any] | None = None,
         top: Mapping[str, Any] | None = None,
         servers: Mapping[str, FakePostgres] | None = None,
-        chunks: Chunks = whole,
+        chunks: Chunks = in_one_piece,
     ) -> None:
         self.clock = Clock()
         self.servers = {PRIMARY: FakePostgres(), **(servers or {})}
@@ -174,7 +174,6 @@ class _Recorder:
 
     @hookimpl
     def result(self, query: Query, result: Result) -> None:
-        """An execution has ended."""
         self._results.append((query, result))
 
 

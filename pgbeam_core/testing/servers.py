@@ -110,7 +110,7 @@ class SimplePool:
             server.close("its database is about to change")
 
     def close(self, reason: str) -> None:
-        """Close what is idle."""
+        """Close the idle servers; those that are leased stay with who has them."""
         for server in self._idle:
             if server.alive:
                 server.close(reason)

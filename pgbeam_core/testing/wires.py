@@ -39,23 +39,21 @@ class End:
         self.disconnecting = True
 
     def abortConnection(self) -> None:
-        """Close at once."""
+        """Close without sending what was written."""
         self._written.clear()
         self.disconnecting = True
 
     def pauseProducing(self) -> None:
-        """Let nothing arrive."""
         self._paused = True
 
     def resumeProducing(self) -> None:
-        """Let it arrive again."""
         self._paused = False
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Nothing here is ever full."""
 
     def unregisterProducer(self) -> None:
-        """See registerProducer."""
+        """Does nothing, as `registerProducer`: nothing here is ever full."""
 
     def getPeer(self) -> IPv4Address:
         """The address of the other end."""
@@ -89,7 +87,7 @@ class Wires:
         self._ends: list[End] = []
 
     def join(self, caller: Any, listener: Any, *, caller_address: str = "127.0.0.1") -> None:
-        """Connect two protocols."""
+        """Connect two protocols: what one writes arrives at the other in chunks, when it is pumped."""
         near, far = End(caller, caller_address), End(listener, "127.0.0.1")
         near.peer, far.peer = far, near
         self._ends += [near, far]

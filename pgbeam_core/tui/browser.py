@@ -51,7 +51,7 @@ class Browser:
         self.filter = ""
         self.typing: str | None = None
         """What is typed as a filter, until Enter."""
-        self.question: Proposal | None = None
+        self.confirmation: Proposal | None = None
         self.said = ""
         self.shapes: list[dict[str, Any]] = []
         self.total = 0
@@ -130,7 +130,7 @@ class Browser:
 
     def press(self, key: str) -> bool:
         """Whether the key meant something; `q` and the like mean nothing here, unless something is typed."""
-        if self.question is not None:
+        if self.confirmation is not None:
             self._answer(key)
         elif self.typing is not None:
             self._type(key)
@@ -165,8 +165,8 @@ class Browser:
             self._of_shapes(key)
         elif self.view in TABLES and key in ("e", "p", "r", "P", "R"):
             self.said = ""
-            self.question = question_of(key, self.picked)
-            if self.question is None:
+            self.confirmation = confirmation_of(key, self.picked)
+            if self.confirmation is None:
                 self.said = "this row has no client" if key == "e" else "this row has no database"
         else:
             return False
@@ -196,21 +196,21 @@ class Browser:
             if rule is None:
                 self.said = "there is no rule for it"
             else:
-                self.question = Proposal(f"Remove the rule of {about}?", "cache-rules.unset", where)
+                self.confirmation = Proposal(f"Remove the rule of {about}?", "cache-rules.unset", where)
         elif shape["reason"]:
             self.said = f"it cannot be cached: {shape['reason']}"
         elif rule is not None and rule["enabled"]:
             fields = {**rule, "enabled": False}
-            self.question = Proposal(f"Never cache {about}?", "cache-rules.set", {**where, **fields})
+            self.confirmation = Proposal(f"Never cache {about}?", "cache-rules.set", {**where, **fields})
         else:
             seconds = {"ttl": TTL_S, "swr": SWR_S} if rule is None else {"ttl": rule["ttl"], "swr": rule["swr"]}
             words = f"Cache this shape for {seconds['ttl']} + {seconds['swr']} s ({about})?"
-            self.question = Proposal(words, "cache-rules.set", {**where, "enabled": True, **seconds})
+            self.confirmation = Proposal(words, "cache-rules.set", {**where, "enabled": True, **seconds})
 
     def _answer(self, key: str) -> None:
-        assert self.question is not None
-        _, what, arguments = self.question
-        self.question = None
+        assert self.confirmation is not None
+        _, what, arguments = self.confirmation
+        self.confirmation = None
         if key not in ("y", "Y") or self._ask is None:
             self.said = "nothing was changed"
             return
@@ -239,7 +239,7 @@ class Browser:
             self.typing = (self.typing + key)[:100]
 
 
-def question_of(key: str, picked: tuple[str, dict[str, Any]] | None) -> Proposal | None:
+def confirmation_of(key: str, picked: tuple[str, dict[str, Any]] | None) -> Proposal | None:
     """What a key would do with the row that is chosen: end its client, pause or resume its database, or all of them."""
     if key in ("P", "R"):
         verb = "PAUSE" if key == "P" else "RESUME"

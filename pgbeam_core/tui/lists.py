@@ -89,8 +89,8 @@ def tabs(browser: Browser) -> Text:
 
 
 def foot(browser: Browser) -> Text:
-    if browser.question is not None:
-        return _line(f"{printable(browser.question.words)}  y/n", "bold reverse")
+    if browser.confirmation is not None:
+        return _line(f"{printable(browser.confirmation.words)}  y/n", "bold reverse")
     if browser.typing is not None:
         return _line(f"filter: {printable(browser.typing)}_", "bold")
     if browser.said:

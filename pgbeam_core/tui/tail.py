@@ -19,7 +19,7 @@ class Tail:
         self._lines.extend(printable(line) for line in text.rstrip("\n").split("\n"))
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Does nothing: each line is written as it comes. Streams have this method."""
 
     def isatty(self) -> bool:
         return False

@@ -105,7 +105,7 @@ class Search:
         among.append(self)
 
     @property
-    def over(self) -> bool:
+    def has_waited_enough(self) -> bool:
         """Whether it has waited long enough."""
         done: bool = self._clock.seconds() >= self._until
         return done

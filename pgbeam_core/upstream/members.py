@@ -32,7 +32,7 @@ SEARCHED_FOR_S = 600.0
 class Members:
     """Of one target.
 
-    ask(place): QUESTION put to one host. names: what the hosts stand for; without, they are asked by what they are
+    ask(place): HOST_QUERY put to one host. names: what the hosts stand for; without, they are asked by what they are
     called. found(): told whenever there is a primary again, or another one.
     """
 
@@ -195,7 +195,7 @@ class Members:
         elif self.primary is not None and not 0 < self.primary.missed < MISSED:
             self._loses_primary(self.primary.why)
         if self.primary is None:
-            for search in [search for search in self._searches if search.over]:
+            for search in [search for search in self._searches if search.has_waited_enough]:
                 self._too_long(search)
 
     def _by_trial(self) -> Member | None:

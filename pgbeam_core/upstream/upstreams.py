@@ -12,14 +12,14 @@ from twisted.internet.defer import Deferred
 from pgbeam_core.api.opener import Opener
 from pgbeam_core.api.pool import Identity
 from pgbeam_core.api.query import Target
-from pgbeam_core.internal.question import Question
+from pgbeam_core.internal.dedicated_query import DedicatedQuery
 from pgbeam_core.net import opening
 from pgbeam_core.upstream.members import Members
 from pgbeam_core.upstream.memory import Memory
 from pgbeam_core.upstream.named import NamedOpener
 from pgbeam_core.upstream.names import Names, is_literal
 from pgbeam_core.upstream.opener import PrimaryOpener
-from pgbeam_core.upstream.verdict import QUESTION, Row
+from pgbeam_core.upstream.verdict import HOST_QUERY, Row
 
 _TIMELINE = "upstream.timeline"
 """Published: a primary was seen on another timeline than before."""
@@ -90,4 +90,4 @@ class Upstreams:
     def _ask(self, target: Target, place: Target) -> Deferred[list[Row]]:
         beam, identity = self._beam, Identity(place.user or "postgres", place.database or "postgres")
         opener = opening.ServerOpener(beam.reactor, place, prepared_limit=1, timeout=beam.settings.connect_timeout_s)
-        return Question(identity, QUESTION, beam.authority.relay(target, identity.user)).ask(opener)
+        return DedicatedQuery(identity, HOST_QUERY, beam.authority.relay(target, identity.user)).ask(opener)

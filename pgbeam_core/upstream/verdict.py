@@ -11,7 +11,7 @@ from pgbeam_core.api.query import Target
 
 Row = tuple[str | None, ...]
 
-QUESTION = b"""\
+HOST_QUERY = b"""\
 SELECT pg_catalog.pg_is_in_recovery(),
  (SELECT s.system_identifier FROM pg_catalog.pg_control_system() AS s),
  CASE WHEN pg_catalog.pg_is_in_recovery() THEN NULL
@@ -53,7 +53,7 @@ class Judgement:
 
 
 def answer(row: Row) -> Claim:
-    """The answer to QUESTION. Raises ValueError if it is none."""
+    """The answer to HOST_QUERY. Raises ValueError if it is none."""
     if len(row) != 5 or row[0] is None or row[1] is None:
         raise ValueError("no answer of PostgreSQL's")
     recovering = row[0] == "t"

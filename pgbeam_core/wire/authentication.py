@@ -39,7 +39,7 @@ class Authentication(Message):
 
 @dataclass(slots=True, frozen=True)
 class AuthenticationOk(Authentication):
-    """The client is in."""
+    """The client has proven itself; parameters and ReadyForQuery follow."""
 
     CODE: ClassVar[Auth] = Auth.OK
 
@@ -53,7 +53,7 @@ class AuthenticationKerberosV5(Authentication):
 
 @dataclass(slots=True, frozen=True)
 class AuthenticationCleartextPassword(Authentication):
-    """The password, please."""
+    """The client is to send its password as it is."""
 
     CODE: ClassVar[Auth] = Auth.CLEARTEXT_PASSWORD
 
@@ -75,14 +75,14 @@ class AuthenticationMD5Password(Authentication):
 
 @dataclass(slots=True, frozen=True)
 class AuthenticationGSS(Authentication):
-    """Start a GSSAPI exchange."""
+    """The client is to begin a GSSAPI exchange."""
 
     CODE: ClassVar[Auth] = Auth.GSS
 
 
 @dataclass(slots=True, frozen=True)
 class AuthenticationSSPI(Authentication):
-    """Start an SSPI exchange."""
+    """The client is to begin an SSPI exchange."""
 
     CODE: ClassVar[Auth] = Auth.SSPI
 

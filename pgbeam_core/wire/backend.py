@@ -60,7 +60,7 @@ class BackendKeyData(Message):
 
 @dataclass(slots=True, frozen=True)
 class BindComplete(Message):
-    """The portal is there."""
+    """Bind has succeeded: the portal is there."""
 
     TAG: ClassVar[int] = Backend.BIND_COMPLETE
 
@@ -199,7 +199,7 @@ class ParameterStatus(Message):
 
 @dataclass(slots=True, frozen=True)
 class ParseComplete(Message):
-    """The statement is prepared."""
+    """Parse has succeeded: the statement is prepared."""
 
     TAG: ClassVar[int] = Backend.PARSE_COMPLETE
 

@@ -197,7 +197,7 @@ class FunctionCall(Message):
 
 @dataclass(slots=True, frozen=True)
 class Terminate(Message):
-    """The client hangs up."""
+    """The client is about to hang up; nothing is answered."""
 
     TAG: ClassVar[int] = Frontend.TERMINATE
 

@@ -20,7 +20,7 @@ class Head(bytes):
     size: int
 
     @property
-    def whole(self) -> bytes:
+    def joined(self) -> bytes:
         """All of it, in a copy."""
         return b"".join((self, *self.rest))
 

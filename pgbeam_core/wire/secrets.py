@@ -30,7 +30,7 @@ class Md5Hash:
         return cls(b"md5" + hashlib.md5(password + raw(user), usedforsecurity=False).hexdigest().encode())
 
     def answer(self, salt: bytes) -> bytes:
-        """The answer to AuthenticationMD5Password."""
+        """The password that is sent in answer to an AuthenticationMD5Password with that salt."""
         return b"md5" + hashlib.md5(self.text[3:] + salt, usedforsecurity=False).hexdigest().encode()
 
 

@@ -51,7 +51,7 @@ def _serve(reactor: Any, manager: Any, orders: Message, end: socket.socket, rest
         worker.begin(service, log)
         worker.link.dataReceived(rest)  # type: ignore[no-untyped-call]
 
-    worker.over.addBoth(lambda _: reactor.stop())
+    worker.finished.addBoth(lambda _: reactor.stop())
     reactor.callWhenRunning(begin)
     reactor.run(installSignalHandlers=False)
     return 0

@@ -1,4 +1,4 @@
-"""Whether a worker answers."""
+"""Finds out whether a worker still answers, by asking it again and again."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Worker:
         self._specs = specs
         self._installed = installed
         self.settings = self.read(orders["settings"])
-        self.over: Deferred[None] = Deferred()
+        self.finished: Deferred[None] = Deferred()
         self.link = Link(self._heard, self._abandoned)
         self._service: PgBeamService
         self._clients: ClientFactory
@@ -56,8 +56,8 @@ class Worker:
 
     def read(self, tree: Message) -> Settings:
         """The settings of this worker: its share of what is one number for all."""
-        self._whole: Settings = from_tree(tree, self._specs, self._installed)
-        return shared_out(self._whole, self.number, self.workers)
+        self._configured: Settings = from_tree(tree, self._specs, self._installed)
+        return shared_out(self._configured, self.number, self.workers)
 
     @inlineCallbacks
     def begin(self, service: PgBeamService, log_: Log) -> Any:
@@ -65,7 +65,7 @@ class Worker:
         self._service, self._log = service, log_
         service.beam.broadcast.send = lambda name, value: self.link.tell("news", name=name, value=value)
         console = service.beam.console
-        console.worker, console.workers, console.whole = self.number, self.workers, self._whole
+        console.worker, console.workers, console.configured = self.number, self.workers, self._configured
         console.ask_all = lambda request: self.link.ask("control", request=request)
         self._clients = ClientFactory(service.beam, self._cancel_elsewhere, lambda: self.link.tell("gone"))
         settle_down()  # before the watchdog begins, and clients come
@@ -109,8 +109,8 @@ class Worker:
             self.drain()
 
     def _end(self) -> None:
-        if not self.over.called:
-            self.over.callback(None)
+        if not self.finished.called:
+            self.finished.callback(None)
 
     def _heard(self, what: str, message: Message) -> Any:
         return self._do[what](message)
@@ -124,7 +124,7 @@ class Worker:
     def _reload(self, message: Message) -> None:
         self.settings, _ = reloaded(self.settings, self.read(message["settings"]))
         self._log.level = self.settings.log_level
-        self._service.beam.console.whole = self._whole
+        self._service.beam.console.configured = self._configured
         self._service.reload(self.settings)
 
     def _stats(self, message: Message) -> Message:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from pgbeam_core import Catalog
-from pgbeam_core.catalog.question import QUESTION
+from pgbeam_core.catalog.catalog_query import CATALOG_QUERY
 from pgbeam_core.sql.statements import Statements
 from tests.behaviour.clusters import Cluster
 from tests.behaviour.conftest import cluster, clusters  # noqa: F401 -- fixtures
@@ -73,7 +73,7 @@ def _without_versions(catalog: Catalog) -> set[tuple[str, ...]]:
 
 def _read(connection: psycopg.Connection[tuple[object, ...]]) -> Catalog:
     rows = []
-    cursor = connection.execute(QUESTION)
+    cursor = connection.execute(CATALOG_QUERY)
     while True:
         rows += [tuple(None if value is None else str(value) for value in row) for row in cursor.fetchall()]
         if not cursor.nextset():

@@ -16,7 +16,7 @@ from pgbeam_core.errors import IdentityChanged, ServerUnavailable
 from pgbeam_core.net import transport
 from pgbeam_core.net.opening import ServerOpener
 from pgbeam_core.testing import Rehearsal
-from pgbeam_core.testing.chunks import whole
+from pgbeam_core.testing.chunks import in_one_piece
 from pgbeam_core.testing.fake_postgres import FakePostgres
 from pgbeam_core.testing.wires import Wires
 
@@ -81,7 +81,7 @@ class Place:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, target: Target = PRIMARY) -> None:
         self.book = Book()
         self.fake = FakePostgres()
-        self.wires = Wires(whole)
+        self.wires = Wires(in_one_piece)
         self.opener = ServerOpener(self.book.clock, target, prepared_limit=10, identities=self.book.known)
         monkeypatch.setattr(transport, "connect", self._connect)
 

@@ -42,7 +42,7 @@ class Desk:
         found = SimpleNamespace(
             alive=True, status=b"I", owed=0, statements=SimpleNamespace(unnamed=b"x"), settings=dict(self.settings)
         )
-        found.aside = lambda request, otherwise: self.asides.append(request)
+        found.send_internal = lambda request, otherwise: self.asides.append(request)
         found.lift_timeouts = lambda: self.asides.append(b"lift")
         found.send = lambda turn, data: self.turns.append(turn)
         return found

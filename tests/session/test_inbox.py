@@ -98,7 +98,7 @@ def test_a_message_of_50_megabytes_costs_one_copy() -> None:
         inbox.add(chunk)
     message = inbox.next_message()
     assert isinstance(message, Head)
-    assert message.size == len(message.whole) == 5 + count * len(chunk)
+    assert message.size == len(message.joined) == 5 + count * len(chunk)
     assert time.process_time() - started < 1.0
 
 
@@ -114,6 +114,6 @@ def test_a_large_message_is_taken_alone_and_what_stands_around_it_too(chunk: int
             inbox.put_back(message)
             again = inbox.next_message()
             assert again is not None
-            taken.append(again.whole if isinstance(again, Head) else again)
+            taken.append(again.joined if isinstance(again, Head) else again)
     assert taken == [small, large, small, large, small]
     assert len(inbox) == 0

@@ -14,7 +14,7 @@ from pgbeam_core.api.statement import Statement
 from pgbeam_core.sql.classify import classify
 from pgbeam_core.sql.conclusions import conclude
 from pgbeam_core.sql.statements import Statements
-from pgbeam_core.sql.templates import Lender, head, is_told_by_head, lends, template
+from pgbeam_core.sql.templates import TemplateModel, head, is_told_by_head, may_be_model, template
 
 CORPUS = Path(__file__).with_name("corpus.txt")
 TEXTS = sorted({line.partition(" |")[2].strip() for line in CORPUS.read_text("utf-8").splitlines() if line[:1] != "#"})
@@ -122,15 +122,15 @@ def test_a_lent_verdict_equals_a_full_parse(frame: str, a: str, b: str, c: str, 
     """Whenever two texts share a template, what is known of the first is true of the second."""
     first, second = filled(frame, a, b), filled(frame, c, d)
     key = template(first)
-    if key is None or key != template(second) or not lends(analysed(first)):
+    if key is None or key != template(second) or not may_be_model(analysed(first)):
         return
     parsed = analysed(second)
     if parsed.kind == "unknown":
         return  # the server rejects it too, so nothing comes of it
-    lent = Lender(analysed(first)).sibling(second)
-    assert verdict(lent) == verdict(parsed)
-    assert lent.text == second
-    assert (lent.query_hash, lent.shape) == (parsed.query_hash, parsed.shape)
+    found = TemplateModel(analysed(first)).sibling(second)
+    assert verdict(found) == verdict(parsed)
+    assert found.text == second
+    assert (found.query_hash, found.shape) == (parsed.query_hash, parsed.shape)
 
 
 @given(

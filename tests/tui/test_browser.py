@@ -130,7 +130,7 @@ def test_what_cannot_be_cached_is_said(browser: Browser, asked: Asked) -> None:
     """No question is asked that could only be answered with an error."""
     asked.shapes = [shape("UPDATE t SET a = $1", reason="write")]
     type_in(browser, "2", "c")
-    assert browser.question is None
+    assert browser.confirmation is None
     assert "cannot be cached: write" in drawn(browser)
     type_in(browser, "x")
     assert "there is no rule" in drawn(browser)

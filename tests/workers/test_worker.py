@@ -133,7 +133,7 @@ def test_it_says_why_it_cannot_start(stage: Stage) -> None:
     assert {"what": "failed", "message": "no room"} in stage.begin()
     assert stage.transport.disconnecting
     stage.worker.link.connectionLost()
-    assert stage.worker.over.called
+    assert stage.worker.finished.called
 
 
 def test_its_account_can_be_added_to_others(stage: Stage) -> None:
@@ -219,7 +219,7 @@ def test_it_leaves_when_its_supervisor_is_gone(stage: Stage) -> None:
     assert b"57P01" in transport.value()
     protocol.connectionLost()
     stage.reactor.advance(1)
-    assert stage.worker.over.called
+    assert stage.worker.finished.called
 
 
 def test_a_stop_does_not_wait_for_a_drain(stage: Stage) -> None:
@@ -233,4 +233,4 @@ def test_a_stop_does_not_wait_for_a_drain(stage: Stage) -> None:
     protocol.connectionLost()
     stage.reactor.advance(1)
     stage.worker.link.connectionLost()
-    assert stage.worker.over.called
+    assert stage.worker.finished.called

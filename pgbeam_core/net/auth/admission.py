@@ -26,7 +26,7 @@ class Admitted:
     """What the server said beside its parameters."""
 
     @classmethod
-    def on(cls, lease: Lease) -> Admitted:
+    def with_server(cls, lease: Lease) -> Admitted:
         """With a server that was opened for it, or was free."""
         server: Any = lease.server
         notices = [*server.greeting]

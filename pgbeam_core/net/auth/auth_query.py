@@ -182,7 +182,7 @@ class AuthQuery:
         for user in list(self._asking):
             self._failed(user, ServerUnavailable("the project is not in the settings any more"))
 
-    # A question.
+    # One query.
 
     def _ask(self, server: Server, user: str) -> None:
         if user not in self._asking:
@@ -226,7 +226,7 @@ class AuthQuery:
 
 
 class _Lookup(RowCollector):
-    """Owns the turn of one question."""
+    """Owns the turn of one query for a password."""
 
     def __init__(
         self, answered: Callable[[list[tuple[str | None, ...]]], None], failed: Callable[[PgBeamError], None]

@@ -54,7 +54,7 @@ class Authority:
     def opener(
         self, target: Target, settings: Settings, isolation: Isolation, *, at: Target | None = None
     ) -> ServerOpener:
-        """Opens servers of a target, at one of its hosts. Where no client answers their questions, PgBeam does."""
+        """Opens servers of a target, at one of its hosts. Where no client answers their challenges, PgBeam does."""
         return ServerOpener(
             self._beam.reactor,
             target,

@@ -1,4 +1,4 @@
-"""Checks a client against a secret, as PostgreSQL does: the same questions, the same errors."""
+"""Checks a client against a secret, as PostgreSQL does: the same challenges, the same errors."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ class WrongPassword(PgBeamError):
 
 
 class Check:
-    """Whether one client is who it says: a question, its answer, perhaps another question."""
+    """Whether one client is who it says: a challenge, its answer, perhaps another challenge."""
 
     final = b""
     """What the client is told when it has proven itself, before AuthenticationOk."""
 
-    def question(self) -> bytes:
+    def challenge(self) -> bytes:
         """What the client is asked before all else."""
         raise NotImplementedError
 
     def answered(self, frame: bytes) -> bytes | None:
-        """The next question; None when the client has proven itself. Raises WrongPassword or ProtocolViolation."""
+        """The next challenge; None when the client has proven itself. Raises WrongPassword or ProtocolViolation."""
         raise NotImplementedError
 
     @property
@@ -75,7 +75,7 @@ class ScramCheck(Check):
     def keys(self) -> ScramKeys | Md5Hash | None:
         return None if self._server is None else self._server.keys
 
-    def question(self) -> bytes:
+    def challenge(self) -> bytes:
         return _OFFER if self._binding is None else _OFFER_BOUND
 
     def answered(self, frame: bytes) -> bytes | None:
@@ -119,7 +119,7 @@ class Md5Check(Check):
     def keys(self) -> ScramKeys | Md5Hash | None:
         return self._secret
 
-    def question(self) -> bytes:
+    def challenge(self) -> bytes:
         return AuthenticationMD5Password(self._salt).to_bytes()
 
     def answered(self, frame: bytes) -> bytes | None:

@@ -13,7 +13,7 @@ from pgbeam_core.wire.tags import Auth
 
 
 class LoginExchange:
-    """One client's login, a question at a time."""
+    """One client's login, a challenge at a time."""
 
     def __init__(self, write: Callable[[bytes], None], waits: Callable[[], None]) -> None:
         """`waits` is told each time that the client owes an answer."""
@@ -32,7 +32,7 @@ class LoginExchange:
         return self.asked or self.over
 
     def put(self, frame: bytes, heard: Callable[[bytes], None]) -> None:
-        """Put a question to the client; `heard` is given the frame that it answers with, and must not raise."""
+        """Send the client a challenge; `heard` is given the frame that it answers with, and must not raise."""
         self.asked = self.unanswered = True
         self._heard = heard
         self._waits()

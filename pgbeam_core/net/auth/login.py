@@ -124,16 +124,16 @@ class Login(LoginSteps):
     ) -> None:
         """Have the client prove itself. `unproven`: what to do if it cannot; else that is the end."""
         self._proven, self._unproven = proven, unproven
-        self._question(check, check.question())
+        self._challenge(check, check.challenge())
 
-    def _question(self, check: Check, frame: bytes) -> None:
+    def _challenge(self, check: Check, frame: bytes) -> None:
         self._exchange.put(frame, lambda answer: self._heard(check, answer))
 
     def _heard(self, check: Check, answer: bytes) -> None:
         try:
-            question = check.answered(answer)
-            if question is not None:
-                self._question(check, question)
+            another = check.answered(answer)
+            if another is not None:
+                self._challenge(check, another)
             else:
                 self._proven(check)
         except WrongPassword as error:
@@ -266,7 +266,7 @@ class Login(LoginSteps):
             self._leased(lease)
 
     def _leased(self, lease: Lease) -> None:
-        self._enter(Admitted.on(lease))
+        self._enter(Admitted.with_server(lease))
 
     def _not_leased(self, failure: Failure) -> None:
         if isinstance(failure.value, IdentityChanged):

@@ -7,7 +7,7 @@ is not exactly of that form goes the long way, which this one must not differ fr
 
     here                            its twin, the long way     what keeps them equal
     recognition.FastPath.recognise  Inbox, Input._message      It takes whole requests only, while nothing is
-                                    Plan.read                  under way, and of these what `Statement.plain` or
+                                    Plan.read                  under way, and of these what `Statement.rows_only` or
                                                                the boundary of a transaction is; else the bytes go
                                                                to the inbox.
     requests.Request.reply          forms.reply_around         The frames around a kept answer, in the order of

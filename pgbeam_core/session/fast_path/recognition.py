@@ -88,12 +88,12 @@ class FastPath:
         text = data[5:-1]
         reads_otherwise = conversation.session.reads_otherwise
         statement = self._find(text) if reads_otherwise else conversation.runtime.statement(text)
-        if not statement.plain and not conversation.boundaries.answers(statement):
+        if not statement.rows_only and not conversation.boundaries.answers(statement):
             self._passed = text, statement
             return False
         conversation.client_statements.statements.pop(b"", None)
         conversation.ended = True
-        if not statement.plain:
+        if not statement.rows_only:
             conversation.boundaries.answer(statement, outcome.simple_reply, simple=True)
             return True
         query = conversation.requests.query(statement, simple=True, answerable=True)
@@ -123,7 +123,7 @@ class FastPath:
         if prepared is None:
             return None
         statement = prepared.statement
-        if not statement.plain and not self._conversation.boundaries.answers(statement):
+        if not statement.rows_only and not self._conversation.boundaries.answers(statement):
             return None
         return Request(data, prepared, name, at, tail, described=described)
 
@@ -143,7 +143,7 @@ class FastPath:
             if len(self._parsed) >= _MOST_PARSED:
                 self._parsed.clear()
             self._parsed[parse] = prepared
-        if not statement.plain:
+        if not statement.rows_only:
             self._passed = text, statement
         return prepared
 
@@ -159,7 +159,7 @@ class FastPath:
                 conversation.client_statements.statements[b""] = prepared
             return request.reply(answer)
 
-        if not prepared.statement.plain:
+        if not prepared.statement.rows_only:
             conversation.boundaries.answer(prepared.statement, reply, simple=False)
             return
         query = conversation.requests.query(prepared.statement, simple=False, answerable=True)

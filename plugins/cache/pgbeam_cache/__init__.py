@@ -105,7 +105,7 @@ class Caching:
     @hookimpl
     def transaction_over(self, session: Session, committed: bool) -> None:
         """The writes of a transaction have happened, or have not."""
-        self.cache.over(session, committed=committed)
+        self.cache.transaction_over(session, committed=committed)
 
     @hookimpl
     def disconnect(self, session: Session) -> None:

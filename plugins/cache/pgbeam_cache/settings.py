@@ -1,4 +1,4 @@
-"""What `[plugins.cache]` may hold."""
+"""What `[plugins.cache]` may hold, with the help that docs and `--help` show."""
 
 from __future__ import annotations
 

@@ -194,8 +194,8 @@ class Limits:
         """Clients now, and what was refused by which limit, per project."""
         return {
             name: {
-                "connections": project.room.whole.clients,
-                "queries_running": project.room.whole.running,
+                "connections": project.room.share.clients,
+                "queries_running": project.room.share.running,
                 **project.counts.as_dict(),
             }
             for name, project in self._projects.items()

@@ -41,10 +41,10 @@ class Share:
 class Room:
     """One project: what all of it and each user of it may use."""
 
-    __slots__ = ("all", "counts_queries", "counts_running", "per_user", "whole")
+    __slots__ = ("all", "counts_queries", "counts_running", "per_user", "share")
 
     def __init__(self, everything: Bounds, per_user: Bounds, now: float) -> None:
-        self.whole = Share(everything, now)
+        self.share = Share(everything, now)
         self.all = everything
         self.per_user = per_user
         self.counts_running = False
@@ -80,14 +80,14 @@ class Admission:
         return None if self._take_tokens(room, now) or ends else RATE
 
     def _are_too_many_running(self, room: Room) -> bool:
-        return room.whole.is_spent(room.all) or self._user.is_spent(room.per_user)
+        return room.share.is_spent(room.all) or self._user.is_spent(room.per_user)
 
     def _take_tokens(self, room: Room, now: float) -> bool:
         """One of its user's and one of its project's, or none."""
         rate, size = room.per_user.rate, room.per_user.size
         if rate and not self._user.bucket.take(rate, size, now):
             return False
-        if room.all.rate and not room.whole.bucket.take(room.all.rate, room.all.size, now):
+        if room.all.rate and not room.share.bucket.take(room.all.rate, room.all.size, now):
             if rate:
                 self._user.bucket.tokens += 1.0
             return False
@@ -107,14 +107,14 @@ class Admission:
         """One of its queries runs."""
         self._running += 1
         if self._running == 1:
-            self._room.whole.running += 1
+            self._room.share.running += 1
             self._user.running += 1
 
     def end(self) -> None:
         """One of them runs no more."""
         self._running -= 1
         if not self._running:
-            self._room.whole.running -= 1
+            self._room.share.running -= 1
             self._user.running -= 1
 
     def leave(self) -> None:

@@ -1,4 +1,4 @@
-"""A token bucket."""
+"""A token bucket: so many at once, and so many a second for long."""
 
 from __future__ import annotations
 

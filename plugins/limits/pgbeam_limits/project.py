@@ -45,7 +45,7 @@ class ProjectLimits:
     def full_for(self, session: Session) -> Refusal | None:
         """Why one more client like this one may not come in; None if it may."""
         settings, counts, user = self.settings, self.counts, self._users.get(session.user)
-        if 0 < settings.max_connections <= self.room.whole.clients:
+        if 0 < settings.max_connections <= self.room.share.clients:
             counts.refused_by_max_connections += 1
             return TOO_MANY_CONNECTIONS
         if user is not None and 0 < settings.max_connections_per_user <= user.clients:
@@ -64,7 +64,7 @@ class ProjectLimits:
                 self._forget_rested(now)
             user = self._users[session.user] = Share(self.room.per_user, now)
         user.clients += 1
-        self.room.whole.clients += 1
+        self.room.share.clients += 1
         self.databases[session.database] += 1
         if network is not None:
             self.networks[network] += 1
@@ -74,7 +74,7 @@ class ProjectLimits:
         """It has left. What its user has used of the rate is not forgotten for that."""
         user = self._users[session.user]
         user.clients -= 1
-        self.room.whole.clients -= 1
+        self.room.share.clients -= 1
         if not user.clients and self._has_rested(user, now):
             del self._users[session.user]
         _take(self.databases, session.database)
@@ -93,12 +93,12 @@ class ProjectLimits:
         """One for each limit that is set, and each of whom it is about."""
         counts, room, settings = self.counts, self.room, self.settings
         yield from _row(
-            "max_connections", None, room.whole.clients, room.all.clients, counts.refused_by_max_connections
+            "max_connections", None, room.share.clients, room.all.clients, counts.refused_by_max_connections
         )
         refused = counts.refused_by_queries_per_second
-        yield from _rate("queries_per_second", None, room.whole, room.all, now, refused)
+        yield from _rate("queries_per_second", None, room.share, room.all, now, refused)
         refused = counts.refused_by_max_concurrent_queries
-        yield from _row("max_concurrent_queries", None, room.whole.running, room.all.running, refused)
+        yield from _row("max_concurrent_queries", None, room.share.running, room.all.running, refused)
         for name, user in self._users.items():
             refused = counts.refused_by_max_connections_per_user
             yield from _row("max_connections_per_user", name, user.clients, room.per_user.clients, refused)

@@ -1,4 +1,4 @@
-"""What `[plugins.limits]` may hold."""
+"""What `[plugins.limits]` may hold, with the help that docs and `--help` show."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ def _counts(budget: Budget) -> dict[str, int]:
         "servers_idle": idle,
         "servers_active": sum(_is_active(server) for server in servers),
         "servers_in_transaction": sum(server.status != b"I" for server in servers),
-        "clients_waiting": len(budget.waiting) + sum(len(pool.upkeep.orders.held) for pool in budget.pools),
+        "clients_waiting": len(budget.waiting) + sum(len(pool.upkeep.orders.paused_waiters) for pool in budget.pools),
         "logins": budget.logins.places,
         "logins_waiting": budget.logins.waiting,
         "servers_lost": sum(pool.lost for pool in budget.pools),

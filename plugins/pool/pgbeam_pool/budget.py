@@ -142,7 +142,7 @@ class Budget:
 
     def forget(self, waiter: Waiter) -> None:
         """It does not wait any more."""
-        waiter.pool.upkeep.orders.held.pop(waiter, None)
+        waiter.pool.upkeep.orders.paused_waiters.pop(waiter, None)
         if waiter.relay is not None:
             self.logins.forget(waiter)
         else:

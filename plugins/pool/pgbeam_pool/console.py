@@ -75,10 +75,10 @@ class TargetPoolConsole:
         budget, pool = self._budget, self._pool
         logins = [*budget.logins.of_pool(pool), *budget.logins.opening_of(pool)]
         waiting = [waiter for waiter in budget.waiting if waiter.pool is pool]
-        held = list(pool.upkeep.orders.held)
+        paused = list(pool.upkeep.orders.paused_waiters)
         return [
             PoolWaiter(waiter.identity, waiter.deferred, waiter.since, self._why(waiter))
-            for waiter in [*waiting, *logins, *held]
+            for waiter in [*waiting, *logins, *paused]
             if not waiter.done
         ]
 

@@ -11,7 +11,7 @@ PAUSED = "its database is paused"
 RECONNECTED = "an operator wants new connections"
 
 
-class Held(Protocol):
+class PausedWaiter(Protocol):
     """Somebody who waits; see `Waiter`."""
 
     identity: Identity
@@ -28,7 +28,7 @@ class Orders:
         self.paused: set[str | None] = set()
         self.leaving: dict[Server, str] = {}
         """Those that are closed as soon as nobody has them, and why."""
-        self.held: dict[Any, None] = {}
+        self.paused_waiters: dict[Any, None] = {}
         """Who waits for a database that is paused, in order of asking."""
         self._servers = servers
 
@@ -55,9 +55,9 @@ class Orders:
     def resume(self, database: str | None) -> list[Any]:
         """Gives who has waited for that."""
         self.paused.discard(database)
-        free = [waiter for waiter in self.held if not self.holds(waiter.identity)]
+        free = [waiter for waiter in self.paused_waiters if not self.holds(waiter.identity)]
         for waiter in free:
-            del self.held[waiter]
+            del self.paused_waiters[waiter]
         return free
 
     def reconnect(self, database: str | None) -> None:
@@ -73,20 +73,20 @@ class Orders:
         elif server in self._servers.open:
             self.leaving[server] = why
 
-    def takes(self, waiter: Held) -> bool:
+    def takes(self, waiter: PausedWaiter) -> bool:
         """Whether it has to wait until its database is resumed, however long; then it is put by."""
         if not self.holds(waiter.identity):
             return False
         if waiter.timeout is not None and waiter.timeout.active():
             waiter.timeout.cancel()
         waiter.timeout = None
-        self.held[waiter] = None
+        self.paused_waiters[waiter] = None
         return True
 
     def close(self, reason: str) -> None:
         """Who waits there waits in vain."""
-        held, self.held = self.held, {}
-        for waiter in held:
+        waiters, self.paused_waiters = self.paused_waiters, {}
+        for waiter in waiters:
             waiter.fail(ServerUnavailable(reason))
 
     def gone(self, server: Server) -> None:

@@ -1,4 +1,4 @@
-"""What `[plugins.pool]` may hold."""
+"""What `[plugins.pool]` may hold, with the help that docs and `--help` show."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Sharing:
         best, depth = None, DEPTH
         usable = len(servers)
         for server in servers:
-            if server.held or (self._leaving and server in self._leaving):
+            if server.congested or (self._leaving and server in self._leaving):
                 usable -= 1
             elif server is not left:
                 owed = server.owed
@@ -55,4 +55,4 @@ class Sharing:
 
 def _last_that_moves(servers: Sequence[Server]) -> Server | None:
     """The one that will be free soonest: no slow turn holds it up."""
-    return next((server for server in reversed(servers) if not server.held), None)
+    return next((server for server in reversed(servers) if not server.congested), None)

@@ -26,7 +26,7 @@ class Host(Protocol):
     """Servers that went away by themselves."""
 
     def now(self) -> float:
-        """Monotonic seconds."""
+        """Seconds of a clock that never goes back."""
 
     def serve(self, waiter: Waiter, *, may_open: bool, alone_before: bool) -> bool:
         """Give the waiter a server, or begin to open one. True if it need not be looked at again now."""
@@ -38,10 +38,10 @@ class Host(Protocol):
         """Put it in the queue."""
 
     def cancelled(self, waiter: Waiter) -> None:
-        """It waits no more."""
+        """Who has waited gives its place up; it is told nothing more."""
 
     def tidy(self) -> None:
-        """Look after idle servers."""
+        """Now and then: close what is idle for too long or too old, open what is to be ready."""
 
     def watch(self) -> None:
         """Let nobody stand behind a shared turn that takes long."""

@@ -40,7 +40,7 @@ class Journal:
             self._complain(error)
 
     def add(self, entry: dict[str, Any]) -> None:
-        """Have it written soon."""
+        """Have an entry written, in order; one too many while the disk is slow is dropped, and counted as lost."""
         self.number += 1
         if len(self._held) >= MOST_HELD:
             self.lost += 1

@@ -1,4 +1,4 @@
-"""What `[plugins.querylog]` may hold."""
+"""What `[plugins.querylog]` may hold, with the help that docs and `--help` show."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class Replicas:
         if not project.replicas:
             return None
         judged: ReadingNote = query.statement.notes["replica"]
-        if not (judged.asked or (judged.plain and project.auto_read_routing)):
+        if not (judged.asked or (judged.unasked and project.auto_read_routing)):
             return None
         if session.pins or _is_serializable(session):
             return None
@@ -121,7 +121,7 @@ class Replicas:
         reason = None
         if query.in_transaction and not query.lazily:
             reason = "its transaction is real on the primary"
-        elif not (judged.asked or judged.plain):
+        elif not (judged.asked or judged.unasked):
             reason = "it is no read that a replica could answer"
         elif not (judged.asked or project.auto_read_routing):
             reason = "it is not annotated, and auto_read_routing is off"

@@ -44,12 +44,12 @@ _ONLY_READ = _load()
 class ReadingNote:
     """What is noted on a statement.
 
-    asked: annotated, and nothing that must run on the primary. plain: a read that may go to a replica unasked.
+    asked: annotated, and nothing that must run on the primary. unasked: it may be read on a replica without that.
     writes: it may change data.
     """
 
     asked: bool
-    plain: bool
+    unasked: bool
     writes: bool
 
 
@@ -60,7 +60,7 @@ def reading(statement: Statement) -> ReadingNote:
     only_reads = reads and all(_only_reads(name) for name in statement.functions)
     return ReadingNote(
         asked=reads and statement.annotation("replica") is not None,
-        plain=only_reads and not any(_is_catalog(name) for name in statement.relations),
+        unasked=only_reads and not any(_is_catalog(name) for name in statement.relations),
         writes=not only_reads and statement.kind not in _HARMLESS,
     )
 

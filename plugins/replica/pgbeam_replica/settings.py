@@ -1,4 +1,4 @@
-"""What `[plugins.replica]` may hold."""
+"""What `[plugins.replica]` may hold, with the help that docs and `--help` show."""
 
 from __future__ import annotations
 

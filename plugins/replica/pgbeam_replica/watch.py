@@ -26,7 +26,7 @@ SELECT pg_current_wal_flush_lsn(), pg_current_wal_insert_lsn(),
 
 
 class Watch:
-    """Of one project."""
+    """Over the replicas of one project: which there are, how they are, and how far behind."""
 
     def __init__(self, beam: Beam, project: Project, before: Watch | None = None) -> None:
         """before: the watch over the project as it was: what is known of replicas that stay is still true."""

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from pgbeam_core.catalog.question import QUESTION
+from pgbeam_core.catalog.catalog_query import CATALOG_QUERY
 from tests.behaviour.clusters import Cluster
 
 pytestmark = [pytest.mark.pg]
@@ -27,7 +27,7 @@ def test_who_changes_two_tables_is_not_ended_for_the_question(cluster: Cluster) 
         client.execute("SET deadlock_timeout = '5s'")
         pgbeam.execute("SET deadlock_timeout = '60s'")
         client.execute("BEGIN; LOCK TABLE second IN ACCESS EXCLUSIVE MODE")
-        question = aside.submit(pgbeam.execute, QUESTION)
+        question = aside.submit(pgbeam.execute, CATALOG_QUERY)
         with cluster.connect() as looks:
             while not question.done() and looks.execute(_WAITS, [pgbeam.info.backend_pid]).fetchone() != (True,):
                 pass
@@ -35,4 +35,4 @@ def test_who_changes_two_tables_is_not_ended_for_the_question(cluster: Cluster) 
         with pytest.raises(psycopg.errors.LockNotAvailable):
             question.result(20)
         assert pgbeam.execute("SHOW lock_timeout").fetchone() == ("0",)
-        pgbeam.execute(QUESTION)
+        pgbeam.execute(CATALOG_QUERY)

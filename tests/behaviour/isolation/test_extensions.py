@@ -10,7 +10,7 @@ import pytest
 from psycopg import pq
 
 from pgbeam_core.catalog.catalog import Catalog
-from pgbeam_core.catalog.question import QUESTION
+from pgbeam_core.catalog.catalog_query import CATALOG_QUERY
 from pgbeam_core.sql.statements import Statements
 from tests.behaviour.beams import Beam
 from tests.behaviour.cache.test_real_servers import Client
@@ -55,7 +55,7 @@ def home(cluster: Cluster) -> Iterator[Callable[[str], psycopg.Connection]]:
 
 def catalog_of(connection: psycopg.Connection) -> Catalog:
     """As PgBeam reads it."""
-    connection.pgconn.send_query(QUESTION)
+    connection.pgconn.send_query(CATALOG_QUERY)
     rows = []
     while (result := connection.pgconn.get_result()) is not None:
         assert result.status == pq.ExecStatus.TUPLES_OK, result.error_message

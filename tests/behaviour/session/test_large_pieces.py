@@ -172,7 +172,7 @@ def test_a_large_message_costs_its_size_whatever_its_chunks(chunk: int) -> None:
         start += chunk
     assert data[start - chunk : start].endswith(behind)
     message = gathering.message()
-    assert message.whole == data[:size]
+    assert message.joined == data[:size]
     assert message.size == size
     assert len(message) >= min(HEAD_BYTES, size)
     assert len(message.rest) < 20

@@ -91,7 +91,7 @@ def test_a_statement_that_cannot_be_lent_costs_no_server() -> None:
     stage.send(query("EXECUTE n"))
     stage.say(THREE + error("42P01") + READY + error("26000") + READY)
     assert stage.servers[0].alive
-    assert N not in stage.servers[0].statements.lent
+    assert N not in stage.servers[0].statements.client_names
 
 
 def test_close_of_a_lent_statement_reaches_the_server() -> None:

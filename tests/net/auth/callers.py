@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from pgbeam_core.net.client import ClientProtocol
 from pgbeam_core.net.listening import ClientFactory
 from pgbeam_core.testing import Rehearsal, startup
-from pgbeam_core.testing.chunks import Chunks, whole
+from pgbeam_core.testing.chunks import Chunks, in_one_piece
 from pgbeam_core.wire import backend
 from pgbeam_core.wire.authentication import (
     AuthenticationMD5Password,
@@ -33,7 +33,7 @@ __all__ = ["Caller"]
 class Caller:
     """One client. `said` is all that PgBeam has said to it, `methods` how it was asked who it is."""
 
-    def __init__(self, rehearsal: Rehearsal, *, chunks: Chunks = whole, **channel: Any) -> None:
+    def __init__(self, rehearsal: Rehearsal, *, chunks: Chunks = in_one_piece, **channel: Any) -> None:
         self._rehearsal = rehearsal
         self._chunks = chunks
         self.transport = StringTransport()

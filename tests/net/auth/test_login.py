@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pgbeam_core.net.auth.checks import end_point
 from pgbeam_core.testing import FakePostgres, Rehearsal, startup, table
-from pgbeam_core.testing.chunks import byte_by_byte, whole
+from pgbeam_core.testing.chunks import byte_by_byte, in_one_piece
 from pgbeam_core.wire.authentication import AuthenticationSASL
 from pgbeam_core.wire.frames import frame
 from pgbeam_core.wire.frontend import SASLInitialResponse, SASLResponse
@@ -52,7 +52,7 @@ def users(secret: str) -> dict[str, Mapping[str, str]]:
     return {"users": {"app": SECRETS[secret]}}
 
 
-@pytest.mark.parametrize("chunks", [whole, byte_by_byte])
+@pytest.mark.parametrize("chunks", [in_one_piece, byte_by_byte])
 @pytest.mark.parametrize(
     ("secret", "method"),
     [("scram", ""), ("scram", "scram"), ("md5", ""), ("md5", "md5"), *(("password", m) for m in ("", *SECRETS))],

@@ -93,7 +93,7 @@ class SessionState:
         if not committed:
             self._pending.append(effect)
 
-    def over(self, *, committed: bool) -> None:
+    def transaction_over(self, *, committed: bool) -> None:
         """The open transaction has ended."""
         pending, self._pending = self._pending, []
         if committed and pending:

@@ -71,8 +71,8 @@ class Cacheability:
         "effect",
         "ends",
         "forgets",
+        "names_nothing",
         "own_functions",
-        "plain",
         "reason",
         "sets_role",
         "tables",
@@ -83,8 +83,8 @@ class Cacheability:
         """Why its reply is never remembered, catalog or not; None if it may be."""
         self.own_functions = self.reason is None and not statement.pure
         """It calls functions that are not built-in: only a catalog tells whether they change."""
-        self.plain = not (statement.relations or statement.functions or statement.dated)
-        self.plain = self.plain and not (statement.fields or statement.types)
+        self.names_nothing = not (statement.relations or statement.functions or statement.dated)
+        self.names_nothing = self.names_nothing and not (statement.fields or statement.types)
         """No catalog can tell more about it."""
         self.annotation: Annotation | None = statement.annotation("cache") if statement.annotations else None
         self.tables = tuple(sorted({name for _, name in statement.relations})) if self.reason is None else ()

@@ -23,7 +23,7 @@ _GIVE_WAY = 10
 
 
 class Shape:
-    """One shape of query."""
+    """What is counted of one shape of query in one project."""
 
     __slots__ = (
         "_same",

@@ -93,8 +93,8 @@ class Cache:
         key = keys.key(state.scope.of(target.role), digest(statement, note), query)
         self.samples.looked_up(query, note, state)
         lookup = Lookup(query, state, note, key, agreed)
-        catalog = None if note.plain else state.survey.catalog(session, settings.rights_check_s)
-        if catalog is not None or note.plain:
+        catalog = None if note.names_nothing else state.survey.catalog(session, settings.rights_check_s)
+        if catalog is not None or note.names_nothing:
             return self._seen(lookup, catalog, settings)
         if note.own_functions:
             self.bypass(query, "volatile")
@@ -171,7 +171,7 @@ class Cache:
         if state.wrote_at is not None and self._is_behind(lookup):
             return False
         if not entry.foreign:
-            return state.own.unchanged(tables, entry.taken)
+            return state.own.unchanged(tables, entry.write_place)
         return by_others or state.own.unchanged(tables, 0)  # its own writes show on the board too
 
     def _is_behind(self, lookup: Lookup) -> bool:
@@ -183,7 +183,7 @@ class Cache:
 
     def _holds(self, entry: Entry, writes: Writes, tables: tuple[str, ...]) -> bool:
         """Whether nothing that it was read from was written since, as far as anybody knows."""
-        if not writes.unchanged(tables, entry.taken):
+        if not writes.unchanged(tables, entry.write_place):
             return False
         return self.second is None or (entry.tables == tables and entry.versions == writes.versions(tables))
 
@@ -193,11 +193,11 @@ class Cache:
         flight = self.flights.get(place)
         by_others = settings.invalidate == "tables"
         lookup.query.notes[NAME] = lookup
-        joins = flight is not None and lookup.state.unchanged(lookup.tables, flight.taken, by_others=by_others)
+        joins = flight is not None and lookup.state.unchanged(lookup.tables, flight.write_place, by_others=by_others)
         if flight is not None and joins and not self._is_behind(lookup):
             lookup.flight = flight
             return self.flights.follow(flight, lookup.query, settings.wait_s, lambda: self._coalesced(lookup))
-        flight = Flight(place, lookup.taken)
+        flight = Flight(place, lookup.write_place)
         self.flights.start(flight)
         if self.second is not None:
             return self._lookups.look(lookup, flight)
@@ -219,7 +219,7 @@ class Cache:
         lookup: Lookup = query.notes[NAME]
         lookup.flight = flight
         lookup.begin()
-        flight.taken = lookup.taken
+        flight.write_place = lookup.write_place
         lookup.state.leading = flight
         query.keep_result(self.settings.max_entry_bytes)
 
@@ -255,11 +255,11 @@ class Cache:
         if flight is not None:
             self.flights.failed(flight)
 
-    def over(self, session: Session, *, committed: bool) -> None:
+    def transaction_over(self, session: Session, *, committed: bool) -> None:
         """An explicit transaction has ended."""
         state: SessionState | None = session.notes.get(NAME)
         if state is not None:
-            state.over(committed=committed)
+            state.transaction_over(committed=committed)
 
     def close(self) -> None:
         self.rules.close()

@@ -27,13 +27,13 @@ class Follower:
 
 
 class Flight:
-    """One query on its way to the server. taken: the place in the sequence of writes when it left."""
+    """One query on its way to the server. write_place: the place in the sequence of writes when it left."""
 
-    __slots__ = ("followers", "key", "taken")
+    __slots__ = ("followers", "key", "write_place")
 
-    def __init__(self, key: Hashable, taken: int) -> None:
+    def __init__(self, key: Hashable, write_place: int) -> None:
         self.key = key
-        self.taken = taken
+        self.write_place = write_place
         self.followers: dict[Follower, None] = {}
 
 

@@ -51,9 +51,9 @@ class Keeping:
             return False
         tables, settings = lookup.tables, self._cache.settings
         by_others = settings.invalidate == "tables"
-        if lookup.state.unchanged(tables, lookup.taken, by_others=by_others):
+        if lookup.state.unchanged(tables, lookup.write_place, by_others=by_others):
             born = self._cache.beam.now() - result.server_time
-            entry = Entry(lookup.key, answer, tables, born, lookup.taken, versions=lookup.versions)
+            entry = Entry(lookup.key, answer, tables, born, lookup.write_place, versions=lookup.versions)
             self._note_parts(entry, lookup)
             self.remember(entry, lookup, settings)
             self._second_lookups.keep(lookup, answer, result.server_time)

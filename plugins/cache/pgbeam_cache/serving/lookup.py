@@ -14,7 +14,7 @@ from pgbeam_core import Beam, Query
 class Lookup:
     """What one query wants of the cache; it goes with the query until its result has come."""
 
-    __slots__ = ("flight", "key", "note", "query", "state", "tables", "taken", "terms", "tokens", "versions")
+    __slots__ = ("flight", "key", "note", "query", "state", "tables", "terms", "tokens", "versions", "write_place")
 
     def __init__(self, query: Query, state: SessionState, note: Cacheability, key: bytes, agreed: Terms) -> None:
         self.query = query
@@ -24,7 +24,7 @@ class Lookup:
         self.terms = agreed
         self.tables = note.tables
         """Names of all relations that it reads, as far as they are known."""
-        self.taken = state.writes.place
+        self.write_place = state.writes.place
         """The place in the sequence of writes before its query went to the server."""
         self.versions: Versions = ()
         """Of the board, before its query went to the server."""
@@ -40,7 +40,7 @@ class Lookup:
     def begin(self) -> None:
         """Its query goes to the server now, or somewhere else first."""
         writes = self.state.writes
-        self.taken, self.versions = writes.place, writes.versions(self.tables)
+        self.write_place, self.versions = writes.place, writes.versions(self.tables)
 
     def explain(self, word: str, age: float) -> None:
         """For the debug notice: served from a reply that is `age` seconds old."""

@@ -71,7 +71,7 @@ class SecondLookups:
             self._go_on(lookup, flight, asked)
             return
         survey, session = lookup.state.survey, lookup.state.session
-        if lookup.note.plain or survey.peek() is not None:
+        if lookup.note.names_nothing or survey.peek() is not None:
             self._found(survey.peek(), found.packed, lookup, flight, asked)
         else:
             survey.wait(session, _PATIENCE_S).addCallback(self._found, found.packed, lookup, flight, asked)
@@ -82,7 +82,7 @@ class SecondLookups:
         """There is a reply, and what a catalog says of the query."""
         if asked.called:
             return
-        known = lookup.note.plain or catalog is not None or lookup.state.survey.unreachable
+        known = lookup.note.names_nothing or catalog is not None or lookup.state.survey.unreachable
         answer = self._serve(catalog, packed, lookup) if known else None
         if answer is None:
             self._go_on(lookup, flight, asked)
@@ -99,7 +99,9 @@ class SecondLookups:
             return None
         age = max(0.0, cache.second.wall() - packed.born)
         born = cache.beam.now() - age
-        entry = Entry(lookup.key, packed.answer, tables, born, lookup.taken, versions=lookup.versions, foreign=True)
+        entry = Entry(
+            lookup.key, packed.answer, tables, born, lookup.write_place, versions=lookup.versions, foreign=True
+        )
         answer = cache.serve(entry, lookup, cache.settings)
         if answer is not None:
             cache.second.hits += 1

@@ -33,7 +33,7 @@ class Backing(Protocol):
         """The bytes under a key."""
 
     def put(self, key: bytes, data: bytes, seconds: float) -> None:
-        """Keep them that long."""
+        """Keep the data for so long, if the store can; it may be full, and nobody is told."""
 
     def wrote(self, slots: tuple[int, ...]) -> None:
         """Relations with these places on the board were written. What could not be told is told with the next call."""

@@ -53,7 +53,7 @@ class DiskStore:
         self._opened().set(key, data, expire=seconds)
 
     def wrote(self, slots: tuple[int, ...]) -> None:
-        """The board has it."""
+        """Nothing to write: processes on one machine share the board itself."""
 
     def recover(self, error: Exception) -> None:
         """After an error: begin anew if the files are no good."""

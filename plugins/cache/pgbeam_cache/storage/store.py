@@ -25,14 +25,14 @@ _MOST_USES = 3
 class Entry:
     """A reply, and what has to be known to serve it.
 
-    born: when its query left for the server. taken: the place in the sequence of writes before that. tables: names of
-    the relations it was read from. versions: what the board showed for these before that. foreign: another process read
-    it, so nobody knows what this one had written before.
+    born: when its query left for the server. write_place: the place in the sequence of writes before that. tables:
+    names of the relations it was read from. versions: what the board showed for these before that. foreign: another
+    process read it, so nobody knows what this one had written before.
     """
 
     __slots__ = (
-        *("answer", "born", "foreign", "key", "main", "owner", "parts", "size", "versions", "tables", "taken", "until"),
-        "uses",
+        *("answer", "born", "foreign", "key", "main", "owner", "parts", "size", "tables", "until", "uses", "versions"),
+        "write_place",
     )
 
     def __init__(
@@ -41,7 +41,7 @@ class Entry:
         answer: Answer,
         tables: tuple[str, ...],
         born: float,
-        taken: int,
+        write_place: int,
         *,
         versions: Versions = (),
         foreign: bool = False,
@@ -50,7 +50,7 @@ class Entry:
         self.answer = answer
         self.tables = tables
         self.born = born
-        self.taken = taken
+        self.write_place = write_place
         self.versions = versions
         self.foreign = foreign
         self.until = born

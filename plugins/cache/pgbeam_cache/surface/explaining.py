@@ -83,8 +83,8 @@ def explain(cache: Cache, session: Session, query: Query) -> Iterator[Explanatio
 
 def _by_catalog(cache: Cache, session: Session, query: Query) -> str | None:
     note, state = noted(query.statement), cache.state_of(session)
-    catalog = None if note.plain else state.survey.catalog(session, cache.settings.rights_check_s)
-    if catalog is None and not note.plain:
+    catalog = None if note.names_nothing else state.survey.catalog(session, cache.settings.rights_check_s)
+    if catalog is None and not note.names_nothing:
         return "unknown"
     return note.seen(query.statement, catalog).reason
 

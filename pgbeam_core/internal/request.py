@@ -1,4 +1,4 @@
-"""A request of PgBeam's own whose result nobody wants."""
+"""Requests of PgBeam's own whose rows nobody reads: they succeed, or the server is closed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pgbeam_core.net.server import ServerProtocol
 
 
-class Aside(InternalOwner):
+class InternalRequest(InternalOwner):
     """Owns its turn. `otherwise`: why the server is closed if the request fails; None: it may fail."""
 
     def __init__(self, server: ServerProtocol, otherwise: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Asks a server of a pool, or one that a session keeps, a question of PgBeam's own."""
+"""Queries of PgBeam's own on a server of a pool, or on one that a session keeps."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from pgbeam_core.wire import frontend
 MOST_BYTES = 32 * 1024 * 1024
 """An answer that is longer, a catalog's, is not taken: it would have to be read in one go."""
 OWN_SETTINGS = {"statement_timeout": "9000", "lock_timeout": "1000"}
-"""For the question: it waits for nobody who has a view or a table locked for long."""
+"""For the query: it waits for nobody who has a view or a table locked for long."""
 
 
-class Inquiry(RowCollector):
-    """One question; owns its turn. `answer` fails with PgBeamError or ServerUnavailable.
+class BorrowedQuery(RowCollector):
+    """One query; owns its turn. `answer` fails with PgBeamError or ServerUnavailable.
 
     release: gives the server back. pooled: the server is nobody's, so the timeouts that its last client has set need
-    not be this question's.
+    not be this query's.
     """
 
-    def __init__(self, server: Server, release: Callable[[], None], question: bytes, *, pooled: bool = True) -> None:
+    def __init__(self, server: Server, release: Callable[[], None], sql: bytes, *, pooled: bool = True) -> None:
         super().__init__(MOST_BYTES)
         self.answer: Deferred[list[Row]] = Deferred(lambda _: None)
-        self._question = question
+        self._sql = sql
         self._server = server
         self._release = release
         self._pooled = pooled
@@ -40,10 +40,12 @@ class Inquiry(RowCollector):
             self._server.lift_timeouts()
             sql = difference(self._server.settings, OWN_SETTINGS)
             if sql is not None:
-                self._server.aside(frontend.Query(sql).to_bytes(), "its settings could not be made PgBeam's own")
+                self._server.send_internal(
+                    frontend.Query(sql).to_bytes(), "its settings could not be made PgBeam's own"
+                )
             self._server.settings = dict(OWN_SETTINGS)
         self._server.statements.unnamed = None  # a Query drops it
-        self._server.send(Turn(self, simple=True), frontend.Query(self._question).to_bytes())
+        self._server.send(Turn(self, simple=True), frontend.Query(self._sql).to_bytes())
         return self.answer
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:

@@ -211,5 +211,5 @@ _FIRST = (
     f" OR pg_catalog.set_config('lock_timeout', '{_LOCK_MS}', true) IS NULL"
 )
 
-QUESTION = f"{_FIRST};{FUNCTIONS};{PARAMETERS};{DEFINITIONS};{RELATIONS};{VERSIONS}".encode()
+CATALOG_QUERY = f"{_FIRST};{FUNCTIONS};{PARAMETERS};{DEFINITIONS};{RELATIONS};{VERSIONS}".encode()
 """Gives the rows that a Catalog is made of. Reads of catalogs only, one transaction, with no effect but their locks."""

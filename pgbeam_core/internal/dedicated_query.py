@@ -1,4 +1,4 @@
-"""Questions of PgBeam's own: a connection is opened, one query asked, its rows read, the connection closed."""
+"""Queries of PgBeam's own on a connection of their own: it is opened, one is sent, its rows are read, it is closed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pgbeam_core.session.turns import Turn
 from pgbeam_core.wire import frontend
 
 MOST_BYTES = 1024 * 1024
-"""An answer larger than this is an error: questions are small, and their answers are held in memory."""
+"""A reply larger than this is an error: replies are small, and kept in memory."""
 _NAME = "pgbeam"
 
 
-class Question(RowCollector):
-    """One query and its answer. Owns its turn; cancelling `answer` closes the connection, wherever it is."""
+class DedicatedQuery(RowCollector):
+    """One query and its rows. Owns its turn; cancelling `answer` closes the connection, wherever it is."""
 
     def __init__(self, identity: Identity, sql: bytes, relay: StoredSecret) -> None:
         super().__init__(MOST_BYTES)
@@ -66,7 +66,7 @@ class Question(RowCollector):
             self._give_up()
 
     def copy_in(self, turn: Turn) -> None:
-        """A question is no COPY."""
+        """Given up: what is asked for are rows."""
         self._give_up()
 
     def turn_over(self, turn: Turn, ready: bytes) -> None:
