@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgbeam_core import Answer, PgBeamError, Refusal, hookimpl
-from pgbeam_core.testing import FakePostgres, answer, byte_by_byte, error, randomly, table, whole
+from pgbeam_core.testing import FakePostgres, answer, byte_by_byte, error, in_one_piece, randomly, table
 
 pytest_plugins = ["pgbeam_core.testing.fixtures"]
 
@@ -25,7 +25,7 @@ class Greeter:
         return None
 
 
-@pytest.fixture(params=[whole, byte_by_byte, randomly(7)], ids=["whole", "byte by byte", "randomly"])
+@pytest.fixture(params=[in_one_piece, byte_by_byte, randomly(7)], ids=["whole", "byte by byte", "randomly"])
 def rehearsal(request, rehearse):
     """A PgBeam with one plugin, whose bytes arrive in one of several ways."""
     made = rehearse({"greeter": Greeter()}, chunks=request.param)

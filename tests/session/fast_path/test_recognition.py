@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgbeam_core import Refusal
-from pgbeam_core.testing.chunks import byte_by_byte, randomly, whole
+from pgbeam_core.testing.chunks import byte_by_byte, in_one_piece, randomly
 from pgbeam_core.wire import backend
 from tests.session.plays import ALTERED, COUNTED, DRAINED, FULL, LEFT, LOST, Play, Step, Story, Way, first_byte_apart
 from tests.session.plugins import REFUSAL, staged
@@ -42,13 +42,13 @@ SIBLINGS = [f"SELECT {what}" for what in ("a FROM t WHERE b = 1", "a FROM t WHER
 READS = ["SELECT 1", "SELECT a FROM t", "SELECT a FROM empty", "SELECT a FROM wide", "SELECT a FROM fails_late",
          "SELECT a FROM noisy", "SELECT * FROM changes"]  # fmt: skip
 WAYS = [
-    Way(whole, whole),
-    Way(whole, byte_by_byte),
-    Way(whole, randomly(7)),
-    Way(byte_by_byte, whole),
+    Way(in_one_piece, in_one_piece),
+    Way(in_one_piece, byte_by_byte),
+    Way(in_one_piece, randomly(7)),
+    Way(byte_by_byte, in_one_piece),
     Way(byte_by_byte, byte_by_byte),
 ]
-LONG = Way(first_byte_apart, whole)
+LONG = Way(first_byte_apart, in_one_piece)
 
 
 def extended(sql: str, *, described: bool = True) -> bytes:
