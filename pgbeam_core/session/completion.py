@@ -23,7 +23,22 @@ _READY_SIZE = len(backend.READY_IDLE)
 
 
 class TurnCompletion:
-    """Settles what a conversation's turns have come to."""
+    """Settles what a conversation's turns have come to.
+
+    The order of `turn_over` is the point of it:
+
+    1. Is it the end at all? Where the client has left, where a reply of which it has no byte is to be had once more,
+       where COPY has swallowed a Sync, nothing of the turn may be counted, told or booked.
+    2. `doubt` comes before `forget`: what may be outdated is told by the plan, which is then gone.
+    3. What succeeded has its effects before `tracker.ready` looks at the transaction status. A COMMIT has said by its
+       tag how its transaction ended; the status tells that only of one that ended without.
+    4. While the client's transaction is kept back, the status is that of a server which knows nothing of it. What ends
+       is what was the request's, the portals; only an error says something of the transaction itself.
+    5. What the request has set, its server has once the effects are booked: until then it counts as having what it had.
+    6. Plugins hear of the results, and of transactions that ended, before the client gets its ReadyForQuery. It may
+       tell others, and what these read must not come from a cache that has not heard of the write.
+    7. `close` is last, and in it `resume`: that may begin with the next request before it returns.
+    """
 
     __slots__ = ("_conversation", "_fatal", "cancelled", "retry", "said_goodbye", "told_error", "unsaid")
 
@@ -97,6 +112,7 @@ class TurnCompletion:
         ):
             return
         results = outcome.finished_results(turn, conversation.runtime.now())
+        # Gone from the turn, or they would be reported once more when it ends, and kept for as long as it lasts.
         queries, turn.queries = turn.queries[: len(results)], turn.queries[len(results) :]
         turn.reported += len(results)
         turn.finished = None
@@ -110,12 +126,14 @@ class TurnCompletion:
         """The client gets the end of its reply, and may go on."""
         conversation = self._conversation
         if self.unsaid:
+            # Notices and the like may stand anywhere, but behind ReadyForQuery they would come in the next reply.
             before = len(last) - _READY_SIZE if last else 0
             last = b"".join([last[:before], *self.unsaid, last[before:]])
             self.unsaid.clear()
         if last:
             conversation.client.write(last)
         conversation.state.enter(_IDLE)
+        # The server goes first: the client's next request waits in line as everybody's does, and may want another one.
         conversation.leasing.release_unless_kept()
         conversation.input.resume()
 
@@ -148,7 +166,7 @@ class TurnCompletion:
             self.retry.server_lost(reason)
             self.retry.send_once_more()
             return
-        turn.withheld.clear()
+        turn.withheld.clear()  # of a reply that will have no end
         error = Refusal("08006", f"server connection was lost: {reason}")
         now = conversation.runtime.now()
         for query in turn.queries:
@@ -160,6 +178,7 @@ class TurnCompletion:
         # An error that was withheld has reached nobody.
         self.told_error = (turn.error is not None and turn.began) or torn
         self._fatal = torn or (turn.error is not None and outcome.ends_the_session(turn.error))
+        # A server tells who holds it alone that it is gone; those who share it hear of their turns only.
         if turn.shared and conversation.session.lease is not None:
             self.server_gone(conversation.session.lease.server, reason)
 

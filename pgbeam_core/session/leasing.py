@@ -67,6 +67,8 @@ class Leasing:
         lease = self._conversation.session.lease
         return None if lease is None else self._inspecting.answered or lease.server.settled()
 
+    # In session mode the client's own server has its state, and must not be given to anybody while a replica answers.
+
     def leave_home(self) -> None:
         """The client's own server waits for it, while a replica answers."""
         self._home = self.set_lease(None)
@@ -88,7 +90,7 @@ class Leasing:
     def accept_lease(self, lease: Lease) -> None:
         """The session has got this server."""
         self.set_lease(lease)
-        if not lease.shared:
+        if not lease.shared:  # backpressure of one client must not stop a server that others wait for too
             lease.server.attach(self._conversation)
             if self._conversation.client_is_full:
                 lease.server.pause()
@@ -106,7 +108,11 @@ class Leasing:
                 self._release(session.lease)
 
     def release_unless_kept(self) -> None:
-        """Give the server back if nothing keeps it."""
+        """Give the server back if nothing keeps it.
+
+        A transaction keeps it, a pin does, and session mode does. One that is in doubt is asked first, because the
+        answer may be a pin; while it is asked, it is still this session's.
+        """
         conversation = self._conversation
         session, lease = conversation.session, conversation.session.lease
         if lease is None or session.begun:
@@ -116,14 +122,14 @@ class Leasing:
             if conversation.client_is_full:
                 lease.server.resume()
             lease.release()
-        elif self._home is not None:
+        elif self._home is not None:  # a replica, which this client has for one query
             self.give_back(lease)
             self.come_home()
         elif session.keeps_server:
             return
         elif lease.server.in_doubt:
             settled = lease.server.settled()
-            if settled is not None:  # the client's cancel request must not hit the question
+            if settled is not None:  # the client's cancel request must not hit the inspection
                 settled.addCallback(lambda _: self._free(lease))
                 return
             self._inspecting.ask(lease, self._free)
@@ -132,6 +138,7 @@ class Leasing:
 
     def _free(self, lease: Lease) -> None:
         """What kept this server from being given back is over."""
+        # Meanwhile its client may have sent more, which goes on there, or have been given another one.
         if self._conversation.phase is Phase.IDLE and self._conversation.session.lease is lease:
             self.release_unless_kept()
 
@@ -185,7 +192,7 @@ class Leasing:
         """That server is gone. True if the session cannot go on without it."""
         session = self._conversation.session
         if self._home is not None and self._home.server is server:
-            self._home.release()
+            self._home.release()  # a pool counts what it has leased, and is told of each lease that it is over
             self._home = None
             return True
         lease = self.set_lease(None)
@@ -212,7 +219,7 @@ class Leasing:
         """The client is gone, and this was its server."""
         session, server = self._conversation.session, lease.server
         server.detach(self._conversation)
-        if midway:
+        if midway:  # closing rolls back, and nobody else gets the rest of its reply
             server.close(f"client left in the middle: {reason}")
         elif session.replication:
             server.close("the replication session is over")

@@ -78,6 +78,7 @@ class ReplyQueue(TurnQueue):
                 return
         rest = b""
         if self._partial.pending:
+            # Only that one frame is joined, not the chunk with it: `rest` is walked where it lies.
             data, rest = self._partial.grow(data)
             if not data:
                 return
@@ -102,10 +103,13 @@ class ReplyQueue(TurnQueue):
         self.behind = False
 
     def _pay(self, data: bytes, start: int) -> None:
+        """Whole replies as long as the head hopes for one, then frame by frame; what is left is kept."""
         have = len(data)
         while start < have and self._left > 0 and self.turns and (form := self.turns[0].form) is not None:
             end = self._pay_whole_reply(self.turns[0], form, data, start)
             if not end:
+                # Not here, or not as hoped for. It is not tried again when more has come: a reply that comes in many
+                # chunks would be searched from its beginning for each of them.
                 self.turns[0].form = None
                 break
             start = end
@@ -114,9 +118,9 @@ class ReplyQueue(TurnQueue):
             if self.turns and self.turns[0].began:
                 self.turns[0].form = None  # what is still to come of it is not the whole
         if start < have:
-            if self._left > 0:
+            if self._left > 0:  # the walk has ended at a frame of which there is a part only
                 self._partial.begin(data[start:], self._needed)
-            else:
+            else:  # others have their turn first
                 self._waiting, self._start, self.behind = [data], start, True
 
     def _pay_whole_reply(self, turn: Turn, form: Form, data: bytes, start: int) -> int:
@@ -156,12 +160,14 @@ class ReplyQueue(TurnQueue):
             tag, length = _HEADER.unpack_from(data, position)
             end = position + 1 + length
             if tag == _ROW or tag == _COPY_DATA:
+                # Asked once for all that follow of that type, and never kept: of a large one the beginning is sent on.
                 start = self._take_rows(tag, length, data, start, position)
                 if end > have:
                     return self._begin_stream(data, start, end - have)
                 position = self._last_like(data, tag, end, have)
                 continue
             if not 4 <= length <= EVERYDAY_BYTES:
+                # Before anything is kept for it: a length that is wrong must not cost memory.
                 if not may_be_long(tag, length):
                     raise OutOfTurn(f"server sent a message {chr(tag)!r} of length {length}")
                 if end > have and self._may_stream(tag):

@@ -2,6 +2,15 @@
 
 A statement that the server has under a name of PgBeam's own is bound under that name, and the Parse that the server
 need not see is answered in its place. One that it lacks is prepared on the way. Everything else goes as it came.
+
+What goes out and what is owed are written side by side, message by message, because nothing else says later what a
+frame of the reply is about: BindComplete has no name. So each message that is sent has its step in the script, in the
+same order, and so has each answer that no server gives: left out of either, all that follows would be taken for
+something else.
+
+Clients choose names for themselves, and servers are for all: a statement is on a server under a name of PgBeam's, told
+by its text and parameter types, and may be there already for another client. What a name of the client's stands for is
+known here alone, so Parse and Close of it are mostly answered here.
 """
 
 from __future__ import annotations
@@ -83,6 +92,8 @@ class Rewriter(StatementPreparer):
                 else:
                     _WRITE[step.tag](self, step)
             except VariableError as error:
+                # Not raised on: what comes before it in the request is done, what comes behind is skipped up to the
+                # Sync, as after an error of the server's own.
                 if self._refuse(backend.error_response("ERROR", error.sqlstate, error.message, None, error.hint)):
                     return
 
@@ -98,12 +109,13 @@ class Rewriter(StatementPreparer):
         prepared = step.prepared
         assert prepared is not None
         if step.of_sql:
-            self._send(step.frame, Owed(b"1"))  # for the server to refuse
+            self._send(step.frame, Owed(b"1"))  # PREPARE has made one of that name: for the server to refuse
             return
         if step.name_taken:
             self._parse_taken_name(step)
             return
         if self.parses_said:
+            # The request is sent once more: its client has ParseComplete already, and would count a second one.
             self._prepare(prepared, step.frame, forward=False)
             return
         if self._is_parsed(prepared):
@@ -129,6 +141,7 @@ class Rewriter(StatementPreparer):
                 self._server_statements.unnamed, self._has_coming_unnamed = None, False
             return step.name
         name = self._name_of(prepared)
+        # In a failed transaction a Parse is refused, and the client would get that error instead of what it asks for.
         if name is None and self._failed and (types := stand_ins.types_for(step, prepared)) is not None:
             return self._stand_in(types)
         if name is None:
@@ -176,13 +189,14 @@ class Rewriter(StatementPreparer):
             self._send(frame, steps.DESCRIBE)
             return
 
+        # Describe of a statement has two frames for an answer, each of which is learnt.
         self._send(frame, Owed(b"t", sees=prepared.has_parameters))
         self.script.append(Owed(steps.DESCRIBE.ends, sees=prepared.has_columns))
 
     def _execute(self, step: Step) -> None:
         owed = steps.EXECUTE if step.starts else steps.GO_ON
         if step.prepared is None or not step.prepared.statement.has_effects:
-            self._send(step.frame, owed)
+            self._send(step.frame, owed)  # a step that all have in common: batches make no object for a row
             return
         statement = step.prepared.statement
         executed = self._executed
@@ -199,6 +213,7 @@ class Rewriter(StatementPreparer):
 
     def _close(self, step: Step) -> None:
         if step.kind == extended.STATEMENT and step.prepared is not None and self._under_client_name(step.name) is None:
+            # The server keeps it: other clients may bind it, and this one may parse it again.
             statements, name = self._client_statements.statements, step.name
 
             def closed(_ok: bool) -> None:
@@ -207,7 +222,7 @@ class Rewriter(StatementPreparer):
             self.script.append(say(backend.CLOSE_COMPLETE, closed))
             return
         client_statements, there, name = self._client_statements, self._server_statements, step.name
-        if step.kind == extended.STATEMENT:  # one of SQL's PREPARE, or lent to SQL, or none at all
+        if step.kind == extended.STATEMENT:  # one of SQL's PREPARE, or prepared for SQL, or none at all
             self._coming_names[name] = None
 
             def closed_there(ok: bool) -> None:
