@@ -78,7 +78,7 @@ class ReplyQueue(TurnQueue):
                 return
         rest = b""
         if self._partial.pending:
-            # Only that one frame is joined, not the chunk with it: `rest` is walked where it lies.
+            # A long frame is joined alone: `rest`, which is behind it, is walked where it lies.
             data, rest = self._partial.grow(data)
             if not data:
                 return
