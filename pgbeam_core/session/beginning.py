@@ -66,12 +66,12 @@ class Beginning:
     def _kept_prepared(self, text: bytes, done: Owed) -> None:
         """Texts of which there are few: the server parses them once."""
         server_statements, key = self._server_statements, (text, NO_TYPES)
-        name = server_statements.named.get(key)
+        name = server_statements.names.get(key)
         if name is None:
             name = server_statements.new_name()
             self._parse(name, text, self._remembering(key, name))
         else:
-            server_statements.named.move_to_end(key)
+            server_statements.names.move_to_end(key)
         self.frames.append(_bound_and_run(name))
         self.script += [_BOUND, done]
 
@@ -80,7 +80,7 @@ class Beginning:
 
         def parsed(ok: bool) -> None:
             if ok:
-                server_statements.named[key] = name
+                server_statements.names[key] = name
 
         return Owed(b"1", forward=False, effect=parsed)
 

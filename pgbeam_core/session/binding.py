@@ -11,14 +11,14 @@ from pgbeam_core.wire.large import HEAD_BYTES, size_of
 class Binding:
     """A portal that is bound, perhaps again and again."""
 
-    __slots__ = ("_grows", "_names", "_values_at", "named", "portal", "portal_name", "portals")
+    __slots__ = ("_grows", "_names", "_values_at", "both_names", "portal", "portal_name", "portals")
 
-    def __init__(self, portals: dict[bytes, Portal], portal_name: bytes, named: tuple[bytes, bytes]) -> None:
+    def __init__(self, portals: dict[bytes, Portal], portal_name: bytes, both_names: tuple[bytes, bytes]) -> None:
         self.portals = portals
         self.portal_name = portal_name
-        self.named = named
+        self.both_names = both_names
         self.portal: Portal | None = None
-        ours, theirs = named
+        ours, theirs = both_names
         self._names = portal_name + b"\0" + ours + b"\0"
         self._values_at = 7 + len(portal_name) + len(theirs)
         self._grows = len(ours) - len(theirs)

@@ -82,7 +82,7 @@ class Boundaries:
         said = reply(_completed(tag)) + report(conversation, query, result)
         conversation.tell_of_ends()
         if then is None:
-            conversation.client.write(said + conversation.ready())
+            conversation.client.write(said + conversation.ready_for_query())
             return
         conversation.client.write(said)
         then()

@@ -30,14 +30,14 @@ class TurnCompletion:
     1. Is it the end at all? Where the client has left, where a reply of which it has no byte is to be had once more,
        where COPY has swallowed a Sync, nothing of the turn may be counted, told or booked.
     2. `doubt` comes before `forget`: what may be outdated is told by the plan, which is then gone.
-    3. What succeeded has its effects before `tracker.ready` looks at the transaction status. A COMMIT has said by its
-       tag how its transaction ended; the status tells that only of one that ended without.
+    3. What succeeded has its effects before `tracker.server_ready` looks at the transaction status. A COMMIT has said
+       by its tag how its transaction ended; the status tells that only of one that ended without.
     4. While the client's transaction is kept back, the status is that of a server which knows nothing of it. What ends
        is what was the request's, the portals; only an error says something of the transaction itself.
     5. What the request has set, its server has once the effects are booked: until then it counts as having what it had.
     6. Plugins hear of the results, and of transactions that ended, before the client gets its ReadyForQuery. It may
        tell others, and what these read must not come from a cache that has not heard of the write.
-    7. `close` is last, and in it `resume`: that may begin with the next request before it returns.
+    7. `end_reply` is last, and in it `resume`: that may begin with the next request before it returns.
     """
 
     __slots__ = ("_conversation", "_fatal", "cancelled", "retry", "said_goodbye", "told_error", "unsaid")
@@ -78,7 +78,7 @@ class TurnCompletion:
         conversation.sender.apply_effects(turn)
         conversation.extended_sender.forget()
         if not transaction.kept_back:
-            conversation.tracker.ready(was, status, failed=turn.error is not None)
+            conversation.tracker.server_ready(was, status, failed=turn.error is not None)
             if status == b"I" and outcome.left_open(turn) and not conversation.tracker.ended_transactions:
                 # Plugins hear of executions as parts of an open transaction: here is the end of that pipeline's.
                 conversation.tracker.ended_transactions.append(turn.error is None)
@@ -88,17 +88,17 @@ class TurnCompletion:
                 transaction.fail()
         if session.lease is not None:
             conversation.tracker.server_has_settings(session.lease.server, status)
-        transaction.ready(status)
+        transaction.server_ready(status)
         conversation.turn = None
         turn.release_withheld()
         notices = self._results(turn, session.status, begun, now)
         conversation.tell_of_ends()
         if turn.at_flush:
             conversation.input.skipping = turn.error is not None
-            self.close(b"")
+            self.end_reply(b"")
         else:
             conversation.ended = True
-            self.close(notices + conversation.ready())
+            self.end_reply(notices + conversation.ready_for_query())
 
     def report_finished(self, turn: Turn) -> None:
         """Report the executions that are through, of a request that goes out in parts: it may have any number."""
@@ -122,7 +122,7 @@ class TurnCompletion:
             turn.said.append(notices)
         conversation.tell_of_ends()
 
-    def close(self, last: bytes) -> None:
+    def end_reply(self, last: bytes) -> None:
         """The client gets the end of its reply, and may go on."""
         conversation = self._conversation
         if self.unsaid:
@@ -185,7 +185,7 @@ class TurnCompletion:
     def reassign(self) -> Owner | None:
         """A shared turn is not to wait any longer. Gives who takes what the server still owes for it."""
         lease = self._conversation.session.lease
-        if self._conversation.phase is Phase.GONE or lease is None or not self.retry.pending:
+        if self._conversation.phase is Phase.GONE or lease is None or not self.retry.has_request:
             return None
         lease.server.state.add("moved_on")  # nobody will know what was prepared there for the sake of this turn
         self._conversation.leasing.set_lease(None)
@@ -242,5 +242,5 @@ class TurnCompletion:
             if conversation.transaction.kept_back:
                 conversation.transaction.fail()
             conversation.input.skipping = not conversation.ended
-            conversation.client.write(error + conversation.ready() if conversation.ended else error)
+            conversation.client.write(error + conversation.ready_for_query() if conversation.ended else error)
             conversation.input.resume()

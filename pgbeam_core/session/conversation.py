@@ -131,7 +131,7 @@ class Conversation:
         self.state.enter(_IDLE if self.turn is None else Phase.OPEN)
         return True
 
-    def ready(self) -> bytes:
+    def ready_for_query(self) -> bytes:
         """ReadyForQuery with the transaction status that the client knows."""
         return backend.READY[self.session.status]
 

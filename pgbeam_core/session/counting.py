@@ -43,7 +43,7 @@ def fast_turn_over(stats: ProjectStats, turn: Turn, now: float) -> None:
     """A plain statement went well."""
     took = now - turn.sent_at
     stats.query_time += took
-    if turn.ready == READY_IDLE:
+    if turn.expected_ready == READY_IDLE:
         stats.transaction_time += took
         if not turn.outside:
             stats.transactions += 1

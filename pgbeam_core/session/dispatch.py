@@ -200,7 +200,7 @@ class HookDispatch:
         if not query.in_transaction:
             conversation.stats.transactions += 1
         notices = report(conversation, query, outcome.answered(query, plugin, answer, conversation.runtime.now()))
-        conversation.client.write(said + notices + conversation.ready())
+        conversation.client.write(said + notices + conversation.ready_for_query())
 
     def end(self, queries: list[Query], refusal: Refusal) -> None:
         """An error of PgBeam's own, and the end of the session."""
@@ -225,7 +225,7 @@ class HookDispatch:
             ended = conversation.ended
             conversation.finder.find_server([], lambda: provoke(conversation, said, ended=ended))
         elif conversation.ended:
-            conversation.client.write(said + conversation.ready())
+            conversation.client.write(said + conversation.ready_for_query())
         else:
             conversation.client.write(said)
             conversation.input.skipping = True

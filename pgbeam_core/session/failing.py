@@ -41,7 +41,7 @@ class Failing(InternalOwner):
         if ready[5:6] != b"E":
             conversation.client.hang_up("a failed transaction could not be made real", _NOT_FAILED)
             return
-        conversation.transaction.ready(b"E")
+        conversation.transaction.server_ready(b"E")
         conversation.state.enter(Phase.IDLE)
         self._go()
         conversation.input.resume()

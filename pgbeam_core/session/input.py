@@ -187,9 +187,9 @@ class Input:
         elif self.skipping and tag == _SYNC:
             self.skipping = False
             conversation.ended = True
-            conversation.client.write(conversation.ready())
+            conversation.client.write(conversation.ready_for_query())
         elif tag == _QUERY:
-            conversation.requests.simple(frame)
+            conversation.requests.handle_query(frame)
         elif tag == _FLUSH and conversation.phase is _IDLE and self.inbox.flushes_in_vain(self._batch):
             return
         elif tag in EXTENDED or tag == _SYNC or tag == _FLUSH:
@@ -215,7 +215,7 @@ class Input:
         if size > self.most_text and (longest := query_size.longest_text(frames)) > self.most_text:
             self._conversation.requests.refuse_long(longest, ended=frames[-1][0] == _SYNC)
             return
-        self._conversation.requests.extended(frames)
+        self._conversation.requests.handle_extended(frames)
 
     def drop_batch(self) -> None:
         """What was held back of a pipeline will not be sent."""

@@ -47,7 +47,7 @@ class Inspecting:
         server.in_doubt = False
         self.under_way += 1
         self.answered = Deferred(lambda _: None)
-        names = session.settings.in_question | tracker.parameters
+        names = session.settings.in_question | tracker.hidden_parameters
         # Nobody may ask in recovery, where nobody may have set one up.
         reported = server.parameters
         may_ask = reported.get("is_superuser") == "on" and reported.get("in_hot_standby", "off") == "off"

@@ -164,7 +164,7 @@ def plain_result(turn: Turn, now: float) -> Result:
         now - turn.sent_at,
         turn.size,
         kept_answer(turn),
-        turn.ready == backend.READY_IDLE and not turn.outside,
+        turn.expected_ready == backend.READY_IDLE and not turn.outside,
     )
 
 

@@ -29,7 +29,7 @@ class PartialFrame:
     """The one frame of a stream that is not whole yet, if there is one."""
 
     def __init__(self) -> None:
-        self.pending = False
+        self.has_begun = False
         """There is one, and what comes next belongs to it."""
         self._chunks: list[bytes] = []
         """Its chunks. They are joined but once: joined at each chunk, it would cost the square of its size."""
@@ -40,7 +40,7 @@ class PartialFrame:
 
     def begin(self, data: bytes, needed: int) -> None:
         """The first of a frame of so many bytes has come; of its header, if that is not whole either."""
-        self.pending = True
+        self.has_begun = True
         self._needed = needed
         if needed > EVERYDAY_BYTES:
             self._long = BytesIO()
@@ -60,7 +60,7 @@ class PartialFrame:
         if self._size < self._needed:
             return b"", b""
         whole, self._chunks = b"".join(self._chunks), []
-        self.pending = False
+        self.has_begun = False
         return whole, b""
 
     def _grow_long(self, long: BytesIO, data: bytes) -> tuple[bytes, bytes]:
@@ -69,5 +69,5 @@ class PartialFrame:
         if len(data) < missing:
             return b"", b""
         self._long = None
-        self.pending = False
+        self.has_begun = False
         return long.getvalue(), data[missing:] if len(data) > missing else b""

@@ -30,7 +30,7 @@ LARGE_TEXT = 64 * 1024
 class Prepared:
     """A statement that a client has prepared."""
 
-    __slots__ = ("_frame", "description", "key", "name", "parameters", "rest", "statement")
+    __slots__ = ("_frame", "description", "key", "name", "parameter_description", "rest", "statement")
 
     def __init__(self, name: bytes, statement: Statement, types: bytes, frame: bytes | None = None) -> None:
         """`frame`: the head of its Parse, if that is a large message; the statement's text is not all of it then."""
@@ -39,14 +39,14 @@ class Prepared:
         self.key: Key = (statement.text, types)
         self.description: bytes | None = None
         """The RowDescription or NoData that the client was given for it, by a Describe of the statement."""
-        self.parameters: bytes | None = None
+        self.parameter_description: bytes | None = None
         """The ParameterDescription ahead of that."""
         self._frame = frame
         self.rest: list[bytes] = [] if frame is None else rest_of(frame)
         """What is to be sent behind the Parse message."""
 
     def has_parameters(self, described: bytes) -> None:
-        self.parameters = described
+        self.parameter_description = described
 
     def has_columns(self, described: bytes) -> None:
         self.description = described
@@ -69,15 +69,15 @@ class Prepared:
 class ServerStatements:
     """What one server has prepared for PgBeam.
 
-    `named` maps a key to its name, least recently used first; `unnamed` is the key of the unnamed statement, None
+    `names` maps a key to its name, least recently used first; `unnamed` is the key of the unnamed statement, None
     when there is none.
     """
 
-    __slots__ = ("_made", "client_names", "epochs", "limit", "named", "size", "stale", "unnamed")
+    __slots__ = ("_made", "client_names", "epochs", "limit", "names", "size", "stale", "unnamed")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.named: OrderedDict[Key, bytes] = OrderedDict()
+        self.names: OrderedDict[Key, bytes] = OrderedDict()
         self.size = 0
         """Bytes of the texts that have a name, as they are on the server."""
         self.unnamed: Key | None = None
@@ -96,19 +96,19 @@ class ServerStatements:
 
     def add(self, key: Key, name: bytes, epoch: int) -> None:
         """The server has prepared it under that name; the one that it had is stale."""
-        stale = self.named.pop(key, None)
+        stale = self.names.pop(key, None)
         if stale is not None:
             self.stale.append(stale)
         else:
             self.size += size_of_text(key[0])
-        self.named[key] = name
+        self.names[key] = name
         self.epochs[key] = epoch
 
     def surplus(self, needed: set[Key]) -> list[bytes]:
         """Forget statements over the limit, oldest first, none of the needed ones; give their names, to be closed."""
         surplus: list[Key] = []
-        excess = len(self.named) - self.limit
-        for key in self.named:
+        excess = len(self.names) - self.limit
+        for key in self.names:
             if len(surplus) >= excess:  # the rest need not be looked at
                 break
             if key not in needed:
@@ -121,17 +121,17 @@ class ServerStatements:
         if unnamed is not None and len(unnamed[0]) > LARGE_TEXT:
             self.unnamed = None
         while self.size > MOST_BYTES:
-            self.stale.append(self._drop(next(iter(self.named))))
+            self.stale.append(self._drop(next(iter(self.names))))
 
     def _drop(self, key: Key) -> bytes:
         self.size -= size_of_text(key[0])
         self.epochs.pop(key, None)
-        return self.named.pop(key)
+        return self.names.pop(key)
 
     @property
     def count(self) -> int:
         """How many the server has under names of PgBeam's."""
-        return len(self.named) + len(self.stale)
+        return len(self.names) + len(self.stale)
 
     def mislaid(self) -> None:
         """The server lacks some of them, and it is not known which."""
@@ -140,22 +140,22 @@ class ServerStatements:
 
     def forget(self) -> list[bytes]:
         """Forget all that have a name; give the names, to be closed."""
-        names = list(self.named.values())
-        self.named.clear()
+        names = list(self.names.values())
+        self.names.clear()
         self.epochs.clear()
         self.size = 0
         return names
 
     def outdated(self, key: Key) -> None:
         """What it has prepared of that may not be what a Parse would make of it now."""
-        if key in self.named:
+        if key in self.names:
             self.stale.append(self._drop(key))
         if self.unnamed == key:
             self.unnamed = None
 
     def clear(self) -> None:
         """The server has dropped them all (DISCARD ALL, DEALLOCATE ALL)."""
-        self.named.clear()
+        self.names.clear()
         self.epochs.clear()
         self.size = 0
         self.stale.clear()

@@ -70,7 +70,7 @@ class StatementPreparer:
         there = self._server_statements
         while there.stale:
             self._send(frontend.Close(extended.STATEMENT, there.stale.pop()).to_bytes(), steps.CLOSE_UNSEEN)
-        if len(there.named) > there.limit:
+        if len(there.names) > there.limit:
             needed = {step.prepared.key for step in plan.steps if step.prepared is not None}
             for name in there.surplus(needed):
                 self._send(frontend.Close(extended.STATEMENT, name).to_bytes(), steps.CLOSE_UNSEEN)
@@ -103,7 +103,7 @@ class StatementPreparer:
         if key in self._coming:
             return True
         there = self._server_statements
-        return not self._all_gone and key in there.named and there.epochs.get(key) == self._epoch
+        return not self._all_gone and key in there.names and there.epochs.get(key) == self._epoch
 
     def _stand_in(self, types: bytes) -> bytes:
         """A name for a statement that a server in a failed transaction takes too, with parameters of these types."""
@@ -173,9 +173,9 @@ class StatementPreparer:
             return self._coming[key]
         if prepared.statement.speaks_of is not None:
             return b"" if self._has_coming_unnamed and self._coming_unnamed == key else None
-        name = self._server_statements.named.get(key) if not self._all_gone else None
+        name = self._server_statements.names.get(key) if not self._all_gone else None
         if name is not None:
-            self._server_statements.named.move_to_end(key)
+            self._server_statements.names.move_to_end(key)
             return name
         unnamed = self._server_statements.unnamed if not self._shared else None
         if self._has_coming_unnamed:

@@ -77,7 +77,7 @@ class ReplyQueue(TurnQueue):
             if not data:
                 return
         rest = b""
-        if self._partial.pending:
+        if self._partial.has_begun:
             # A long frame is joined alone: `rest`, which is behind it, is walked where it lies.
             data, rest = self._partial.grow(data)
             if not data:
@@ -125,13 +125,13 @@ class ReplyQueue(TurnQueue):
 
     def _pay_whole_reply(self, turn: Turn, form: Form, data: bytes, start: int) -> int:
         """Hand on the reply at `start` if it is all there and of the form that is hoped for; give its end, or 0."""
-        end, complete = find_reply_end(form, turn.ready, data, start)
+        end, complete = find_reply_end(form, turn.expected_ready, data, start)
         if not end:
             return 0
         self._left -= _OF_A_WHOLE_REPLY
         self.turns.popleft()
         self.congested = False
-        self.status = turn.ready[5:]
+        self.status = turn.expected_ready[5:]
         turn.tags.append(data[complete + 5 : end - 7])
         turn.owner.deliver_reply(turn, data[start:end])
         return end

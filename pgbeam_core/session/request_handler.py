@@ -31,7 +31,7 @@ class RequestHandler:
 
     # The simple protocol.
 
-    def simple(self, frame: bytes) -> None:
+    def handle_query(self, frame: bytes) -> None:
         """Act on a Query message."""
         conversation = self._conversation
         end = len(frame) - 1
@@ -47,7 +47,7 @@ class RequestHandler:
         conversation.client_statements.statements.pop(b"", None)
         if local.is_local(statement):
             conversation.session.active_at = conversation.runtime.now()
-            conversation.client.write(local.simple_reply(conversation, statement) + conversation.ready())
+            conversation.client.write(local.simple_reply(conversation, statement) + conversation.ready_for_query())
             return
         if conversation.phase is _IDLE and conversation.boundaries.answers(statement):
             conversation.boundaries.answer(statement, outcome.simple_reply, simple=True)
@@ -73,7 +73,7 @@ class RequestHandler:
 
     # The extended protocol.
 
-    def extended(self, frames: list[bytes]) -> None:
+    def handle_extended(self, frames: list[bytes]) -> None:
         """Act on messages up to a Sync or Flush, or on a part of these."""
         conversation = self._conversation
         sender, dispatch = conversation.extended_sender, conversation.dispatch
@@ -127,7 +127,7 @@ class RequestHandler:
             return
         if ended:
             conversation.client_statements.portals.clear()
-            said += conversation.ready()
+            said += conversation.ready_for_query()
             conversation.session.active_at = conversation.runtime.now()
         conversation.client.write(said)
 
@@ -151,7 +151,7 @@ class RequestHandler:
             return True
         if statement.kind is not Kind.BEGIN or len(plan.executions) != _BEGIN_AND_ONE:
             return False
-        boundaries.answer(statement, reply, simple=False, then=lambda: self.extended(rest))
+        boundaries.answer(statement, reply, simple=False, then=lambda: self.handle_extended(rest))
         return True
 
     def _remember(self, plan: Plan) -> None:

@@ -61,7 +61,7 @@ class Retry:
         self._request = (queries, send_request) if len(queries) == 1 and is_elsewhere(queries[0]) else None
 
     @property
-    def pending(self) -> bool:
+    def has_request(self) -> bool:
         """Whether there is anything that might be."""
         return self._request is not None
 

@@ -129,7 +129,7 @@ class Rewriter(StatementPreparer):
         taken = self._failed and there is not None and not self._name_of(there)
         name = self._stand_in(NO_TYPES) if taken else self._server_name(step) or self._parse_under_name(there)
         frame = names.rename_parse(step.frame, name)
-        self._send_renamed(frame, step.frame, Owed(b"1", named=(name, step.name)))
+        self._send_renamed(frame, step.frame, Owed(b"1", renamed=(name, step.name)))
 
     def _server_name(self, step: Step) -> bytes:
         """The name to use on the server for the statement of a Bind or Describe; it is prepared there if need be."""
@@ -166,10 +166,10 @@ class Rewriter(StatementPreparer):
         name = self._server_name(step)
         portal_name = step.portal_name
         binding = self._binding
-        if binding is None or binding.portal_name != portal_name or binding.named != (name, step.name):
-            named = name, step.name
-            binding = self._binding = Binding(self._client_statements.portals, portal_name, named)
-            self._bind_owed = Owed(b"2", effect=binding.bound, named=None if name == step.name else named)
+        if binding is None or binding.portal_name != portal_name or binding.both_names != (name, step.name):
+            renamed = name, step.name
+            binding = self._binding = Binding(self._client_statements.portals, portal_name, renamed)
+            self._bind_owed = Owed(b"2", effect=binding.bound, renamed=None if name == step.name else renamed)
         # Of portals of one name the last is the one that stays; if any of them fails, none does.
         binding.portal = step.portal
         frame = step.frame if name == step.name else binding.renamed(step.frame)
@@ -181,7 +181,7 @@ class Rewriter(StatementPreparer):
             return
         prepared = step.prepared
         if step.speaks_of_none and prepared is not None and not self._failed:
-            self.script.append(say(prepared.parameters or steps.NO_PARAMETERS))
+            self.script.append(say(prepared.parameter_description or steps.NO_PARAMETERS))
             raise VariableError(prepared.speaks_of_nothing, sqlstate="26000")
         name = self._server_name(step)
         frame = step.frame if name == step.name else frontend.Describe(extended.STATEMENT, name).to_bytes()

@@ -121,14 +121,14 @@ def _error_of_step(turn: Turn, error: bytes) -> bytes:
     if not turn.script:
         if turn.finished:
             turn.finished.pop()  # it is the commit that failed: the last execution is told
-        return error if turn.named is None else in_clients_words(error, turn.named)
+        return error if turn.renamed is None else in_clients_words(error, turn.renamed)
     step = turn.script[0]
     if step.effect is not None:
         step.effect(False)
     if step.instead_of_error is not None:
         error = step.instead_of_error
-    named = step.named or turn.named
-    return error if named is None else in_clients_words(error, named)
+    renamed = step.renamed or turn.renamed
+    return error if renamed is None else in_clients_words(error, renamed)
 
 
 def is_out_of_date(turn: Turn, error: bytes) -> bool:

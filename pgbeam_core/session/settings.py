@@ -162,7 +162,7 @@ class SessionSettings:
     def savepoint(self, name: str) -> None:
         self._savepoints.append((name, self.now, self.unknown))
 
-    def release(self, name: str) -> None:
+    def release_savepoint(self, name: str) -> None:
         """A savepoint was released, and with it all that were set after it."""
         for place in range(len(self._savepoints) - 1, -1, -1):
             if self._savepoints[place][0] == name:

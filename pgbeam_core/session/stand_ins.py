@@ -63,8 +63,8 @@ def _may_have_columns(prepared: Prepared) -> bool:
 
 def _types(prepared: Prepared) -> bytes | None:
     """What a Parse says of its parameters: as the server has told, or as the client has; None if nobody knows."""
-    if prepared.parameters is not None:
-        return prepared.parameters[5:]
+    if prepared.parameter_description is not None:
+        return prepared.parameter_description[5:]
     text, types = prepared.key
     declared = _COUNT.unpack_from(types)[0]
     if any(types[at : at + 4] == _UNTYPED for at in range(2, 2 + 4 * declared, 4)):

@@ -19,7 +19,7 @@ class Owed:
     named: what a statement is called on the server, and by the client, where these differ: for error messages.
     """
 
-    __slots__ = ("effect", "ends", "forward", "inject", "instead_of_error", "named", "sees", "starts", "within")
+    __slots__ = ("effect", "ends", "forward", "inject", "instead_of_error", "renamed", "sees", "starts", "within")
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Owed:
         sees: Callable[[bytes], bytes | None] | None = None,
         instead_of_error: bytes | None = None,
         starts: bool = False,
-        named: tuple[bytes, bytes] | None = None,
+        renamed: tuple[bytes, bytes] | None = None,
     ) -> None:
         self.ends = ends
         self.within = within
@@ -42,7 +42,7 @@ class Owed:
         self.sees = sees
         self.instead_of_error = instead_of_error
         self.starts = starts
-        self.named = named
+        self.renamed = renamed
 
 
 def say(data: bytes, effect: Callable[[bool], None] | None = None) -> Owed:
@@ -109,9 +109,9 @@ _LONGEST_TO_CHANGE = 1024 * 1024
 """An error of more bytes is not about the name of a statement."""
 
 
-def in_clients_words(error: bytes, named: tuple[bytes, bytes]) -> bytes:
+def in_clients_words(error: bytes, renamed: tuple[bytes, bytes]) -> bytes:
     """An ErrorResponse with the name of a statement that the client knows in place of that on the server."""
-    ours, theirs = named
+    ours, theirs = renamed
     if len(error) > _LONGEST_TO_CHANGE:
         return error
     error = error.replace(b'"' + ours + b'"', b'"' + theirs + b'"')

@@ -92,7 +92,7 @@ class SessionTracker:
             server.in_doubt = True
 
     @property
-    def parameters(self) -> frozenset[str]:
+    def hidden_parameters(self) -> frozenset[str]:
         """Names with a dot of parameters that code of users may have set, as far as anybody knows."""
         catalog = self.catalog_view.catalog
         return self.maybe_set if catalog is None else self.maybe_set | catalog.parameters
@@ -175,7 +175,7 @@ class SessionTracker:
         self._session.pins.add(reason)
         server.state.add(reason)
 
-    def ready(self, was: bytes, status: bytes, *, failed: bool) -> None:
+    def server_ready(self, was: bytes, status: bytes, *, failed: bool) -> None:
         """The server is ready, with that transaction status; `failed`: the request ended in an error."""
         if status == b"I":
             if was != b"I" and not self.ended_transactions:
@@ -223,8 +223,8 @@ class SessionTracker:
         self._session.variables.savepoint(statement.subject or "")
 
     def _release(self, statement: Statement, _tag: bytes, _server: Server) -> None:
-        self._session.settings.release(statement.subject or "")
-        self._session.variables.release(statement.subject or "")
+        self._session.settings.release_savepoint(statement.subject or "")
+        self._session.variables.release_savepoint(statement.subject or "")
 
     def _rollback_to(self, statement: Statement, _tag: bytes, server: Server) -> None:
         self._touched = True

@@ -110,7 +110,7 @@ class Transaction:
         place = max(at for at, (known, _) in enumerate(self.savepoints) if known == name)
         if statement.kind is Kind.RELEASE:
             del self.savepoints[place:]
-            session.settings.release(name)
+            session.settings.release_savepoint(name)
         else:
             del self.savepoints[place + 1 :]
             session.settings.rollback_to(name)
@@ -143,7 +143,7 @@ class Transaction:
         if self.only_read:
             self.only_read = all(query.statement.only_reads for query in queries)
 
-    def ready(self, status: bytes) -> None:
+    def server_ready(self, status: bytes) -> None:
         """The server says where it is, at the end of a reply."""
         session = self._session
         session.server_status = status

@@ -92,20 +92,20 @@ class Turn:
         "copying",
         "elsewhere",
         "error",
+        "expected_ready",
         "fate",
         "finished",
         "form",
         "in_parts",
         "keep",
         "kept",
-        "named",
         "outside",
         "owner",
         "prefix",
         "progress",
         "queries",
-        "ready",
         "refused",
+        "renamed",
         "reported",
         "resets_name",
         "said",
@@ -167,13 +167,13 @@ class Turn:
         self.withheld: list[bytes] = []
         """The beginning of such a reply, as long as it may still end in an error that the client is not told of."""
         self.fate = Fate.TOLD
-        self.named: tuple[bytes, bytes] | None = None
+        self.renamed: tuple[bytes, bytes] | None = None
         """What PgBeam calls the only statement on the server and what the client calls it, for error messages."""
         self.form: Form | None = None
         """What the reply to one plain statement is if all goes well; None once it took the long way."""
         self.prefix = b""
         """What the client is told ahead of such a reply."""
-        self.ready = b""
+        self.expected_ready = b""
         """The ReadyForQuery at the end of such a reply."""
         self.keep = 0
         self.kept: list[bytes] | None = None
@@ -208,7 +208,7 @@ class Turn:
         """Its client gets the reply elsewhere: whatever comes here, an error included, has no effect."""
         self.owner = owner
         self.script = self.again = self.form = None
-        self.named = None
+        self.renamed = None
         self.shared = False
         self.fate = Fate.MUTED
 

@@ -65,7 +65,7 @@ class Variables:
         self._remember(in_transaction=True)
         self._savepoints.append((name, dict(self._now), dict(self._local)))
 
-    def release(self, name: str) -> None:
+    def release_savepoint(self, name: str) -> None:
         """A savepoint was released, and with it all that were set after it."""
         for place in range(len(self._savepoints) - 1, -1, -1):
             if self._savepoints[place][0] == name:

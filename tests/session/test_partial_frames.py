@@ -16,14 +16,14 @@ def test_an_everyday_frame_comes_with_what_is_behind_it(size: int) -> None:
     partial.begin(data[:5], needed)
     given = b""
     for start in range(5, len(data), size):
-        assert partial.pending is (not given)
+        assert partial.has_begun is (not given)
         if given:
             given += data[start : start + size]
             continue
         given, rest = partial.grow(data[start : start + size])
         assert rest == b""
     assert given == data
-    assert not partial.pending
+    assert not partial.has_begun
 
 
 @pytest.mark.parametrize("behind", [b"", b"Z\0\0\0\5I"])
@@ -33,9 +33,9 @@ def test_a_long_frame_comes_alone(behind: bytes) -> None:
     partial = PartialFrame()
     partial.begin(data[:100], len(data))
     assert partial.grow(data[100:1000]) == (b"", b"")
-    assert partial.pending
+    assert partial.has_begun
     assert partial.grow(data[1000:] + behind) == (data, behind)
-    assert not partial.pending
+    assert not partial.has_begun
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_a_parse_that_fails_elsewhere_is_the_binds_error() -> None:
     stage.turn(parse("SELECT 1", b"s") + SYNC, ONE + READY)
     stage.pools.idle = [stage.servers[1]]
     assert stage.turn(bind(b"s") + execute() + SYNC, error() + READY, stage.servers[1]) == error() + READY
-    assert not stage.servers[1].statements.named
+    assert not stage.servers[1].statements.names
 
 
 def test_the_unnamed_statement_of_another_client_is_not_reused() -> None:
@@ -136,7 +136,7 @@ def test_an_unnamed_text_that_comes_again_is_prepared_once() -> None:
     stage.turn(pbe("SELECT 1") + SYNC, RUN)
     stage.turn(pbe("SELECT 2") + SYNC, RUN)
     stage.turn(pbe("SELECT 1") + SYNC, RUN)
-    assert stage.servers[0].statements.named
+    assert stage.servers[0].statements.names
     stage.sent()
     assert stage.turn(pbe("SELECT 1") + SYNC, AGAIN) == RUN
     assert tags(stage.sent()) == "BES"
@@ -272,7 +272,7 @@ def test_deallocate_all_forgets_what_the_server_had() -> None:
     stage = Stage()
     stage.turn(parse("SELECT 1", b"s") + SYNC, ONE + READY)
     stage.turn(query("DEALLOCATE ALL"), done("DEALLOCATE ALL") + READY)
-    assert not stage.servers[0].statements.named
+    assert not stage.servers[0].statements.names
     assert not stage.conversation.client_statements.statements
 
 

@@ -38,5 +38,5 @@ def complete(conversation: Conversation, turn: Turn, reply: bytes) -> None:
         query.statement._cost.learn(now - begun, turn.size)
     notices = report_server(conversation, query, outcome.plain_result(turn, now), lease)
     if notices or turn.outside:
-        reply = b"".join((reply[:-_READY_SIZE], notices, conversation.ready()))
-    completion.close(turn.prefix + reply if turn.prefix else reply)
+        reply = b"".join((reply[:-_READY_SIZE], notices, conversation.ready_for_query()))
+    completion.end_reply(turn.prefix + reply if turn.prefix else reply)

@@ -52,7 +52,7 @@ def send_extended(conversation: Conversation, request: Request, query: Query) ->
         conversation.client_statements.statements[b""] = prepared
     turn = _turn(conversation, query, simple=False)
     turn.script = deque(_SCRIPTS[request.parsed, request.described])
-    turn.named = name, request.name
+    turn.renamed = name, request.name
     turn.form = DESCRIBED if request.described else BOUND
     if request.parsed:
         turn.prefix = backend.PARSE_COMPLETE
@@ -69,7 +69,7 @@ def _turn(conversation: Conversation, query: Query, *, simple: bool) -> Turn:
     send_settings(conversation.session, sender.server)
     turn = sender.new_turn([query], simple=simple, ended=True)
     turn.outside = query.lazily
-    turn.ready = backend.ready_for_query(conversation.session.server_status)
+    turn.expected_ready = backend.ready_for_query(conversation.session.server_status)
     return turn
 
 
@@ -78,12 +78,12 @@ def _ready_name(server_statements: ServerStatements, key: Key, epoch: int | None
 
     epoch: the client has just parsed it, so it must be as the server would parse it with the tables as they are now.
     """
-    name = server_statements.named.get(key)
-    if name is None or server_statements.stale or len(server_statements.named) > server_statements.limit:
+    name = server_statements.names.get(key)
+    if name is None or server_statements.stale or len(server_statements.names) > server_statements.limit:
         return None
     if epoch is not None and server_statements.epochs.get(key) != epoch:
         return None
-    server_statements.named.move_to_end(key)
+    server_statements.names.move_to_end(key)
     return name
 
 

@@ -70,7 +70,7 @@ def test_deallocate_all_drops_what_pgbeam_has_named() -> None:
     assert tags(stage.sent()) == "PBEPBES"
     stage.say(ONE + TWO + done("DEALLOCATE ALL") + ONE + TWO + done() + READY)
     assert tags(stage.client.take()) == "12C12CZ"
-    assert stage.servers[0].statements.named
+    assert stage.servers[0].statements.names
 
 
 def test_prepare_of_a_taken_name_is_the_servers_to_refuse() -> None:

@@ -69,7 +69,7 @@ class Owner(InPieces, InternalOwner):
 def plain(owner: Owner, form: Form, *, parsed: bool = False, ready: bytes = READY) -> Turn:
     """The turn of a plain statement."""
     turn = Turn(owner, simple=form is SIMPLE)
-    turn.form, turn.ready = form, ready
+    turn.form, turn.expected_ready = form, ready
     if form is not SIMPLE:
         turn.script = deque(((say(ONE),) if parsed else ()) + STEPS[form])
         turn.prefix = ONE if parsed else b""
