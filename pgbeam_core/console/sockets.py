@@ -129,7 +129,7 @@ def _server(beam: Beam, project: str, member: PoolMember, link: str) -> tuple[An
         *(
             getattr(server, "tls", None) or "",
             server.parameters.get("application_name", ""),
-            len(server.statements.named),
+            len(server.statements.names),
             server.id,
         ),
     )
