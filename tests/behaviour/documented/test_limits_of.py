@@ -181,6 +181,18 @@ def test_temporary_buffers_are_of_the_server(pair: tuple[WireClient, WireClient]
     assert error_fields(refused.body)["C"] == "22023"
 
 
+def test_the_schema_of_temporary_tables_is_of_the_server(
+    straight: WireClient, pair: tuple[WireClient, WireClient]
+) -> None:
+    """What another client's temporary table leaves is an empty schema."""
+    drop = frames.query("DROP TABLE pg_temp.missing")
+    pair[0].ask(frames.query("CREATE TEMP TABLE passing AS SELECT 1"))
+    pair[0].ask(frames.query("DROP TABLE passing"))
+    assert [error_fields(one.ask(drop)[0].body)["C"] for one in (straight, pair[1])] == ["3F000", "42P01"]
+    assert said(straight, "SELECT pg_my_temp_schema() = 0") == "t"
+    assert said(pair[1], "SELECT pg_my_temp_schema() = 0") == "f"
+
+
 def test_the_context_of_an_error_is_as_the_server_first_saw_it(
     straight: WireClient, pair: tuple[WireClient, WireClient], cluster: Cluster
 ) -> None:
