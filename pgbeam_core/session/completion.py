@@ -103,9 +103,10 @@ class TurnCompletion:
     def report_finished(self, turn: Turn) -> None:
         """Report the executions that are through, of a request that goes out in parts: it may have any number."""
         conversation = self._conversation
-        finished, lease = turn.finished, conversation.session.lease
+        lease = conversation.session.lease
         if (
-            finished is None
+            not turn.finished
+            or not turn.queries
             or lease is None
             or len(turn.queries) + turn.reported < 2
             or conversation.phase is Phase.GONE

@@ -266,6 +266,23 @@ def test_results_of_a_batch_come_while_it_is_under_way_and_count_once_it_is_comm
         assert len(watcher.committed) == (1000 if good else 0)
 
 
+def test_a_commit_that_fails_at_the_end_of_a_batch_is_told_however_the_reply_comes() -> None:
+    """The error of a constraint that was deferred until the Sync belongs to the last execution, and to nobody twice."""
+    row = TWO + done("INSERT 0 1")
+    for last in (0, 1, 2):
+        stage, watcher = watched()
+        stage.send(long_request(1000))
+        rest(stage)
+        stage.say(ONE + row * (1000 - last))
+        rest(stage)
+        stage.client.take()
+        stage.say(row * last + error("23505"))
+        stage.say(READY)
+        assert tags(stage.client.take()).endswith("EZ")
+        assert len(watcher.ended) == 1000
+        assert watcher.open == watcher.committed == []
+
+
 def test_a_transaction_that_ends_within_a_batch_ends_for_what_was_before_it() -> None:
     """What a ROLLBACK in the middle took back is not taken for committed at the end, nor the other way round."""
     stage, watcher = watched()
