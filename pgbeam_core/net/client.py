@@ -56,6 +56,8 @@ class ClientProtocol:
         """Once its startup packet is there."""
         self.conversation: Conversation | None = None
         """Once it has logged in to a database."""
+        self._former: Conversation | None = None
+        """Once it has left: some of its methods may be under way still."""
         self.console: Any = None
         """Its conversation with the console, if it has logged in there."""
         self.key: tuple[int, bytes] | None = None
@@ -262,6 +264,9 @@ class ClientProtocol:
             self._reason = "client closed the connection"
             self.transport.unregisterProducer()
             self._over(self._reason)
+        former, self._former = self._former, None
+        if former is not None:
+            former.dissolve()
         beam = self._beam
         beam.partings.met(self._never_read)
         beam.clients.discard(self)
@@ -285,8 +290,10 @@ class ClientProtocol:
             self.login.give_up()
         if self.session is not None:
             beam.closed(self.session, reason)
+            self.session.variables.forget()
         # Nothing is to wait for a collector of garbage.
         self.take = _ignore
+        self._former = conversation
         self.conversation = self.login = self.session = None
 
 

@@ -44,8 +44,7 @@ class ConsoleLogin(Login):
     def begin(self) -> Deferred[Any]:
         """Find out whether it is who it says. Fails with PgBeamError."""
         if access.runs_pgbeam(self._channel):
-            self._attempt(self._trust)
-            return self._outcome
+            return self._begun(self._trust)
         return super().begin()
 
     def _admit(self) -> None:

@@ -9,7 +9,7 @@ it, and `leasing` gives the server back.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred
 
@@ -50,6 +50,12 @@ _MOST_TOLD = 1_000
 
 class Conversation:
     """One client that has logged in."""
+
+    __deletable__: ClassVar = [
+        "boundaries", "client_statements", "completion", "copying", "dispatch", "extended_sender", "fast_path",
+        "finder", "input", "leasing", "outside", "pace", "requests", "sender",
+    ]  # fmt: skip
+    """What goes with `dissolve`."""
 
     def __init__(self, session: Session, client: ClientConnection, runtime: Runtime) -> None:
         self.session = session
@@ -287,3 +293,14 @@ class Conversation:
         self.completion.forget()
         self.client_statements.clear()
         self.fast_path.forget()
+
+    def dissolve(self) -> None:
+        """The connection of a client that has left is closed: what knows this and is known by it is let go of.
+
+        Python would free it too, in its time; with a thousand clients a second that takes a tenth of the time. Where
+        a server has not done with what it owes the client, it is left to that.
+        """
+        if self.phase is not Phase.GONE or self.turn is not None or self.session.lease is not None:
+            return
+        del self.sender, self.extended_sender, self.leasing, self.finder, self.boundaries, self.outside, self.dispatch
+        del self.client_statements, self.input, self.requests, self.completion, self.copying, self.fast_path, self.pace

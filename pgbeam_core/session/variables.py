@@ -88,6 +88,10 @@ class Variables:
         self._before = None
         self._savepoints.clear()
 
+    def forget(self) -> None:
+        """The client has left: nobody is asked any more, and nothing is to wait for a collector of garbage."""
+        self._ask = _nobody
+
     def _remember(self, in_transaction: bool) -> None:
         if in_transaction and self._before is None:
             self._before = dict(self._now)
@@ -99,3 +103,8 @@ class Variables:
         if isinstance(answer, Refusal):
             raise VariableError(answer.message, sqlstate=answer.sqlstate, hint=answer.hint)
         return answer
+
+
+def _nobody(_name: str, _value: str | None) -> str | Refusal | None:
+    """In place of the plugins."""
+    return None

@@ -42,9 +42,17 @@ class LoginSteps:
 
     def __init__(self, exchange: LoginExchange) -> None:
         self._exchange = exchange
-        self._outcome: Deferred[Any] = Deferred(self._leave)
+        self._outcome: Deferred[Any] | None = Deferred(self._leave)
+        """Until it has fired: each knows the other, and nothing is to wait for a collector of garbage."""
         self._pending: Deferred[Any] | None = None
         self._over = False
+
+    def _begun(self, step: Callable[[], None]) -> Deferred[Any]:
+        """Take the first step; what this gives is told the end, perhaps at once."""
+        outcome = self._outcome
+        assert outcome is not None
+        self._attempt(step)
+        return outcome
 
     def _attempt(self, step: Callable[[], None]) -> None:
         """Take a step; what it raises is the end."""
@@ -84,11 +92,14 @@ class LoginSteps:
             pending.cancel()
 
     def _fail(self, failure: Failure) -> None:
-        if not self._over:
+        outcome, self._outcome = self._outcome, None
+        if outcome is not None and not self._over:
             self._over = True
-            self._outcome.errback(failure)
+            outcome.errback(failure)
 
     def _enter(self, admission: Any) -> None:
         """The client is in; what it is told stands in the admission."""
+        outcome, self._outcome = self._outcome, None
         self._over = True
-        self._outcome.callback(admission)
+        assert outcome is not None
+        outcome.callback(admission)

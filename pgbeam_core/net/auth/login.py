@@ -57,16 +57,14 @@ class Login(LoginSteps):
         """Find out who it is, and admit it. Fails with PgBeamError."""
         how = self._project.auth
         if how == "scram":
-            self._attempt(self._scram)
-        elif how == "passthrough":
-            self._attempt(self._passthrough)
-        elif how == "peer":
-            self._attempt(self._peer)
-        elif how == "cert":
-            self._attempt(self._cert)
-        else:
-            self._attempt(self._trust)
-        return self._outcome
+            return self._begun(self._scram)
+        if how == "passthrough":
+            return self._begun(self._passthrough)
+        if how == "peer":
+            return self._begun(self._peer)
+        if how == "cert":
+            return self._begun(self._cert)
+        return self._begun(self._trust)
 
     # Who it is.
 
@@ -135,14 +133,15 @@ class Login(LoginSteps):
             if another is not None:
                 self._challenge(check, another)
             else:
-                self._proven(check)
+                proven, self._proven, self._unproven = self._proven, _nobody, None
+                proven(check)
         except WrongPassword as error:
             self._not_proven(error)
         except Exception as problem:  # under a name of its own: compiled, a name has one type
             self._fail(Failure(problem))
 
     def _not_proven(self, error: WrongPassword) -> None:
-        unproven = self._unproven
+        unproven, self._proven, self._unproven = self._unproven, _nobody, None
         if unproven is None:
             self._fail(Failure(error))
         else:
