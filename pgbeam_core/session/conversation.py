@@ -53,7 +53,7 @@ class Conversation:
 
     __deletable__: ClassVar = [
         "boundaries", "client_statements", "completion", "copying", "dispatch", "extended_sender", "fast_path",
-        "finder", "input", "leasing", "outside", "pace", "requests", "sender",
+        "finder", "input", "leasing", "outside", "pace", "requests", "sender", "tracker",
     ]  # fmt: skip
     """What goes with `dissolve`."""
 
@@ -302,5 +302,6 @@ class Conversation:
         """
         if self.phase is not Phase.GONE or self.turn is not None or self.session.lease is not None:
             return
-        del self.sender, self.extended_sender, self.leasing, self.finder, self.boundaries, self.outside, self.dispatch
-        del self.client_statements, self.input, self.requests, self.completion, self.copying, self.fast_path, self.pace
+        del self.client_statements, self.tracker, self.sender, self.extended_sender, self.leasing, self.finder
+        del self.boundaries, self.outside, self.dispatch, self.input, self.requests, self.completion, self.copying
+        del self.fast_path, self.pace

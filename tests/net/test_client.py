@@ -15,9 +15,12 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from pgbeam_core import Refusal, hookimpl
+from pgbeam_core.net.auth.login import Login
 from pgbeam_core.net.client import ClientProtocol
 from pgbeam_core.net.deadlines import LOGIN_TIMEOUT, PARTING_S
 from pgbeam_core.net.listening import ClientFactory
+from pgbeam_core.session.conversation import Conversation
+from pgbeam_core.session.session import Session
 from pgbeam_core.testing import FakePostgres, Rehearsal, startup, table
 from pgbeam_core.wire import backend, frontend
 from pgbeam_core.wire.startup import CancelRequest, GSSENCRequest, SSLRequest, StartupMessage
@@ -264,14 +267,33 @@ def test_a_client_that_has_left_holds_nothing(rehearsal: Rehearsal) -> None:
         caller.send(frontend.Parse(b"s", b"SELECT 1").to_bytes() + frontend.SYNC)
         conversation: Any = caller.protocol.conversation
         caller.send(b"Q" + (1 << 29).to_bytes(4) + bytes(100_000))
-        assert len(conversation.input.inbox) > 100_000
+        inbox, statements = conversation.input.inbox, conversation.client_statements.statements
+        assert len(inbox) > 100_000
+        assert statements
         transport = weakref.ref(caller.transport)
-        assert conversation.client_statements.statements
         caller.vanish()
-        assert len(conversation.input.inbox) == 0
-        assert not conversation.client_statements.statements
+        assert len(inbox) == 0
+        assert not statements
         del conversation, caller
         assert transport() is None
+    finally:
+        gc.enable()
+
+
+def test_a_login_leaves_nothing_to_the_collector(rehearsal: Rehearsal) -> None:
+    """Clients come by the thousand a second: what was made for one is gone when it is."""
+    gc.collect()
+    gc.disable()
+    try:
+        for leaves in (b"", frontend.TERMINATE):
+            caller = Caller(rehearsal)
+            caller.send(HELLO)
+            assert tags(caller.send(query("SELECT 1"))) == "TDCZ"
+            caller.send(leaves)
+            caller.vanish()
+            del caller
+        rehearsal.results.clear()
+        assert [made for made in gc.get_objects() if type(made) in (Conversation, Session, Login, ClientProtocol)] == []
     finally:
         gc.enable()
 

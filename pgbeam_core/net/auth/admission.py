@@ -85,7 +85,7 @@ class LoginSteps:
         pending.addCallbacks(given, not_given)
 
     def _leave(self, _outcome: Deferred[Any]) -> None:
-        self._over = True
+        self._over, self._outcome = True, None
         self._exchange.forget()
         pending, self._pending = self._pending, None
         if pending is not None:
