@@ -18,7 +18,8 @@ from pgbeam_otel.settings import OtelSettings
 
 log = Logger(__name__)
 
-SEND_EVERY_MS = 1_000
+SEND_EVERY_MS = 5_000
+"""OpenTelemetry's own default: what a request costs does not depend on what is in it."""
 MOST_AT_ONCE = 512
 """Spans of one request to the receiver."""
 LAST_SPANS_S = 3.0

@@ -25,7 +25,7 @@ class OtelSettings:
         metadata={"help": "a query whose comment has a traceparent gets a span exactly if that says sampled"},
     )
     max_per_second: int = field(
-        default=100,
+        default=50,
         metadata={"help": "spans a second, in all workers together; the rest is counted", "min": 1, "total": True},
     )
     max_queued: int = field(
