@@ -22,6 +22,7 @@ from pgbeam_core.net.negotiation import Negotiation
 from pgbeam_core.net.peer import channel_of
 from pgbeam_core.net.unauthenticated import neighbourhood
 from pgbeam_core.session.conversation import Conversation
+from pgbeam_core.session.ending import dissolve
 from pgbeam_core.session.outcome import refusal_frame
 from pgbeam_core.session.session import Session
 from pgbeam_core.wire import backend
@@ -56,8 +57,7 @@ class ClientProtocol:
         """Once its startup packet is there."""
         self.conversation: Conversation | None = None
         """Once it has logged in to a database."""
-        self._former: Conversation | None = None
-        """Once it has left: some of its methods may be under way still."""
+        self._former: Conversation | None = None  # once it has left: some of its methods may be under way still
         self.console: Any = None
         """Its conversation with the console, if it has logged in there."""
         self.key: tuple[int, bytes] | None = None
@@ -67,8 +67,7 @@ class ClientProtocol:
         self._stats = beam.counted.unseen
         self._reason: str | None = None
         self._address = ""
-        self.number = next(_numbers)
-        self.came = beam.now()
+        self.number, self.came = next(_numbers), beam.now()
         self.channel = Channel("")
         """How it is connected, once it is."""
 
@@ -264,9 +263,9 @@ class ClientProtocol:
             self._reason = "client closed the connection"
             self.transport.unregisterProducer()
             self._over(self._reason)
-        former, self._former = self._former, None
-        if former is not None:
-            former.dissolve()
+        if self._former is not None:
+            dissolve(self._former)
+            self._former = None
         beam = self._beam
         beam.partings.met(self._never_read)
         beam.clients.discard(self)

@@ -55,7 +55,7 @@ class Conversation:
         "boundaries", "client_statements", "completion", "copying", "dispatch", "extended_sender", "fast_path",
         "finder", "input", "leasing", "outside", "pace", "requests", "sender", "tracker",
     ]  # fmt: skip
-    """What goes with `dissolve`."""
+    """What goes with `ending.dissolve`."""
 
     def __init__(self, session: Session, client: ClientConnection, runtime: Runtime) -> None:
         self.session = session
@@ -293,15 +293,3 @@ class Conversation:
         self.completion.forget()
         self.client_statements.clear()
         self.fast_path.forget()
-
-    def dissolve(self) -> None:
-        """The connection of a client that has left is closed: what knows this and is known by it is let go of.
-
-        Python would free it too, in its time; with a thousand clients a second that takes a tenth of the time. Where
-        a server has not done with what it owes the client, it is left to that.
-        """
-        if self.phase is not Phase.GONE or self.turn is not None or self.session.lease is not None:
-            return
-        del self.client_statements, self.tracker, self.sender, self.extended_sender, self.leasing, self.finder
-        del self.boundaries, self.outside, self.dispatch, self.input, self.requests, self.completion, self.copying
-        del self.fast_path, self.pace

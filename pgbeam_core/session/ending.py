@@ -1,4 +1,4 @@
-"""Ends what a client waits for, or the session itself, from outside of it: cancel requests, and times that are over."""
+"""Ends what a client waits for, or its session, from outside of it: cancel requests, times that are over, its going."""
 
 from __future__ import annotations
 
@@ -47,3 +47,16 @@ def end_session(conversation: Conversation, refusal: Refusal) -> None:
         if not lease.shared:
             lease.server.cancel(turn)  # closing its connection is nothing that a running query notices
     conversation.client.hang_up(refusal.message, b"" if torn else outcome.refusal_frame(refusal, "FATAL"))
+
+
+def dissolve(conversation: Conversation) -> None:
+    """The connection of a client that has left is closed: let go of what knows its conversation and is known by it.
+
+    Python would free it too, in its time; with a thousand clients a second that takes a tenth of the time. Where a
+    server has not done with what it owes the client, it is left to that.
+    """
+    c = conversation
+    if c.phase is not Phase.GONE or c.turn is not None or c.session.lease is not None:
+        return
+    del c.client_statements, c.tracker, c.sender, c.extended_sender, c.leasing, c.finder, c.boundaries, c.outside
+    del c.dispatch, c.input, c.requests, c.completion, c.copying, c.fast_path, c.pace
