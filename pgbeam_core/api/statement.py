@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from pgbeam_core.api._bookkeeping import Cost, Verdict
@@ -14,6 +14,9 @@ Name = tuple[str | None, str]
 
 READ_BYTES = 384 * 1024
 """SQL texts longer than this are not read: nobody knows what they do."""
+
+OWN_PARAMETER = ""
+"""Among `Statement.types`: some type that is not PostgreSQL's, which a client names by its number."""
 
 
 class Kind(enum.StrEnum):
@@ -184,6 +187,8 @@ class Statement:
     """`template` has failed at it."""
     _failed_by: str | None = None
     """The plugin that failed at it and must not be passed over, until somebody has been told."""
+    _with_own_parameter: Statement | None = field(default=None, repr=False)
+    """See the method of that name, once somebody has asked for it."""
 
     @property
     def sql(self) -> str:
@@ -258,6 +263,15 @@ class Statement:
             self.dated,
             self.only_reads,
         )
+
+    def with_own_parameter(self) -> Statement:
+        """The same, with a parameter of which its client says that it is of some type of users."""
+        if self._with_own_parameter is None:
+            types = self.types | {OWN_PARAMETER}
+            self._with_own_parameter = replace(
+                self, types=types, notes={}, _heard=False, _unjudged=True, _verdict=Verdict()
+            )
+        return self._with_own_parameter
 
     @property
     def canonical(self) -> bytes:

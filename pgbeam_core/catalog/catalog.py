@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from pgbeam_core.api.statement import Kind, Name, Statement
+from pgbeam_core.api.statement import OWN_PARAMETER, Kind, Name, Statement
 from pgbeam_core.catalog.functions import Functions
 from pgbeam_core.sql.classify import classify
 
@@ -21,6 +21,8 @@ _WHO = re.compile(rb"\b(?:CURRENT_USER|SESSION_USER|CURRENT_ROLE)\b")
 _SETTINGS = frozenset({(None, "current_setting"), ("pg_catalog", "current_setting")})
 _MOST_WRITES = 10_000
 """Groups of relations that are written together, remembered with what that changes."""
+_SETTERS = frozenset({"pg_settings"})
+"""Views that set parameters when they are written."""
 _serials = itertools.count(1)
 
 Edges = dict[str, set[str]]
@@ -67,6 +69,8 @@ class Catalog:
         """Definitions run code of users."""
         for what, *values in self.rows:
             self._take(what, values)
+        if self._types:
+            self._types.add(OWN_PARAMETER)
         self.functions.trusts_bodies = not (self.reads_may_write or self.functions.operators_may_write)
         self._changing: dict[str, bool] = {}
         self._writing: dict[tuple[str, ...], tuple[str, ...] | None] = {}
@@ -89,7 +93,8 @@ class Catalog:
         elif what == "type":
             self._types.add(values[0])
             if len(values) > 1 and values[1]:
-                self._runs["write"].setdefault(values[1], set()).add("")
+                # A constant that meets a column of such a type becomes one of that type, wherever they meet.
+                self._runs["read"].setdefault(values[1], set()).add("")
         elif what in ("behind", "cascade", "looks"):
             edges = {"behind": self._behind, "cascade": self._cascades, "looks": self._looks}[what]
             edges.setdefault(values[0], set()).add(values[1])
@@ -100,6 +105,11 @@ class Catalog:
         known = self.functions
         called = set().union(known.fields, *self._runs["read"].values())
         return known.suspicious or bool(self._types) or any(known.may_write(name) for name in called)
+
+    @property
+    def has_checked_types(self) -> bool:
+        """Whether code of users may run because a constant becomes a value of some type."""
+        return self.functions.suspicious or bool(self._types)
 
     # Reading.
 
@@ -154,7 +164,7 @@ class Catalog:
         if any(known.is_code(name) for name in self._named(statement)):
             return True
         read, written = self._touched(statement)
-        if (read | written) & self._foreign or written & self._anything:
+        if (read | written) & self._foreign or written & (self._anything | _SETTERS):
             return True
         return bool(self._called(read, written=False) or self._called(written, written=True))
 

@@ -120,6 +120,8 @@ SELECT DISTINCT 'parameter', lower(m[1]) FROM pg_proc
 DEFINITIONS = rf"""
 WITH {_CALLED} SELECT DISTINCT 'runs', mode, relname, proname FROM (
  SELECT adrelid AS relation, 'write' AS mode, adbin::text AS tree FROM pg_attrdef
+ UNION ALL SELECT attrelid, 'write', typdefaultbin::text FROM pg_attribute JOIN pg_type t ON t.oid = atttypid
+  WHERE typdefaultbin IS NOT NULL AND attnum > 0
  UNION ALL SELECT conrelid, 'write', conbin::text FROM pg_constraint WHERE conrelid <> 0 AND conbin IS NOT NULL
  UNION ALL SELECT polrelid, 'read', polqual::text FROM pg_policy WHERE polqual IS NOT NULL
  UNION ALL SELECT polrelid, 'write', polwithcheck::text FROM pg_policy WHERE polwithcheck IS NOT NULL
@@ -137,6 +139,7 @@ WITH RECURSIVE {_CALLED}, types AS (
   SELECT oid AS outer_type, typelem AS inner_type FROM pg_type WHERE typelem <> 0
   UNION ALL SELECT oid, typbasetype FROM pg_type WHERE typtype = 'd'
   UNION ALL SELECT rngtypid, rngsubtype FROM pg_range
+  UNION ALL SELECT (to_jsonb(r)->>'rngmultitypid')::oid, rngtypid FROM pg_range r
   UNION ALL SELECT reltype, atttypid FROM pg_class c JOIN pg_attribute ON attrelid = c.oid AND attnum > 0
    WHERE reltype <> 0) AS holds ON inner_type = type)
 SELECT 'type', typname, relname FROM types JOIN pg_type t ON t.oid = type LEFT JOIN pg_class c ON reltype = type;

@@ -43,6 +43,12 @@ class CatalogView:
         found = statement._verdict
         return found.leaves if found.serial == self._serial else verdict(statement, self.catalog)
 
+    def checks_types(self, now: float) -> bool:
+        """Whether a constant or a parameter may run code of users, as it becomes a value of its type."""
+        if now >= self._until or self._runtime.epoch != self._epoch:
+            self._look(now)
+        return self.catalog is None or self.catalog.has_checked_types
+
     def _look(self, now: float) -> None:
         """See what is known of the catalog now."""
         runtime = self._runtime

@@ -9,7 +9,7 @@ from pgbeam_core.api.results import Refusal
 from pgbeam_core.internal.leftover import Leftover
 from pgbeam_core.session import counting, outcome
 from pgbeam_core.session.dispatch import CANCELLED
-from pgbeam_core.session.reporting import report, report_batch
+from pgbeam_core.session.reporting import report, report_batch, report_unexecuted
 from pgbeam_core.session.retry import Retry
 from pgbeam_core.session.state import Phase
 from pgbeam_core.session.turns import Fate, Owner, Turn
@@ -148,6 +148,8 @@ class TurnCompletion:
 
     def _results(self, turn: Turn, status: bytes, begun: float, now: float) -> bytes:
         """Report what came of each execution; give the notices. begun: when the server could begin with it."""
+        if turn.unexecuted:
+            report_unexecuted(self._conversation, turn, status, now)
         if not turn.queries:
             return b"".join(turn.said)
         lease = self._conversation.session.lease
@@ -170,7 +172,7 @@ class TurnCompletion:
         turn.withheld.clear()  # of a reply that will have no end
         error = Refusal("08006", f"server connection was lost: {reason}")
         now = conversation.runtime.now()
-        for query in turn.queries:
+        for query in (*turn.queries, *turn.unexecuted):
             report(conversation, query, outcome.refused(query, "server", error, now))
         conversation.tracker.queries_lost(turn.queries)
         conversation.turn = None

@@ -53,23 +53,24 @@ class HookDispatch:
         self._conversation = conversation
         self._hooks = conversation.runtime.hooks
 
-    def ask_all(self, queries: list[Query], send_request: SendRequest) -> None:
-        """A pipeline of several executions: each may be refused, none answered."""
+    def ask_all(self, queries: list[Query], send_request: SendRequest, unexecuted: list[Query]) -> None:
+        """A pipeline of several executions: each may be refused, none answered. unexecuted: see Plan."""
         conversation = self._conversation
         target = conversation.leasing.current_target()
-        for query in queries:
-            if not query.statement._heard and self._is_refused(query, queries):
+        asked = [*queries, *unexecuted] if unexecuted else queries
+        for query in asked:
+            if not query.statement._heard and self._is_refused(query, asked):
                 return
             if query.lazily:
                 conversation.outside.decide(query)
             query.target = target
         found: Found
         try:
-            found = self._hooks.execute_batch(conversation.session, queries, target, self._refuses)
+            found = self._hooks.execute_batch(conversation.session, asked, target, self._refuses)
         except PluginRaised as error:
             found = (error.plugin, broken(error))
         if found is not None:
-            self.refuse(queries, found[0], found[1])
+            self.refuse(asked, found[0], found[1])
             return
         conversation.finder.find_server(queries, send_request)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from pgbeam_core.api.query import Query
 from pgbeam_core.api.statement import Kind, Statement
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.session import local
@@ -88,6 +89,7 @@ class Plan:
         "request",
         "speaks_of_any",
         "steps",
+        "unexecuted",
         "unsure",
     )
 
@@ -95,6 +97,8 @@ class Plan:
         self.steps: list[Step] = []
         self.executions: list[Step] = []
         """The Executes that start a statement of the server."""
+        self.unexecuted: list[Query] = []
+        """Statements in which code of users may run as they are read or planned, though no Execute starts them."""
         self.needs_server = False
         """Whether any message but Sync and Flush has to be seen by a server."""
         self.needs_description = False

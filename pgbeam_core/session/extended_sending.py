@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pgbeam_core.api.query import Query
 from pgbeam_core.api.statement import Statement
 from pgbeam_core.session import forms, local, outdated
-from pgbeam_core.session.extended import BIND, DESCRIBE, FLUSH, SYNC, Plan
+from pgbeam_core.session.extended import BIND, DESCRIBE, FLUSH, PARSE, SYNC, Plan
 from pgbeam_core.session.prepared import Prepared, ServerStatements
 from pgbeam_core.session.progress import Progress
 from pgbeam_core.session.rewrite import Rewriter
@@ -54,8 +54,9 @@ class ExtendedSender:
         turn = sender.new_turn(queries, simple=False, ended=ended)
         turn.in_parts = not ended
         turn.at_flush = plan.at_flush
+        turn.unexecuted = plan.unexecuted
         turn.resets_name = may_reset_name(queries)
-        turn.outside = conversation.transaction.reads and forms.runs_outside(plan, queries)
+        turn.outside = conversation.transaction.reads and self._runs_outside(plan, queries)
         beginning = sender.beginning(queries, outside=turn.outside, plan=plan)
         frames, script = self._write(plan)
         if beginning is None:
@@ -76,7 +77,7 @@ class ExtendedSender:
         sender = conversation.sender
         turn = conversation.turn
         assert turn is not None
-        turn.outside = turn.outside and forms.runs_outside(plan, queries)
+        turn.outside = turn.outside and self._runs_outside(plan, queries)
         beginning = sender.beginning(queries, outside=turn.outside, plan=plan)
         conversation.transaction.queries_sent(queries)
         frames, script = self._write(plan)
@@ -84,6 +85,7 @@ class ExtendedSender:
             turn.add(beginning.script)
             frames = beginning.frames + frames
         turn.add(script)
+        turn.unexecuted += plan.unexecuted
         if queries:
             turn.kept = None  # it would be the replies to several
             turn.queries += queries
@@ -177,8 +179,18 @@ class ExtendedSender:
         conversation.stats.server_parses += self._writer.parses
         return self._writer.out, self._writer.script
 
+    def _runs_outside(self, plan: Plan, queries: list[Query]) -> bool:
+        """Whether it may run outside of a transaction that is kept back: no code of users runs as texts are read."""
+        if not forms.runs_outside(plan, queries):
+            return False
+        view, now = self._conversation.tracker.catalog_view, self._conversation.runtime.now()
+        if not view.checks_types(now):
+            return True
+        parsed = [step.prepared for step in plan.steps if step.tag == PARSE and not step.local]
+        return not any(prepared is not None and view.may_leave(prepared.statement, now) for prepared in parsed)
+
     def _bound(self, plan: Plan) -> None:
-        """Planning runs functions too, whether an Execute follows or not."""
+        """Reading a text and planning it run functions too, whether an Execute follows or not."""
         conversation = self._conversation
         tracker, server, now = conversation.tracker, conversation.sender.server, conversation.runtime.now()
         last: Prepared | None = None
@@ -190,6 +202,9 @@ class ExtendedSender:
                 elif not step.local and step.prepared is not last:
                     last = step.prepared
                     tracker.statement_sent(last.statement, server, now)
+            elif step.tag == PARSE and not step.local and tracker.catalog_view.checks_types(now):
+                assert step.prepared is not None
+                tracker.statement_sent(step.prepared.statement, server, now)
 
     def _send_all(self, turn: Turn, frames: list[bytes]) -> None:
         sender = self._conversation.sender

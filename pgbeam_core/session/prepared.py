@@ -20,6 +20,8 @@ Key = tuple[bytes, bytes]
 NO_TYPES = b"\0\0"
 """The parameter type section of a Parse that names none."""
 SERVER_PREFIX = b"pgbeam_"
+_OWN_OID = 16384 >> 8
+"""Of the first identifier of what is made later than by initdb, all but the last byte."""
 
 MOST_BYTES = 4 * 1024 * 1024
 """Bytes of text that are remembered for one server between two clients."""
@@ -35,7 +37,7 @@ class Prepared:
     def __init__(self, name: bytes, statement: Statement, types: bytes, frame: bytes | None = None) -> None:
         """`frame`: the head of its Parse, if that is a large message; the statement's text is not all of it then."""
         self.name = name
-        self.statement = statement
+        self.statement = statement if types == NO_TYPES or not _of_users(types) else statement.with_own_parameter()
         self.key: Key = (statement.text, types)
         self.description: bytes | None = None
         """The RowDescription or NoData that the client was given for it, by a Describe of the statement."""
@@ -64,6 +66,11 @@ class Prepared:
         text, types = self.key
         header = pack("!cI", b"P", 6 + len(name) + len(text) + len(types))
         return b"".join((header, name, b"\x00", text, b"\x00", types))
+
+
+def _of_users(types: bytes) -> bool:
+    """Whether a Parse says of a parameter that it is of a type which initdb has not made."""
+    return any(types[2::4]) or any(types[3::4]) or max(types[4::4], default=0) >= _OWN_OID
 
 
 class ServerStatements:

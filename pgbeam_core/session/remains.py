@@ -27,11 +27,12 @@ class Row(NamedTuple):
 TABLE = (
     # Reads and writes of rows leave nothing where only PostgreSQL's own code runs, which the catalog tells.
     Row(
-        frozenset({Kind.SELECT, Kind.INSERT, Kind.UPDATE, Kind.DELETE, Kind.MERGE, Kind.COPY, Kind.DECLARE}),
+        frozenset({Kind.SELECT, Kind.INSERT, Kind.UPDATE, Kind.DELETE, Kind.MERGE, Kind.COPY, Kind.DECLARE})
+        | {Kind.PREPARE},
         PLAIN,
     ),
     # Their whole effect is in their text and their success.
-    Row(frozenset({Kind.SET, Kind.RESET, Kind.LISTEN, Kind.PREPARE, Kind.LOAD}), BOOKED),
+    Row(frozenset({Kind.SET, Kind.RESET, Kind.LISTEN, Kind.LOAD}), BOOKED),
     Row(frozenset({Kind.BEGIN, Kind.COMMIT, Kind.ROLLBACK, Kind.SAVEPOINT, Kind.RELEASE, Kind.ROLLBACK_TO}), BOOKED),
     Row(frozenset({Kind.DISCARD, Kind.DEALLOCATE, Kind.CLOSE, Kind.UNLISTEN, Kind.TWO_PHASE}), BOOKED),
     # What a cursor runs counts as run in the transaction that declares it.

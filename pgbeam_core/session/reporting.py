@@ -12,6 +12,7 @@ from pgbeam_core.session import counting, outcome
 if TYPE_CHECKING:
     from pgbeam_core.session.conversation import Conversation
     from pgbeam_core.session.session import Session
+    from pgbeam_core.session.turns import Turn
 
 
 def report(conversation: Conversation, query: Query, result: Result) -> bytes:
@@ -40,6 +41,14 @@ def report_batch(conversation: Conversation, queries: list[Query], results: list
     _used(session, queries[0], queries[-1], results[-1])
     said = hooks.result_batch(session, queries, results)
     return b"" if said is None else b"".join([outcome.notices(some, hooks) for some in said])
+
+
+def report_unexecuted(conversation: Conversation, turn: Turn, status: bytes, now: float) -> None:
+    """What was read or planned, and may have run code of users. An error, wherever it was, has undone that."""
+    error = None if turn.error is None else outcome.error_of(turn.error)
+    committed = status == b"I" and error is None
+    for query in turn.unexecuted:
+        report(conversation, query, Result("server", "", 0, error, now - query.arrived, committed=committed))
 
 
 def _note_server(query: Query, lease: Lease) -> None:

@@ -9,6 +9,7 @@ from pgbeam_core.api.results import Answer
 from pgbeam_core.api.statement import READ_BYTES, Kind, Statement
 from pgbeam_core.session import counting, forms, local, outcome, query_size
 from pgbeam_core.session.extended import Plan
+from pgbeam_core.session.prepared import Prepared
 from pgbeam_core.session.state import Phase
 from pgbeam_core.wire.large import HEAD_BYTES, is_text, size_of
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pgbeam_core.session.conversation import Conversation
 
 _IDLE: Final = Phase.IDLE
-_SYNC = ord("S")
+_BIND, _SYNC = b"BS"
 _BEGIN_AND_ONE = 2
 """Executions of a request that is BEGIN and one more statement, as JDBC sends it."""
 
@@ -84,7 +85,7 @@ class RequestHandler:
         ended = conversation.ended = frames[-1][0] == _SYNC
         if is_open:
             queries = self._queries(plan)
-            dispatch.ask_all(queries, lambda: sender.send_more(plan, queries))
+            dispatch.ask_all(queries, lambda: sender.send_more(plan, queries), self._unexecuted(plan))
             return
         if not plan.needs_server and not conversation.session.begun:
             self._without_server(plan, ended=ended)
@@ -94,7 +95,8 @@ class RequestHandler:
         if not ended and self._may_end_at_flush(plan):
             plan.end_at_flush()
         queries = self._queries(plan)
-        if len(queries) == 1 and ended:
+        unexecuted = self._unexecuted(plan)
+        if len(queries) == 1 and ended and not unexecuted:
 
             def reply(answer: Answer) -> bytes:
                 self._remember(plan)
@@ -102,7 +104,7 @@ class RequestHandler:
 
             dispatch.ask(queries[0], lambda: sender.send(plan, queries), reply)
         else:
-            dispatch.ask_all(queries, lambda: sender.send(plan, queries))
+            dispatch.ask_all(queries, lambda: sender.send(plan, queries), unexecuted)
 
     def _may_end_at_flush(self, plan: Plan) -> bool:
         """Whether what comes behind that Flush can be a request of its own, with an answer or a server of its own.
@@ -179,6 +181,28 @@ class RequestHandler:
             query.bound(bind, prepared.key[1], described=plan.needs_description, max_rows=max(step.max_rows, 0))
             queries.append(query)
         return queries
+
+    def _unexecuted(self, plan: Plan) -> list[Query]:
+        """Fill in the plan's. To plugins they are executions: what code of users does is done."""
+        conversation = self._conversation
+        session, view, now = conversation.session, conversation.tracker.catalog_view, conversation.runtime.now()
+        on_reading = view.checks_types(now)
+        last: Prepared | None = None
+        for step in plan.steps:
+            prepared = step.prepared
+            if prepared is None or prepared is last or step.local or not (step.tag == _BIND or on_reading):
+                continue
+            last = prepared
+            if any(execution.prepared is prepared for execution in plan.executions):
+                continue
+            if view.catalog is None:
+                runs = prepared.statement.calls_unknown and step.tag == _BIND
+            else:
+                runs = view.may_leave(prepared.statement, now)
+            if runs:
+                query = Query(session, prepared.statement, False, session.in_transaction, False, now)
+                plan.unexecuted.append(query)
+        return plan.unexecuted
 
     def query(self, statement: Statement, *, simple: bool, answerable: bool) -> Query:
         """One execution, as it is to be asked about."""

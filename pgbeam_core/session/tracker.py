@@ -90,6 +90,8 @@ class SessionTracker:
                 self._defined = statement
         elif session.pins and (statement.kind in _MAY_DROP or "function" in statement.makes):
             server.in_doubt = True
+        if "backup" in statement.makes:
+            self.pin("backup", server)  # it is there whatever comes behind it in the statement, and nobody can be asked
 
     @property
     def hidden_parameters(self) -> frozenset[str]:
@@ -119,6 +121,8 @@ class SessionTracker:
                 self.pin(reason, server)
         if statement.drops:
             self._unpin(statement.drops, server)
+        if session.pins and statement.kind in _MAY_DROP:
+            server.in_doubt = True
         if statement.kind in _DEFINES:
             self._defined = statement
             self._runtime.tables_changed(statement)

@@ -117,6 +117,7 @@ class Turn:
         "syncs",
         "tags",
         "torn",
+        "unexecuted",
         "withheld",
     )
 
@@ -126,10 +127,11 @@ class Turn:
         self.script = script
         self.progress = _ENDED if ended else _OPEN
         self.queries: list[Query] = []
+        self.unexecuted: list[Query] = []  # as Plan's
         self.at = NOTHING
         """How far the reply to its Query or FunctionCall is."""
         self.sent_at = 0.0
-        self.size = 0
+        self.size = self.keep = 0
         self.began = False
         """Whether the owner has got a byte of the reply."""
         self.at_flush = False
@@ -175,7 +177,6 @@ class Turn:
         """What the client is told ahead of such a reply."""
         self.expected_ready = b""
         """The ReadyForQuery at the end of such a reply."""
-        self.keep = 0
         self.kept: list[bytes] | None = None
 
     @property

@@ -59,7 +59,7 @@ def _query(facts: Facts, statement: Node) -> None:
     settings.settings_of_calls(facts, fields)
     # It is a view with a rule that calls set_config.
     if any(is_builtin(name, "pg_settings") for name in facts.writes):
-        facts.settings.append(settings.UNKNOWN_SETTING)
+        facts.makes.add("unknown")
     if _is_unlock_all(fields):
         facts.drops.add("advisory_lock")
 
@@ -132,6 +132,9 @@ def _prepare(facts: Facts, fields: Node) -> None:
     inner = facts_of(fields["query"])
     # An EXECUTE does not say what it runs, so the state it may leave behind is booked here.
     facts.makes |= inner.makes | {"prepare"} | ({"unknown"} if inner.settings else set())
+    # Constants become values of their types at once.
+    facts.types |= inner.types
+    facts.relations |= inner.relations | inner.writes
 
 
 def _execute(facts: Facts, fields: Node) -> None:

@@ -24,6 +24,7 @@ OWN = {
     "_named_shape",
     "_unjudged",
     "_failed_by",
+    "_with_own_parameter",
 }
 """What each text has of its own, or what no text has that lends its verdict to others."""
 
@@ -42,6 +43,7 @@ UNUSUAL: dict[str, Any] = {
     "_parses": 3,
     "_named_shape": ("0", "s"),
     "_failed_by": "x",
+    "_with_own_parameter": Statement(b"", Kind.EMPTY),
     "_local": True,
 }
 

@@ -10,7 +10,7 @@ import pytest
 from pgbeam_core.api.statement import Kind
 from pgbeam_core.catalog.catalog import Catalog
 from pgbeam_core.session.remains import TABLE
-from pgbeam_core.wire import backend
+from pgbeam_core.wire import backend, frontend
 from tests.session.stage import (
     IN_TRANSACTION,
     ONE,
@@ -103,6 +103,48 @@ def test_without_a_catalog_every_relation_may_run_code() -> None:
     stage.known = None
     stage.turn(query("INSERT INTO t VALUES (1)"), done("INSERT 0 1") + READY)
     assert asked(stage)
+
+
+CHECKED = (("type", "word", ""), ("type", "worded", "worded"))
+"""Rows of a catalog with a domain whose check calls a function, and a table that has a column of it."""
+
+
+def in_doubt(data: bytes) -> bool:
+    """Whether the server is to be asked after this, where there is such a domain."""
+    stage = Stage()
+    stage.known = Catalog(CHECKED)
+    stage.send(data + SYNC)
+    return stage.servers[0].in_doubt
+
+
+def test_a_read_where_constants_become_values_of_a_checked_type_is_asked_about() -> None:
+    """The text names no such type: a constant becomes one because of the column that it meets."""
+    assert in_doubt(pbe("SELECT coalesce(a, 'x') FROM worded"))
+    assert not in_doubt(pbe("SELECT coalesce(a, 'x') FROM t"))
+
+
+def test_parse_alone_is_asked_about_where_reading_a_text_runs_code() -> None:
+    """PostgreSQL makes values of constants as soon as it reads them."""
+    assert in_doubt(parse("SELECT '{x}'::word[]", b"s"))
+    assert not in_doubt(parse("SELECT '{x}'::text[]", b"s"))
+
+
+def test_a_parameter_of_a_type_of_users_is_asked_about() -> None:
+    """A client names the type by its number: binding a value to it may run the check of a domain."""
+    for oid, expected in ((16400, True), (2**31, True), (25, False)):
+        typed = frontend.Parse(b"", b"SELECT $1", (oid,)).to_bytes() + bind(b"", b"x") + execute()
+        assert in_doubt(typed) is expected
+
+
+@pytest.mark.parametrize("sql", ["PREPARE q AS SELECT 1; DEALLOCATE q", "LISTEN q; UNLISTEN q"])
+def test_what_one_query_makes_and_gives_up_pins_nobody(sql: str) -> None:
+    """The server is asked, and is free."""
+    stage = Stage()
+    made, given_up = (done(part.split()[0]) for part in sql.split("; "))
+    stage.turn(query(sql), made + given_up + READY)
+    assert asked(stage)
+    stage.inspect()
+    assert stage.pools.idle == stage.servers
 
 
 def test_a_trigger_that_the_catalog_knows_is_asked_about() -> None:

@@ -41,9 +41,10 @@ OUTCOMES = (
     Outcome("chain", before=("BEGIN",), behind=("COMMIT AND CHAIN", "ROLLBACK")),
     Outcome("gone in a block", "", ("BEGIN",), ("SELECT 1",), gone=True),
 )
-PROTOCOLS = ("simple", "several", "unnamed", "named", "bound", "pipeline", "syncs", "planned")
+PROTOCOLS = ("simple", "several", "unnamed", "named", "bound", "pipeline", "syncs", "planned", "parsed")
 """A Query each | all in one Query | Parse, Bind … Sync each | with names | with the thing as a value of Bind |
-one Sync for all | a Sync each, all in one write | as unnamed, but the way's own text is not executed."""
+one Sync for all | a Sync each, all in one write | as unnamed, but the way's own text is not executed |
+not even bound."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ class Cell:
             return frames.extended(self.fill(text), *values, types=[25])
         if self.protocol == "planned" and text in self.way.texts:
             return frames.parse(self.fill(text)) + frames.bind()
+        if self.protocol == "parsed" and text in self.way.texts:
+            return frames.parse(self.fill(text))
         return frames.extended(self.fill(text), name=name) + self._rows(text)
 
     def _rows(self, text: str) -> bytes:
@@ -135,6 +138,8 @@ def possible(way: Way, thing: Thing, outcome: Outcome, protocol: str) -> bool:
     if way.call and protocol != "simple":
         return False
     if protocol == "planned" and not (whole.startswith("SELECT") and any(word in whole for word in _AT_PLANNING)):
+        return False
+    if protocol == "parsed" and not way.read:
         return False
     if way.rows and protocol in ("several", "pipeline", "syncs"):
         return False

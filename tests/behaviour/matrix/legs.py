@@ -112,7 +112,7 @@ class Leg:
 
     def rows_at_rest(self, user: str) -> tuple[str, str]:
         """How many there are, and how many the other client reads, once what had been sent is over."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + SILENCE
         while True:
             time.sleep(0.05)
             before, seen, after = self.rows(), read(self._seats[user][1].client, self._round)["rows"], self.rows()

@@ -109,6 +109,7 @@ BEGIN RETURN m.compare($1.thing, $2.thing); END $f$;
 CREATE FUNCTION m.item_less(m.item, m.item) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT m.compare_items($1, $2) < 0';
 CREATE FUNCTION m.item_same(m.item, m.item) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT m.compare_items($1, $2) = 0';
 CREATE TYPE m.entry AS (thing m.word);
+CREATE TYPE m.span_of_words AS RANGE (SUBTYPE = m.word, MULTIRANGE_TYPE_NAME = m.spans_of_words);
 """
 _TABLES = """
 CREATE TABLE m.written (n int);
@@ -153,6 +154,13 @@ ALTER TABLE m.checked_rows ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE TABLE m.checked (thing text CHECK (m.leave(thing) > 0));
 CREATE TABLE m.generated (thing text, n int GENERATED ALWAYS AS (m.leave_immutable(thing)) STORED);
 CREATE TABLE m.worded (thing m.word);
+CREATE TABLE m.blank_words (thing m.word);
+INSERT INTO m.blank_words VALUES (NULL);
+CREATE TABLE m.word_list (words m.word[]);
+INSERT INTO m.word_list VALUES ('{}');
+CREATE TABLE m.entries (entry m.entry);
+INSERT INTO m.entries VALUES (NULL);
+CREATE VIEW m.own_settings AS SELECT * FROM pg_catalog.pg_settings;
 CREATE TABLE m.indexed (thing text);
 CREATE INDEX ON m.indexed (m.leave_immutable(thing));
 """
@@ -172,6 +180,8 @@ BEGIN RETURN m.leave('{thing}'); END $f$;
 CREATE FUNCTION m.sql_{thing}() RETURNS int LANGUAGE sql AS $f${sql}$f$;
 CREATE VIEW m.view_{thing} AS SELECT m.leave('{thing}') AS n;
 CREATE TABLE m.defaulted_{thing} (thing int DEFAULT m.leave('{thing}'), n int);
+CREATE DOMAIN m.by_default_{thing} AS int DEFAULT m.leave('{thing}');
+CREATE TABLE m.by_domain_{thing} (thing m.by_default_{thing}, n int);
 CREATE TABLE m.statement_before_{thing} (n int);
 CREATE TRIGGER t BEFORE INSERT ON m.statement_before_{thing}
   FOR EACH STATEMENT EXECUTE FUNCTION m.on_statement('{thing}');

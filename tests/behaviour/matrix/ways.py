@@ -32,6 +32,8 @@ class Way:
     """Its code may run with any statement of its database, by what the catalog tells: see schema.APART."""
     before: str = ""
     """What has to be there, made by a third party."""
+    read: bool = False
+    """Its code runs as soon as PostgreSQL reads its text."""
 
 
 def _one(name: str, text: str, block: str = "any", **more: Any) -> Way:
@@ -141,8 +143,8 @@ WAYS = (
     _one("order_by_item", "SELECT b FROM (VALUES (ROW('{arg}')::m.item), (ROW('x'))) v (b) ORDER BY b", apart=True),
     _one("range_of_texts", "SELECT m.texts('a', '{arg}') IS NULL", apart=True),
     _one("json_record", """SELECT * FROM jsonb_to_record('{"t": "{arg}"}') AS x (t m.word)"""),
-    _one("array_of_domain", "SELECT '{\"{arg}\"}'::m.word[]"),
-    _one("row_of_domain", "SELECT '(\"{arg}\")'::m.entry"),
+    _one("array_of_domain", "SELECT '{\"{arg}\"}'::m.word[]", read=True),
+    _one("row_of_domain", "SELECT '(\"{arg}\")'::m.entry", read=True),
     _one("input_is_valid", "SELECT pg_input_is_valid('{arg}', 'm.word')"),
     _one("domain_in", "SELECT domain_in('{arg}', 'm.word'::regtype::oid, -1) IS NULL"),
     _one("array_in", "SELECT array_in('{\"{arg}\"}', 'm.word'::regtype::oid, -1) IS NULL"),
@@ -157,5 +159,19 @@ WAYS = (
     _one("definer", "SELECT m.definer('{arg}')"),
     _one("with_settings", "SELECT m.with_settings('{arg}')"),
     _one("copy_domain", "COPY m.worded FROM STDIN", rows="{arg}\n"),
+    _one("coalesce_domain", "SELECT coalesce(thing, '{arg}') FROM m.blank_words"),
+    _one("union_domain", "SELECT thing FROM m.blank_words UNION ALL SELECT '{arg}'"),
+    _one("array_literal", "SELECT 1 FROM m.word_list WHERE words @> '{\"{arg}\"}'", read=True),
+    _one("array_append", "SELECT array_append(words, '{arg}') FROM m.word_list"),
+    _one("populated", "SELECT r.thing FROM m.blank_words w, jsonb_populate_record(w, '{\"thing\": \"{arg}\"}') r"),
+    _one("row_literal", "SELECT 1 FROM m.entries WHERE entry = '({arg})'", read=True),
+    _one("multirange", "SELECT '{[\"{arg}\",\"{arg}\"]}'::m.spans_of_words IS NULL", read=True),
+    _one("domain_default", "INSERT INTO m.by_domain_{thing} (n) VALUES (1)"),
+    Way("prepare_constant", ("PREPARE q AS SELECT '{\"{arg}\"}'::m.word[]", "DEALLOCATE q"), read=True),
+    _one("prepare_fails", "PREPARE q AS SELECT '{\"{arg}\"}'::m.word[], missing", read=True),
+    Way("prepare_only", ("PREPARE q AS SELECT 1", "DEALLOCATE q")),
+    Way("listen_only", ("LISTEN q", "UNLISTEN q")),
+    _one("settings", "UPDATE pg_settings SET setting = '77kB' WHERE name = 'work_mem'"),
+    _one("settings_by_view", "UPDATE m.own_settings SET setting = '77kB' WHERE name = 'work_mem'"),
     Way("function_call", (), call=True),
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pgbeam_cache.consistency.writes import Places, Writes
 from pgbeam_cache.policy.cacheability import Cacheability, Effect
 from pgbeam_cache.policy.keys import KeyScope
-from pgbeam_core import Session, Survey
+from pgbeam_core import Session, Statement, Survey
 
 if TYPE_CHECKING:
     from pgbeam_cache.serving.flights import Flight
@@ -74,9 +74,11 @@ class SessionState:
         """Whether what was read at that place is still what this session has to see."""
         return self.own.unchanged(tables, since) and (not by_others or self.writes.unchanged(tables, since))
 
-    def sent(self, note: Cacheability) -> None:
+    def sent(self, note: Cacheability, statement: Statement) -> None:
         """A statement goes to the server; until `heard`, nobody knows what became of it."""
         if note.ends or not self.session.in_transaction:
+            if note.effect is None:  # as a text that only reads, and may run code of users that writes
+                note.effect_in(statement, self.survey.latest)
             self._under_way.append(note)
 
     def heard(self, note: Cacheability) -> None:
@@ -105,7 +107,8 @@ class SessionState:
         if not notes:
             return
         pending, self._pending = self._pending, []
-        effect = _together(pending + [note.effect for note in notes if note.effect is not None])
+        effects = [note.latest_effect for note in notes]
+        effect = _together(pending + [effect for effect in effects if effect is not None])
         tables, everything = self._apply(effect)
         self.writes.in_doubt(tables, everything=everything, everywhere=effect.everywhere)
 

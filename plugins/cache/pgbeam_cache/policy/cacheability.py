@@ -121,6 +121,11 @@ class Cacheability:
             self._effect_of, self._effect_in = catalog.serial, effect_of(statement, catalog)
         return self._effect_in
 
+    @property
+    def latest_effect(self) -> Effect | None:
+        """What it does to remembered replies, as the text has it, or else the catalog that was looked at last."""
+        return self.effect or self._effect_in
+
     def _look(self, statement: Statement, catalog: Catalog | None) -> Seen:
         if catalog is None:
             return Seen(self.tables, "volatile" if self.own_functions else None)

@@ -23,10 +23,10 @@ def execute(cache: Cache, session: Session, queries: Sequence[Query]) -> None:
     for query in queries:
         statement = query.statement
         note = noted(statement)
-        if note.acts:
+        if note.acts or cache.beam.reads_may_write:
             if statement is not seen:
                 state.survey.catalog(session, cache.settings.rights_check_s)  # what it writes is widened by it
-            state.sent(note)
+            state.sent(note, statement)
         if note.reason is None:
             cache.samples.begin(query, note, cache.state_of, _REASON)
         seen = statement

@@ -80,9 +80,9 @@ class Cache:
         statement = query.statement
         note = noted(statement)
         settings = self.settings
-        if note.acts and query.needs_server:
+        if (note.acts or self.beam.reads_may_write) and query.needs_server:
             state = self.state_of(session)
-            state.sent(note)
+            state.sent(note, statement)
             state.survey.catalog(session, settings.rights_check_s)  # what it writes is widened by it
         agreed = self.agreed(session, query, note, settings)
         if isinstance(agreed, str):
