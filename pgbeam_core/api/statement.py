@@ -220,6 +220,13 @@ class Statement:
         return self.subject.encode("utf-8", "surrogateescape")
 
     @property
+    def highest_parameter(self) -> int:
+        """The highest number of a parameter in its text, outside of strings and comments; looked for each time."""
+        from pgbeam_core.sql.scanner import tokens  # here, because sql builds on this module
+
+        return max((int(word[1:6]) for group, word in tokens(self.sql) if group == "parameter"), default=0)
+
+    @property
     def annotated(self) -> bool:
         """Whether the client's text had annotations, so that the server sees another."""
         return bool(self.annotations or self.problems)

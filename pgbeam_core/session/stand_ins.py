@@ -20,6 +20,8 @@ _COUNT = Struct("!H")
 _ANY_TYPE = (25).to_bytes(4)
 """Which it is makes no difference: in a failed transaction no value is looked at."""
 _UNTYPED = bytes(4)
+_MOST = 0xFFFF
+"""Parameters that a message can count."""
 _PARAMETER = re.compile(rb"\$(\d{1,5})")
 
 ENDS_FAILURE: Final = frozenset({Kind.COMMIT, Kind.ROLLBACK, Kind.ROLLBACK_TO, Kind.TWO_PHASE})
@@ -27,7 +29,10 @@ ENDS_FAILURE: Final = frozenset({Kind.COMMIT, Kind.ROLLBACK, Kind.ROLLBACK_TO, K
 _PARSED = ENDS_FAILURE | {Kind.EMPTY, Kind.MULTI, Kind.UNKNOWN}
 """For these the server had better say what is wrong."""
 _WRITES = frozenset({Kind.INSERT, Kind.UPDATE, Kind.DELETE, Kind.MERGE})
-_MAY_GIVE_ROWS = frozenset({Kind.SELECT, Kind.SHOW, Kind.EXPLAIN, Kind.FETCH, Kind.EXECUTE, Kind.CALL})
+_MAY_GIVE_ROWS = frozenset({Kind.SELECT, Kind.SHOW, Kind.EXPLAIN, Kind.EXECUTE, Kind.CALL})
+"""FETCH does only where its cursor was there when it was parsed: then the server has it."""
+_COUNTS_PARAMETERS = _WRITES | {Kind.SELECT, Kind.DECLARE}
+"""What PostgreSQL analyses when it parses it, and so knows all parameters of."""
 _EMPTY = Statement(b"", Kind.EMPTY)
 
 
@@ -39,7 +44,7 @@ def types_for(step: Step, prepared: Prepared) -> bytes | None:
     if prepared.rest or prepared.statement.kind in _PARSED or len(step.frame) >= HEAD_BYTES:
         return None
     if step.tag == BIND:
-        return _types(prepared) or _as_many(step.frame)
+        return _types(prepared) or _counted(prepared) or _as_many(step.frame)
     return None if _may_have_columns(prepared) else _types(prepared)
 
 
@@ -71,6 +76,14 @@ def _types(prepared: Prepared) -> bytes | None:
         return None
     most = max((int(number) for number in _PARAMETER.findall(text)), default=0)
     return types if most <= declared else None
+
+
+def _counted(prepared: Prepared) -> bytes | None:
+    """As many parameters as its text has, outside of strings and comments, or as its Parse has declared."""
+    if prepared.statement.kind not in _COUNTS_PARAMETERS:
+        return None
+    count = max(_COUNT.unpack_from(prepared.key[1])[0], prepared.statement.highest_parameter)
+    return _COUNT.pack(count) + _ANY_TYPE * count if count <= _MOST else None
 
 
 def _as_many(bind: bytes) -> bytes:

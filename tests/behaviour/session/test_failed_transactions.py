@@ -104,6 +104,21 @@ def test_a_wrong_bind_is_told_what_is_wrong_with_it() -> None:
     assert backend.error_fields(messages(stage.client.take())[0])["M"] == wrong.format("s")
 
 
+@pytest.mark.parametrize("sql", ["UPDATE t SET a = $2 WHERE b = $1 -- $3", "SELECT '$5', $1 /* $4 */ + $2"])
+def test_as_many_parameters_as_its_text_has(sql: str) -> None:
+    """Where no Describe has told them: a wrong count is wrong, whatever stands in strings and comments."""
+    stage = failed(sql)
+    stage.send(bind(b"s") + execute() + SYNC)
+    assert messages(stage.sent())[0] == parse_typed("", b"pgbeam_2", (25, 25))
+
+
+def test_a_fetch_that_a_server_lacks_has_no_columns() -> None:
+    """Its cursor was not there when it was parsed, or the server would have it."""
+    stage = failed("FETCH c")
+    stage.send(DESCRIBES)
+    assert messages(stage.sent())[0] == parse_typed("", b"pgbeam_2", ())
+
+
 def test_as_many_parameters_as_are_bound_where_nobody_knows() -> None:
     """Then the transaction is what is wrong."""
     stage = failed(INSERT)
