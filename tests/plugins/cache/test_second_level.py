@@ -15,7 +15,7 @@ from pgbeam_cache.settings import CacheSettings
 from pgbeam_cache.storage.remote import Listener
 from pgbeam_cache.storage.version_table import SLOTS, VersionTable, shared, slot
 from tests.plugins.cache.levels import in_redis, on_disk, redis_server, worker_of
-from tests.plugins.cache.worlds import World
+from tests.plugins.cache.worlds import World, reply
 
 SQL = "SELECT * FROM products"
 NEED_REDIS = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed here")
@@ -40,8 +40,6 @@ def ask(world: World, sql: str = SQL, text: str = "1", session: Any = None) -> s
         answer.addCallback(answers.append)
         answer = answers[0]
     if answer is None:
-        from tests.plugins.cache.worlds import reply
-
         world.finish(query, reply(text) if query.keep else None)
     else:
         world.finish(query, source="cache")
@@ -112,10 +110,28 @@ def test_what_was_read_before_a_write_is_not_kept_after_it(process: Callable[...
     asked = one.execute(query)
     assert asked.called
     other.write(other.session(), "UPDATE products SET price = 1")
-    from tests.plugins.cache.worlds import reply
-
     one.finish(query, reply("old"))
     assert ask(third) == "miss"
+
+
+def test_nobody_joins_a_query_that_left_before_a_write_in_another_process(process: Callable[..., World]) -> None:
+    """Whoever comes after a committed write must see it, whichever process it went through."""
+    one, other = process(), process()
+    leader, follower, late = (one.query(one.session(), SQL) for _ in range(3))
+    assert one.execute(leader).called
+    joined = one.execute(follower)
+    assert not joined.called
+    other.write(other.session(), "UPDATE products SET price = 1")
+    second = one.plugin.cache.second
+    assert second is not None
+    if second.remote:
+        second.board.wrote((slot("shop", "shop", "products"),))  # as its listener does
+    alone = one.execute(late)
+    assert alone.called
+    one.finish(leader, reply("old"))
+    assert joined.result == reply("old")  # it came before the write
+    one.finish(late, reply("new"))
+    assert one.execute(one.query(one.session(), SQL)) == reply("new")
 
 
 def test_a_session_that_called_an_unknown_function_trusts_only_its_own_process(process: Callable[..., World]) -> None:

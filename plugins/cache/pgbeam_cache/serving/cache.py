@@ -193,11 +193,11 @@ class Cache:
         flight = self.flights.get(place)
         by_others = settings.invalidate == "tables"
         lookup.query.notes[NAME] = lookup
-        joins = flight is not None and lookup.state.unchanged(lookup.tables, flight.write_place, by_others=by_others)
+        joins = flight is not None and lookup.may_join(flight, by_others=by_others)
         if flight is not None and joins and not self._is_behind(lookup):
             lookup.flight = flight
             return self.flights.follow(flight, lookup.query, settings.wait_s, lambda: self._coalesced(lookup))
-        flight = Flight(place, lookup.write_place)
+        flight = Flight(place, lookup.write_place, lookup.versions)
         self.flights.start(flight)
         if self.second is not None:
             return self._lookups.look(lookup, flight)
@@ -219,7 +219,7 @@ class Cache:
         lookup: Lookup = query.notes[NAME]
         lookup.flight = flight
         lookup.begin()
-        flight.write_place = lookup.write_place
+        flight.write_place, flight.versions = lookup.write_place, lookup.versions
         lookup.state.leading = flight
         query.keep_result(self.settings.max_entry_bytes)
 

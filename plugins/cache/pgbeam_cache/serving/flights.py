@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from pgbeam_cache.storage.packing import Versions
 from pgbeam_core import Answer, Query
 
 Lead = Callable[[Query, "Flight"], None]
@@ -27,13 +28,14 @@ class Follower:
 
 
 class Flight:
-    """One query on its way to the server. write_place: the place in the sequence of writes when it left."""
+    """One query on its way to the server. write_place, versions: of the writes here, and anywhere, when it left."""
 
-    __slots__ = ("followers", "key", "write_place")
+    __slots__ = ("followers", "key", "versions", "write_place")
 
-    def __init__(self, key: Hashable, write_place: int) -> None:
+    def __init__(self, key: Hashable, write_place: int, versions: Versions) -> None:
         self.key = key
         self.write_place = write_place
+        self.versions = versions
         self.followers: dict[Follower, None] = {}
 
 

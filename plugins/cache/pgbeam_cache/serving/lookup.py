@@ -42,6 +42,12 @@ class Lookup:
         writes = self.state.writes
         self.write_place, self.versions = writes.place, writes.versions(self.tables)
 
+    def may_join(self, flight: Flight, *, by_others: bool) -> bool:
+        """Whether what that flight brings has all that this query has to see."""
+        if by_others and self.versions != flight.versions:  # another process has written
+            return False
+        return self.state.unchanged(self.tables, flight.write_place, by_others=by_others)
+
     def explain(self, word: str, age: float) -> None:
         """For the debug notice: served from a reply that is `age` seconds old."""
         ttl, swr = self.terms
