@@ -48,7 +48,8 @@ def built() -> Iterator[Callable[[Cluster], Cluster]]:
 
     yield of
     for cluster in done.values():
-        schema.tear_down(cluster)
+        if cluster.process is not None and cluster.process.poll() is None:  # else all that it had is gone with it
+            schema.tear_down(cluster)
 
 
 def place(beam: BeamFactory, cluster: Cluster, mode: str) -> Direct:
