@@ -45,7 +45,10 @@ class LoginSteps:
         self._outcome: Deferred[Any] | None = Deferred(self._leave)
         """Until it has fired: each knows the other, and nothing is to wait for a collector of garbage."""
         self._pending: Deferred[Any] | None = None
-        self._over = False
+
+    @property
+    def _over(self) -> bool:
+        return self._outcome is None
 
     def _begun(self, step: Callable[[], None]) -> Deferred[Any]:
         """Take the first step; what this gives is told the end, perhaps at once."""
@@ -85,7 +88,7 @@ class LoginSteps:
         pending.addCallbacks(given, not_given)
 
     def _leave(self, _outcome: Deferred[Any]) -> None:
-        self._over, self._outcome = True, None
+        self._outcome = None
         self._exchange.forget()
         pending, self._pending = self._pending, None
         if pending is not None:
@@ -93,13 +96,11 @@ class LoginSteps:
 
     def _fail(self, failure: Failure) -> None:
         outcome, self._outcome = self._outcome, None
-        if outcome is not None and not self._over:
-            self._over = True
+        if outcome is not None:
             outcome.errback(failure)
 
     def _enter(self, admission: Any) -> None:
         """The client is in; what it is told stands in the admission."""
         outcome, self._outcome = self._outcome, None
-        self._over = True
         assert outcome is not None
         outcome.callback(admission)

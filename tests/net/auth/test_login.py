@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgbeam_core.net.auth.checks import end_point
+from pgbeam_core.net.auth.login import Login
 from pgbeam_core.testing import FakePostgres, Rehearsal, startup, table
 from pgbeam_core.testing.chunks import byte_by_byte, in_one_piece
 from pgbeam_core.wire.authentication import AuthenticationSASL
@@ -112,6 +114,23 @@ def test_a_second_login_needs_no_server() -> None:
         kinds = [b"".join(said[:1] for said in caller.said) for caller in (first, second)]
         assert kinds[0] == kinds[1]
         assert tags(b"".join(second.send(query("SELECT 1")))) == "TDCZ"
+
+
+@pytest.mark.parametrize("password", [PASSWORD, "wrong"])
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_proof_leaves_nothing_to_the_collector(secret: str, password: str) -> None:
+    """Whoever has proven itself, or failed to, is forgotten at once: clients come by the thousand a second."""
+    with rehearsed("scram", **users(secret)) as one:
+        others = {id(made) for made in gc.get_objects() if type(made) is Login}
+        gc.disable()
+        try:
+            caller = Caller(one)
+            assert caller.log_in("app", password) == ("" if password == PASSWORD else "28P01")
+            caller.vanish()
+            del caller
+            assert [made for made in gc.get_objects() if type(made) is Login and id(made) not in others] == []
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize("garbage", [b"", b"p\0\0\0\4"])
