@@ -10,11 +10,11 @@ from pgbeam_core.api.statement import READ_BYTES, Statement
 from pgbeam_core.sql.annotations import HEAD_BYTES, MARK, VOCABULARY, Vocabulary, annotate
 from pgbeam_core.sql.classify import classify, unknown
 from pgbeam_core.sql.conclusions import conclude
-from pgbeam_core.sql.templates import TemplateModel, head, is_told_by_head, may_be_model, template
+from pgbeam_core.sql.templates import TemplateModel, head, may_be_model, tells_template, template
 
 DEFAULT_BYTES = 32 * 1024 * 1024
 _DOOR = 20_000
-"""Texts seen once that are recognised when they come again."""
+"""Texts, and heads of texts, seen once that are recognised when they come again."""
 _FIXED = 2_000
 """Bytes that a statement takes beside its texts, notes of plugins included, as measured with typical ones."""
 
@@ -100,7 +100,7 @@ class Statements:
     ) -> None:
         self._judge = judge
         self._door: set[int] = set()
-        """Hashes of siblings that were asked for once."""
+        """Hashes of siblings, and of their heads, that were asked for once."""
         self._texts: Memo[Statement] = Memo(max_bytes * 3 // 4, _weight)
         self._templates: Memo[TemplateModel] = Memo(max_bytes // 8)
         self._heads: tuple[Memo[TemplateModel], Memo[TemplateModel]] = (Memo(max_bytes // 16), Memo(max_bytes // 16))
@@ -147,8 +147,10 @@ class Statements:
 
     def _is_worth_it(self, sql: bytes, found: Statement) -> bool:
         """Whether to remember a text: a sibling is cheap to make anew, and most of them are never seen again."""
-        if not found._is_sibling:
-            return True
+        return not found._is_sibling or self._came_before(sql)
+
+    def _came_before(self, sql: bytes) -> bool:
+        """Whether a text, or the head of one, was asked for lately."""
         door, number = self._door, hash(sql)
         if number in door:
             return True
@@ -190,6 +192,7 @@ class Statements:
             self._templates.put(key, model)
         else:
             found = model.sibling(sql)
-        if start is not None and is_told_by_head(sql):
+        # A head with literals in it may never come again: those that come more than once are remembered.
+        if start is not None and self._came_before(start) and tells_template(start):
             heads.put(start, model)
         return found

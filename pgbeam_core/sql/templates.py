@@ -32,9 +32,12 @@ _PARTS = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 # Where nothing is quoted, a number stands for itself unless it is glued to a letter or a point.
-_NUMBER = re.compile(rb"(?<![0-9A-Za-z_.\x80-\xff])[0-9]++(?:\.[0-9]++)?+(?![0-9A-Za-z_.\x80-\xff])")
+# The digit comes before what may not stand ahead of it: from digit to digit, the search is twice as fast.
+_NUMBER = re.compile(
+    rb"[0-9](?<![0-9A-Za-z_.\x80-\xff].)[0-9]*+(?:\.[0-9]++)?+(?![0-9A-Za-z_.\x80-\xff])", re.DOTALL
+)
 _DIGITS = b"0123456789"
-_ENDS_IN_NUMBER = re.compile(rb"(?<![0-9A-Za-z_.\x80-\xff])[0-9]++;?+\Z")
+_ENDS_GLUED = re.compile(rb"[0-9A-Za-z_.\x80-\xff]\Z")
 _QUOTED = re.compile(rb"""\"[^"]*+"|'[^']*+(?:''[^']*+)*+'""")
 _ADJACENT = re.compile(rb"\0\s*+\0")
 # Where a whole number stays in the shape (ORDER BY 1, numeric(10, 2)) while another literal becomes $n: a constant that
@@ -71,9 +74,9 @@ def head(sql: bytes) -> bytes | None:
     return found if len(found) < len(body) else None
 
 
-def is_told_by_head(sql: bytes) -> bool:
-    """Whether that number, and no other part of a text that has a template, is a plain literal whatever it is."""
-    return b"'" not in sql and b'"' not in sql and _ENDS_IN_NUMBER.search(sql) is not None
+def tells_template(start: bytes) -> bool:
+    """Whether the number behind such a head, in a text that has a template, is a plain literal whatever it is."""
+    return b"'" not in start and b'"' not in start and _ENDS_GLUED.match(start, len(start) - 1) is None
 
 
 def may_be_model(statement: Statement) -> bool:

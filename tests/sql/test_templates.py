@@ -14,7 +14,7 @@ from pgbeam_core.api.statement import Statement
 from pgbeam_core.sql.classify import classify
 from pgbeam_core.sql.conclusions import conclude
 from pgbeam_core.sql.statements import Statements
-from pgbeam_core.sql.templates import TemplateModel, head, is_told_by_head, may_be_model, template
+from pgbeam_core.sql.templates import TemplateModel, head, may_be_model, tells_template, template
 
 CORPUS = Path(__file__).with_name("corpus.txt")
 TEXTS = sorted({line.partition(" |")[2].strip() for line in CORPUS.read_text("utf-8").splitlines() if line[:1] != "#"})
@@ -143,8 +143,10 @@ def test_a_lent_verdict_equals_a_full_parse(frame: str, a: str, b: str, c: str, 
 def test_what_stands_before_a_number_tells_the_template(start: str, one: str, other: str, end: str) -> None:
     """Where a text is told by its head, any number behind that head gives the same template."""
     first, second = ((start + number + end).encode() for number in (one, other))
-    if template(first) is not None and is_told_by_head(first):
-        assert head(first) == head(second)
+    before = head(first)
+    assert before is not None
+    if template(first) is not None and tells_template(before):
+        assert before == head(second)
         assert template(first) == template(second)
 
 
