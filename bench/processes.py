@@ -67,6 +67,16 @@ def wait_ready(process: subprocess.Popen[bytes], psql: Sequence[str], folder: Pa
     raise Skipped(f"{folder.name.partition('-')[0]} did not start: {said}")
 
 
+def wait_said(process: subprocess.Popen[bytes], folder: Path, word: str) -> None:
+    """Return once its log has the word. RunFailed, with what it said instead, if it ends or takes too long."""
+    deadline = time.monotonic() + READY_S
+    while process.poll() is None and time.monotonic() < deadline:
+        if word in (folder / "log").read_text("utf-8", "replace"):
+            return
+        time.sleep(POLL_S)
+    raise RunFailed(telling_line((folder / "log").read_text("utf-8", "replace")))
+
+
 def run(
     command: Sequence[str], *, timeout_s: float, cwd: Path | None = None, meanwhile: Callable[[int], None] | None = None
 ) -> str:

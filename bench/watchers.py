@@ -23,9 +23,14 @@ LOOKS: Sequence[tuple[float, Sequence[str]]] = (
 """Seconds from one look to the next, and what is asked then."""
 
 
-async def look(port: int, token: str, every_s: float, paths: Sequence[str]) -> None:
-    """Ask for them, again and again, on one connection."""
-    reader, writer = await asyncio.open_connection(HOST, port)
+READY = "looking"
+"""What is said once the looks begin: what comes before is Python's start, and costs as much as many looks."""
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def look(connection: Connection, token: str, every_s: float, paths: Sequence[str]) -> None:
+    """Ask for them, again and again."""
+    reader, writer = connection
     loop = asyncio.get_running_loop()
     due = loop.time()
     while True:
@@ -59,7 +64,10 @@ async def collect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 async def _all(port: int, spans: int, token: str) -> None:
     await asyncio.start_server(collect, HOST, spans)
-    await asyncio.gather(*(look(port, token, every_s, paths) for every_s, paths in LOOKS))
+    connections = [await asyncio.open_connection(HOST, port) for _ in LOOKS]
+    print(READY, flush=True)
+    looks = zip(connections, LOOKS, strict=True)
+    await asyncio.gather(*(look(connection, token, every_s, paths) for connection, (every_s, paths) in looks))
 
 
 if __name__ == "__main__":

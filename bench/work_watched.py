@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from bench.errors import RunFailed
 from bench.figures import Goal, Sample
 from bench.places import ROOT, TOKEN, Place
-from bench.processes import running
+from bench.processes import running, wait_said
 from bench.stage import Stage
+from bench.watchers import READY
 from bench.work_pgbench import PgbenchWork
 
 
@@ -45,6 +46,7 @@ def _watchers(stage: Stage, web: tuple[int, int]) -> Iterator[None]:
     home = stage.setup.home("watchers")
     command = [sys.executable, "-m", "bench.watchers", *map(str, web), TOKEN]
     with running(command, home, stage.setup.guard, packages=ROOT) as watchers:
+        wait_said(watchers, home, READY)
         yield
         if watchers.poll() is not None:
             raise RunFailed(f"nobody watched: {(home / 'log').read_text()[-500:]}")
