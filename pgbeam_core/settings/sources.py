@@ -156,7 +156,11 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def read_sets(sets: Sequence[str]) -> Iterable[dict[str, Any]]:
-    """`projects.shop.pool_mode=session` and the like, one tree for each; every value a str."""
+    """`projects.shop.pool_mode=session` and the like, one tree for each; every value a str.
+
+    Raises SettingsError behind the last one, for all that are no setting.
+    """
+    wrong = Wrong()
     for text in sets:
         key, equals, value = text.partition("=")
         try:
@@ -164,10 +168,12 @@ def read_sets(sets: Sequence[str]) -> Iterable[dict[str, Any]]:
         except tomllib.TOMLDecodeError:
             data = {}
         if not equals or not data:
-            raise SettingsError(f"--set {mask(text)}: write it as KEY=VALUE, for example --set log_level=debug")
+            wrong.add(SettingsError(f"--set {mask(text)}: write it as KEY=VALUE, for example --set log_level=debug"))
+            continue
         layer = _layer()
         layer.update(_with_leaf(data, _text(value)))
         yield _plain(layer)
+    wrong.tell()
 
 
 def _text(value: str) -> str | dict[str, Any]:

@@ -33,9 +33,7 @@ _PARTS = re.compile(
 )
 # Where nothing is quoted, a number stands for itself unless it is glued to a letter or a point.
 # The digit comes before what may not stand ahead of it: from digit to digit, the search is twice as fast.
-_NUMBER = re.compile(
-    rb"[0-9](?<![0-9A-Za-z_.\x80-\xff].)[0-9]*+(?:\.[0-9]++)?+(?![0-9A-Za-z_.\x80-\xff])", re.DOTALL
-)
+_NUMBER = re.compile(rb"[0-9](?<![0-9A-Za-z_.\x80-\xff].)[0-9]*+(?:\.[0-9]++)?+(?![0-9A-Za-z_.\x80-\xff])", re.DOTALL)
 _DIGITS = b"0123456789"
 _ENDS_GLUED = re.compile(rb"[0-9A-Za-z_.\x80-\xff]\Z")
 _QUOTED = re.compile(rb"""\"[^"]*+"|'[^']*+(?:''[^']*+)*+'""")

@@ -180,6 +180,13 @@ def test_an_error_names_the_variable_or_the_option(config):
     assert failure(config, "", ("workers",)).startswith("--set workers: write it as KEY=VALUE")
 
 
+def test_all_options_that_are_no_setting_are_told(config):
+    """Whoever mistypes two does not find the second when the first is mended."""
+    first, second = failure(config, "", ("workers", "log_level=warn", "=4")).splitlines()
+    assert first.startswith("--set workers: write it as KEY=VALUE")
+    assert second.startswith("--set =4: write it as KEY=VALUE")
+
+
 def test_a_file_that_is_no_toml_or_not_there(config):
     """The line is named; a file asked for by name has to exist."""
     assert "settings.toml: not TOML:" in failure(config, "listen = [")

@@ -40,6 +40,7 @@ class QueryLog:
     def __init__(self) -> None:
         self._beam: Beam
         self._settings = QueryLogSettings()
+        self._slow_s = 0.0
         self._journal = Journal(os.getpid())
         self._writing = LoopingCall(self._write)
         self._latest: deque[dict[str, Any]] = deque(maxlen=REMEMBERED)
@@ -69,6 +70,7 @@ class QueryLog:
     def reload(self, beam: Beam) -> None:
         """The file is opened anew, so that it may be moved away before."""
         self._settings = beam.settings_of(QueryLogSettings)
+        self._slow_s = self._settings.slow_ms / 1000
         self._journal.open(self._settings.path or beam.settings.state_dir / FILE)
 
     @hookimpl
@@ -81,11 +83,13 @@ class QueryLog:
 
     @hookimpl
     def result(self, session: Session, query: Query, result: Result) -> None:
-        """Log it, if it is one of those."""
+        """Log it, if it is one of those. Of nearly all it is seen at once that they are not."""
+        if result.duration < self._slow_s and result.error is None:
+            return
         settings = self._settings
         if result.error is not None and settings.errors:
             event = "error"
-        elif result.duration * 1000 >= settings.slow_ms:
+        elif result.duration >= self._slow_s:
             event = "slow"
         else:
             return
