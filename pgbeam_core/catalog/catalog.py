@@ -64,7 +64,7 @@ class Catalog:
         self._types: set[str] = set()
         self._dated: set[str] = set()
         self.parameters: frozenset[str] = frozenset()
-        """Names with a dot of parameters that functions of users may set."""
+        """Names with a dot of parameters that functions and expressions of users may set."""
         self.has_event_triggers = False
         """Definitions run code of users."""
         for what, *values in self.rows:

@@ -23,13 +23,36 @@ CREATE VIEW moves AS SELECT zone();
 CREATE FUNCTION on_write() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM zone(); RETURN NEW; END$$;
 CREATE TRIGGER on_write BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION on_write();
 """
+_IN_CODE = """
+CREATE FUNCTION enter() RETURNS text LANGUAGE sql BEGIN ATOMIC SELECT set_config('app.room', 'a', false); END;
+CREATE PROCEDURE enter_by_call() LANGUAGE sql BEGIN ATOMIC SELECT set_config('app.room', 'a', false); END;
+CREATE FUNCTION enter_quoted() RETURNS void LANGUAGE plpgsql AS $$BEGIN SET "app"."room" = 'a'; END$$;
+CREATE DOMAIN entry AS text DEFAULT set_config('app.room', 'a', false);
+CREATE DOMAIN pass AS text CHECK (set_config('app.room', VALUE, false) IS NOT NULL);
+CREATE TABLE defaulted (id int, tenant text DEFAULT set_config('app.room', 'a', false));
+CREATE TABLE by_type (id int, tenant entry);
+CREATE TABLE checked (id int CHECK (set_config('app.room', 'a', false) IS NOT NULL));
+CREATE TABLE doors (id int);
+INSERT INTO doors VALUES (1);
+CREATE POLICY seen ON doors USING (set_config('app.room', 'a', false) IS NOT NULL);
+CREATE POLICY put_in ON doors FOR INSERT WITH CHECK (set_config('app.room', 'a', false) IS NOT NULL);
+ALTER TABLE doors ENABLE ROW LEVEL SECURITY;
+ALTER TABLE doors FORCE ROW LEVEL SECURITY;
+CREATE VIEW entries AS SELECT set_config('app.room', 'a', false);
+CREATE TABLE ruled (id int);
+CREATE RULE also AS ON INSERT TO ruled DO ALSO SELECT set_config('app.room', 'a', false);
+CREATE TABLE watched (id int);
+CREATE FUNCTION pass_on() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NEW; END$$;
+CREATE TRIGGER watch BEFORE INSERT ON watched FOR EACH ROW
+ WHEN (set_config('app.room', 'a', false) IS NOT NULL) EXECUTE FUNCTION pass_on();
+"""
 
 
 @pytest.fixture
 def two(cluster: Cluster, beam: Callable[..., Beam], fresh_shop: None) -> Iterator[tuple[WireClient, WireClient]]:
     """Two clients that share the only server."""
     with cluster.connect() as boss:
-        boss.execute(_OWN)
+        boss.execute(_OWN + _IN_CODE)
     running = beam(cluster, "transaction", settings=ONE_SERVER)
     with running.wire() as one, running.wire() as other:
         yield one, other
@@ -77,6 +100,34 @@ def test_a_tenant_that_a_function_names_follows_its_client(two: tuple[WireClient
     one.ask(frames.query("SELECT tenant('a')"))
     assert value(other, "SELECT coalesce(current_setting('app.tenant', true), '')") == b""
     assert value(one, "SELECT current_setting('app.tenant')") == b"a"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        pytest.param("SELECT enter()", id="body that is parsed when it is made"),
+        pytest.param("CALL enter_by_call()", id="procedure with such a body"),
+        pytest.param("SELECT enter_quoted()", id="body with a quoted name"),
+        pytest.param("DO $$ BEGIN SET SESSION \"app\".room = 'a'; END $$", id="text with a quoted name"),
+        pytest.param("INSERT INTO defaulted (id) VALUES (1)", id="default"),
+        pytest.param("INSERT INTO by_type (id) VALUES (1)", id="default of a domain"),
+        pytest.param("INSERT INTO checked VALUES (1)", id="check"),
+        pytest.param("SELECT 'a'::pass", id="check of a domain"),
+        pytest.param("SELECT * FROM doors", id="policy"),
+        pytest.param("INSERT INTO doors VALUES (2)", id="policy of new rows"),
+        pytest.param("SELECT * FROM entries", id="view"),
+        pytest.param("INSERT INTO ruled VALUES (1)", id="rule"),
+        pytest.param("INSERT INTO watched VALUES (1)", id="condition of a trigger"),
+    ],
+)
+def test_a_parameter_that_code_in_the_catalog_names_follows_its_client(
+    two: tuple[WireClient, WireClient], sql: str
+) -> None:
+    """Wherever in a database the call stands that sets it, it is there after another client was served."""
+    one, other = two
+    one.ask(frames.query(sql))
+    assert value(other, "SELECT coalesce(current_setting('app.room', true), '')") == b""
+    assert value(one, "SELECT current_setting('app.room')") == b"a"
 
 
 @pytest.mark.parametrize("sql", ["SELECT put('app.tenant', 'a')", "DO $$ BEGIN PERFORM put('app.tenant', 'a'); END $$"])
