@@ -19,9 +19,10 @@ from pgbeam_core.session.extended import (
     Plan,
     Step,
 )
-from pgbeam_core.session.prepared import NO_TYPES
+from pgbeam_core.session.prepared import NO_TYPES, Prepared
 from pgbeam_core.session.steps import NO_PARAMETERS
 from pgbeam_core.wire import backend
+from pgbeam_core.wire.names import binds_nothing
 
 _PASSED = frozenset((FLUSH, SYNC))
 _ALL_AS_TEXT = bytes(8)
@@ -75,6 +76,8 @@ def leading_boundary(plan: Plan) -> tuple[Statement, int] | None:
     assert first.prepared is not None
     if first.prepared.statement.boundary is None or first.name:
         return None  # a portal with a name stays to the end of its transaction, which has to be a real one
+    if first.portal is None or not has_no_parameters(first.prepared, first.portal.bind):
+        return None
     for place, step in enumerate(plan.steps):
         if step is first:
             return first.prepared.statement, place + 1
@@ -82,9 +85,12 @@ def leading_boundary(plan: Plan) -> tuple[Statement, int] | None:
         about = step.prepared is first.prepared if by_name else step.portal is first.portal
         if step.tag not in (PARSE, BIND, DESCRIBE) or step.name_taken or step.malformed or not about:
             return None
-        if step.tag == DESCRIBE and by_name and first.prepared.key[1] != NO_TYPES:
-            return None
     return None
+
+
+def has_no_parameters(prepared: Prepared, bind: bytes) -> bool:
+    """Whether a statement was declared to have none, and is bound to none."""
+    return prepared.key[1] == NO_TYPES and binds_nothing(bind)
 
 
 def learns_columns(plan: Plan) -> bool:

@@ -6,10 +6,13 @@ from collections.abc import Callable
 
 from pgbeam_core.session import extended, local
 from pgbeam_core.session.client_statements import ClientStatements
+from pgbeam_core.session.explaining import is_explained
 from pgbeam_core.session.extended import Step
+from pgbeam_core.session.prepared import NO_TYPES
 from pgbeam_core.session.steps import Owed, say
 from pgbeam_core.session.variables import VariableError
 from pgbeam_core.wire import backend
+from pgbeam_core.wire.names import value_count
 
 Perform = Callable[[Step], bytes]
 """Does what an Execute asks for, and gives its reply. Raises VariableError."""
@@ -47,6 +50,11 @@ def answer(step: Step, client_statements: ClientStatements, perform: Perform, *,
 def _answer_bind(step: Step, client_statements: ClientStatements) -> Owed:
     portals, portal, name = client_statements.portals, step.portal, step.portal_name
     assert portal is not None
+    given = value_count(step.frame)
+    if given and portal.prepared.key[1] == NO_TYPES and not is_explained(portal.prepared.statement):
+        named = step.name.decode("utf-8", "replace")
+        reason = f'bind message supplies {given} parameters, but prepared statement "{named}" requires 0'
+        raise VariableError(reason, sqlstate="08P01")
 
     def bound(_ok: bool) -> None:
         portals[name] = portal

@@ -88,11 +88,5 @@ def _counted(prepared: Prepared) -> bytes | None:
 
 def _as_many(bind: bytes) -> bytes:
     """As many parameters as it binds. One that is cut off is the server's to refuse, whatever it stands beside."""
-    at = names.bind_names(bind)[2]
-    count = _count(bind, at + 2 + 2 * _count(bind, at))
+    count = names.value_count(bind)
     return _COUNT.pack(count) + _ANY_TYPE * count
-
-
-def _count(frame: bytes, at: int) -> int:
-    """The number there; 0 behind the end."""
-    return int(_COUNT.unpack_from(frame, at)[0]) if at + _COUNT.size <= len(frame) else 0

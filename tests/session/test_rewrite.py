@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgbeam_core.wire import backend
+from pgbeam_core.wire import backend, frontend
 from tests.session.stage import (
     FAILED,
     FLUSH,
@@ -211,6 +211,17 @@ def test_pgbeams_own_statements_run_in_their_place_in_a_pipeline() -> None:
     assert tags(got) == "12C12C12CZ"
     assert b"pgbeam.debug" not in stage.sent()
     assert stage.conversation.session.variable("debug") == "on"
+
+
+def test_pgbeams_own_statements_take_no_values() -> None:
+    """A Bind that has some is refused as PostgreSQL refuses it, and nothing is set."""
+    stage = Stage()
+    bound = frontend.Bind(b"", b"s", (b"1", None)).to_bytes()
+    parsed, refused, ready = messages(stage.send(parse("SET pgbeam.debug = on", b"s") + bound + execute() + SYNC))
+    assert (parsed, ready) == (ONE, READY)
+    assert b'bind message supplies 2 parameters, but prepared statement "s" requires 0' in refused
+    assert b"C08P01" in refused
+    assert stage.conversation.session.variable("debug") != "on"
 
 
 def test_an_error_of_pgbeams_own_stops_a_pipeline_as_the_servers_would() -> None:

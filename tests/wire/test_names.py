@@ -25,3 +25,18 @@ def test_a_bind_of_another_statement(portal: bytes, statement: bytes, other: byt
     """The portal and the values stay as they are."""
     frame = names.rename_bind(frontend.Bind(portal, statement, values=tuple(values)).to_bytes(), other)
     assert frame == frontend.Bind(portal, other, values=tuple(values)).to_bytes()
+
+
+@given(NAMES, NAMES, VALUES, st.lists(st.integers(0, 1), max_size=3), st.lists(st.integers(0, 1), max_size=3))
+def test_the_values_of_a_bind_are_counted(
+    portal: bytes, statement: bytes, values: list[bytes | None], formats: list[int], results: list[int]
+) -> None:
+    """It binds nothing if it is whole, and has neither values nor formats of values; cut off or longer, it does not."""
+    frame = frontend.Bind(portal, statement, tuple(values), tuple(formats), tuple(results)).to_bytes()
+    assert names.value_count(frame) == len(values)
+    assert names.binds_nothing(frame) == (not values and not formats)
+    after = names.bind_names(frame)[2]
+    for end in range(after, len(frame)):
+        assert names.value_count(frame[:end]) in (0, len(values))
+        assert not names.binds_nothing(frame[:end])
+    assert not names.binds_nothing(frame + b"\0")

@@ -7,7 +7,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from pgbeam_core.errors import ProtocolViolation
-from pgbeam_core.session import outcome
+from pgbeam_core.session import forms, outcome
 from pgbeam_core.session.fast_path.requests import Request
 from pgbeam_core.session.fast_path.sending import send_extended, send_simple
 from pgbeam_core.session.prepared import Prepared
@@ -123,8 +123,11 @@ class FastPath:
         if prepared is None:
             return None
         statement = prepared.statement
-        if not statement.rows_only and not self._conversation.boundaries.answers(statement):
-            return None
+        if not statement.rows_only:
+            if not self._conversation.boundaries.answers(statement):
+                return None
+            if not forms.has_no_parameters(prepared, data[at:tail]):
+                return None
         return Request(data, prepared, name, at, tail, described=described)
 
     def _prepared(self, parse: bytes) -> Prepared | None:

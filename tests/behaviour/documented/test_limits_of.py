@@ -104,6 +104,17 @@ def test_names_of_prepared_statements(straight: WireClient, pair: tuple[WireClie
         assert (said(client, names) or "").startswith(starts)
 
 
+def test_functions_do_not_meet_statements_of_the_protocol(
+    straight: WireClient, pair: tuple[WireClient, WireClient]
+) -> None:
+    """What the client has prepared by the protocol has another name on the server: only its texts are translated."""
+    runs = "DO $$ BEGIN EXECUTE 'PREPARE mine AS SELECT 1'; END $$"
+    for client, code in ((straight, "42P05"), (pair[0], None)):
+        client.ask(frames.parse("SELECT 2", "mine") + frames.sync())
+        errors = [error_fields(frame.body)["C"] for frame in client.ask(frames.query(runs)) if frame.tag == b"E"]
+        assert errors == ([code] if code else [])
+
+
 def test_plans_of_unnamed_statements(straight: WireClient, pair: tuple[WireClient, WireClient]) -> None:
     """A text that is parsed again and again stays prepared: it may get a generic plan, as a named one would."""
     text = "SELECT name FROM products WHERE category_id < $1"

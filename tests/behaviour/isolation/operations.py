@@ -146,7 +146,7 @@ def prepared_by_sql() -> st.SearchStrategy[Op]:
         "PREPARE p2 (int) AS SELECT $1 + 100",
         "EXECUTE p1",
         "EXECUTE p2 (3)",
-        "EXECUTE p1",
+        "EXECUTE own1",
         "EXECUTE p3 (3)",
         "DEALLOCATE p1",
         "DEALLOCATE p2",

@@ -66,7 +66,7 @@ BEGIN
     WHEN 'lock' THEN PERFORM pg_catalog.pg_advisory_lock(pg_catalog.ascii('{me}'), 11);
     WHEN 'shared lock' THEN PERFORM pg_catalog.pg_advisory_lock_shared(pg_catalog.ascii('{me}'), 12);
     WHEN 'listen' THEN EXECUTE 'LISTEN channel_{me}';
-    WHEN 'prepare' THEN EXECUTE 'PREPARE p1 AS SELECT 6';
+    WHEN 'prepare' THEN EXECUTE 'PREPARE own1 AS SELECT 6';
     WHEN 'cursor' THEN EXECUTE 'DECLARE h CURSOR WITH HOLD FOR SELECT pg_catalog.generate_series(1, 9)';
     ELSE NULL;
   END CASE;

@@ -37,6 +37,9 @@ RESET ROLE;
 _RUNNING = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query = %s"
 _PREPARED = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
 _SIDES = (b"x", b"y")
+_CLOSED = Frame(b"-", b"the connection is closed")
+"""Stands behind an error that ends a session. PostgreSQL ends it where EXECUTE runs, outside of a transaction, what the
+protocol has prepared as SAVEPOINT."""
 _NAMED_IN_CONTEXT = r"PL/pgSQL function (own_[ab]\.)?"
 """With its schema or without: as it was when the server first ran it, one of the known limits."""
 
@@ -101,7 +104,10 @@ class Pair:
         self.right.append(right)
         problem = difference(self.right, self.said, [in_transactions.ANY_GID, _NAMED_IN_CONTEXT, _NO_TEMPORARY_TABLE])
         assert not problem, f"client {self.letter.decode()}: {op.say}\n{problem}"
-        self.status = said[-1].body
+        if said[-1] == _CLOSED:
+            self.come_again(politely=False)
+        else:
+            self.status = said[-1].body
 
     def do(self, op: Op) -> None:
         """Ask, read, compare."""
@@ -162,6 +168,8 @@ def _reply(client: WireClient, op: Op, letter: bytes) -> list[Frame]:
         try:
             got.append(client.frame())
         except (Closed, TimeoutError, ConnectionError) as end:
+            if isinstance(end, Closed) and got and got[-1].tag == b"E" and b"VFATAL\0" in got[-1].body:
+                return [*got, _CLOSED]
             raise AssertionError(f"{op.say}: {end!r} after {got[-3:]}, {left} ReadyForQuery missing") from end
         if got[-1].tag == b"G":
             client.send(op.then.replace(ME, letter))
