@@ -115,34 +115,26 @@ MOST_PARAMETERS = 100
 _SETS = "pg_catalog.strpos({tree}::pg_catalog.text, ':funcid 2078 ') OPERATOR(pg_catalog.>) 0".format
 """Whether an expression calls set_config, by the number that it has in all versions."""
 
-_BODIES = """\
-SELECT CASE WHEN prosrc OPERATOR(pg_catalog.=) '' AND prokind OPERATOR(pg_catalog.<>) 'a'
-  THEN pg_catalog.pg_get_functiondef(oid) ELSE prosrc END FROM pg_catalog.pg_proc
- WHERE oid OPERATOR(pg_catalog.>=) '16384'"""
-_EXPRESSIONS = f"""
-UNION ALL SELECT pg_catalog.pg_get_expr(adbin, adrelid) FROM pg_catalog.pg_attrdef WHERE {_SETS(tree="adbin")}
-UNION ALL SELECT typdefault FROM pg_catalog.pg_type WHERE {_SETS(tree="typdefaultbin")}
-UNION ALL SELECT pg_catalog.pg_get_constraintdef(oid) FROM pg_catalog.pg_constraint WHERE {_SETS(tree="conbin")}
-UNION ALL SELECT pg_catalog.pg_get_expr(polqual, polrelid) FROM pg_catalog.pg_policy WHERE {_SETS(tree="polqual")}
-UNION ALL SELECT pg_catalog.pg_get_expr(polwithcheck, polrelid) FROM pg_catalog.pg_policy
- WHERE {_SETS(tree="polwithcheck")}
-UNION ALL SELECT pg_catalog.pg_get_triggerdef(oid) FROM pg_catalog.pg_trigger WHERE {_SETS(tree="tgqual")}
-UNION ALL SELECT pg_catalog.pg_get_ruledef(oid) FROM pg_catalog.pg_rewrite
- WHERE oid OPERATOR(pg_catalog.>=) '16384' AND ({_SETS(tree="ev_action")} OR {_SETS(tree="ev_qual")})"""
-
-
-def _named_in(texts: str) -> str:
-    """The names of parameters with a dot in these, whatever a client has put in front of PostgreSQL's own functions."""
-    return f"""(SELECT DISTINCT pg_catalog.lower(pg_catalog.translate(m[1], '"', '')) AS name
- FROM ({texts}) AS naming(body) CROSS JOIN LATERAL pg_catalog.regexp_matches(body, '{PARAMETER}', 'gi') AS m
- WHERE pg_catalog.strpos(body, '.') OPERATOR(pg_catalog.>) 0 ORDER BY 1 LIMIT {MOST_PARAMETERS}) AS named"""
-
-
-NAMED_BY_FUNCTIONS = _named_in(_BODIES)
-"""What is quickly found: expressions may be long, and the question is asked again and again."""
+NAMED = f"""\
+SELECT DISTINCT pg_catalog.lower(pg_catalog.translate(m[1], '"', '')) AS name FROM (
+ SELECT CASE WHEN prosrc OPERATOR(pg_catalog.=) '' AND prokind OPERATOR(pg_catalog.<>) 'a'
+   THEN pg_catalog.pg_get_functiondef(oid) ELSE prosrc END FROM pg_catalog.pg_proc
+  WHERE oid OPERATOR(pg_catalog.>=) '16384'
+ UNION ALL SELECT pg_catalog.pg_get_expr(adbin, adrelid) FROM pg_catalog.pg_attrdef WHERE {_SETS(tree="adbin")}
+ UNION ALL SELECT typdefault FROM pg_catalog.pg_type WHERE {_SETS(tree="typdefaultbin")}
+ UNION ALL SELECT pg_catalog.pg_get_constraintdef(oid) FROM pg_catalog.pg_constraint WHERE {_SETS(tree="conbin")}
+ UNION ALL SELECT pg_catalog.pg_get_expr(polqual, polrelid) FROM pg_catalog.pg_policy WHERE {_SETS(tree="polqual")}
+ UNION ALL SELECT pg_catalog.pg_get_expr(polwithcheck, polrelid) FROM pg_catalog.pg_policy
+  WHERE {_SETS(tree="polwithcheck")}
+ UNION ALL SELECT pg_catalog.pg_get_triggerdef(oid) FROM pg_catalog.pg_trigger WHERE {_SETS(tree="tgqual")}
+ UNION ALL SELECT pg_catalog.pg_get_ruledef(oid) FROM pg_catalog.pg_rewrite
+  WHERE oid OPERATOR(pg_catalog.>=) '16384' AND ({_SETS(tree="ev_action")} OR {_SETS(tree="ev_qual")})
+) AS naming(body) CROSS JOIN LATERAL pg_catalog.regexp_matches(body, '{PARAMETER}', 'gi') AS m
+ WHERE pg_catalog.strpos(body, '.') OPERATOR(pg_catalog.>) 0 ORDER BY 1 LIMIT {MOST_PARAMETERS}"""
+"""The names of these parameters, whatever a client has put in front of PostgreSQL's operators and functions."""
 
 PARAMETERS = f"""
-SELECT 'parameter', name FROM {_named_in(_BODIES + _EXPRESSIONS)}"""
+SELECT 'parameter', name FROM ({NAMED}) AS named"""
 """Rows about parameters with a dot that code in the catalog names: no view shows whether one of these is set."""
 
 DEFINITIONS = rf"""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import NamedTuple
 
-from pgbeam_core.catalog.catalog_query import NAMED_BY_FUNCTIONS
+from pgbeam_core.catalog.catalog_query import NAMED
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.internal.owner import Row, RowCollector
 from pgbeam_core.session.prepared import SERVER_PREFIX
@@ -103,8 +103,8 @@ _ORIGIN = {
     ),
 }
 """Whether a replication origin is set up, as a superuser may ask it, and as others."""
-_SET_BY_FUNCTIONS = f"UNION ALL SELECT 'set', name, pg_catalog.current_setting(name, true) FROM {NAMED_BY_FUNCTIONS}"
-"""Parameters with a dot that bodies of functions name."""
+_NAMED_BY_CODE = f"UNION ALL SELECT 'set', name, pg_catalog.current_setting(name, true) FROM ({NAMED}) AS named"
+"""Parameters with a dot that code in the catalog names."""
 FIRST = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY, NOT DEFERRABLE"
 """What the question begins with: by default the client may wait until it is safe to read, or lock what is read."""
 _NAMED = re.compile(rb"""(?:'(?=[\w$.]+')|\bset\s+(?:session\s+)?)("?[a-z_][\w$]*"?\."?[a-z_][\w$.]*)""", re.IGNORECASE)
@@ -131,7 +131,8 @@ def mentioned(text: bytes) -> frozenset[str]:
 def inspection_query(names: Iterable[str], *, superuser: bool, searches: bool) -> bytes:
     """The SQL; `names` are parameters that were, or may have been, set to what only the server knows.
 
-    superuser: whether it is one who asks. searches: the server is to look for names in the bodies of functions too.
+    superuser: whether it is one who asks. searches: the server is to look for names in
+    the code that stands in its catalog too.
 
     Several statements in one Query are one transaction, which ends with it, whichever way.
     """
@@ -143,7 +144,7 @@ def inspection_query(names: Iterable[str], *, superuser: bool, searches: bool) -
     parts = (
         FIRST,
         _OWN_TIMEOUTS,
-        "\n".join([_SETTINGS, *own, *([_SET_BY_FUNCTIONS] if searches else []), _PINS, _ORIGIN[superuser]]),
+        "\n".join([_SETTINGS, *own, *([_NAMED_BY_CODE] if searches else []), _PINS, _ORIGIN[superuser]]),
     )
     return ";\n".join(parts).encode("utf-8", "surrogateescape")
 

@@ -130,6 +130,15 @@ def test_a_parameter_that_code_in_the_catalog_names_follows_its_client(
     assert value(one, "SELECT current_setting('app.room')") == b"a"
 
 
+def test_a_parameter_that_a_new_default_names_follows_its_client(two: tuple[WireClient, WireClient]) -> None:
+    """What was defined a moment ago counts as well, before PgBeam has read the catalog anew."""
+    one, other = two
+    one.ask(frames.query("CREATE TABLE entered (id int, hall text DEFAULT set_config('app.hall', 'a', false))"))
+    one.ask(frames.query("INSERT INTO entered (id) VALUES (1)"))
+    assert value(other, "SELECT coalesce(current_setting('app.hall', true), '')") == b""
+    assert value(one, "SELECT current_setting('app.hall')") == b"a"
+
+
 @pytest.mark.parametrize("sql", ["SELECT put('app.tenant', 'a')", "DO $$ BEGIN PERFORM put('app.tenant', 'a'); END $$"])
 def test_a_tenant_that_the_text_names_follows_its_client(two: tuple[WireClient, WireClient], sql: str) -> None:
     """What a function sets under a name that the client has given it is there after another client was served."""
