@@ -112,23 +112,26 @@ PARAMETER = (
 """A parameter with a dot as a function's body may name it. Without backslashes, which not all sessions read alike."""
 MOST_PARAMETERS = 100
 
-_SETS = "pg_catalog.strpos({tree}::pg_catalog.text, ':funcid 2078 ') OPERATOR(pg_catalog.>) 0".format
-"""Whether an expression calls set_config, by the number that it has in all versions."""
+
+def _sets(tree: str) -> str:
+    """Whether an expression calls set_config, by the number that it has in all versions."""
+    return f"pg_catalog.strpos({tree}::pg_catalog.text, ':funcid 2078 ') OPERATOR(pg_catalog.>) 0"
+
 
 NAMED = f"""\
 SELECT DISTINCT pg_catalog.lower(pg_catalog.translate(m[1], '"', '')) AS name FROM (
  SELECT CASE WHEN prosrc OPERATOR(pg_catalog.=) '' AND prokind OPERATOR(pg_catalog.<>) 'a'
    THEN pg_catalog.pg_get_functiondef(oid) ELSE prosrc END FROM pg_catalog.pg_proc
   WHERE oid OPERATOR(pg_catalog.>=) '16384'
- UNION ALL SELECT pg_catalog.pg_get_expr(adbin, adrelid) FROM pg_catalog.pg_attrdef WHERE {_SETS(tree="adbin")}
- UNION ALL SELECT typdefault FROM pg_catalog.pg_type WHERE {_SETS(tree="typdefaultbin")}
- UNION ALL SELECT pg_catalog.pg_get_constraintdef(oid) FROM pg_catalog.pg_constraint WHERE {_SETS(tree="conbin")}
- UNION ALL SELECT pg_catalog.pg_get_expr(polqual, polrelid) FROM pg_catalog.pg_policy WHERE {_SETS(tree="polqual")}
+ UNION ALL SELECT pg_catalog.pg_get_expr(adbin, adrelid) FROM pg_catalog.pg_attrdef WHERE {_sets("adbin")}
+ UNION ALL SELECT typdefault FROM pg_catalog.pg_type WHERE {_sets("typdefaultbin")}
+ UNION ALL SELECT pg_catalog.pg_get_constraintdef(oid) FROM pg_catalog.pg_constraint WHERE {_sets("conbin")}
+ UNION ALL SELECT pg_catalog.pg_get_expr(polqual, polrelid) FROM pg_catalog.pg_policy WHERE {_sets("polqual")}
  UNION ALL SELECT pg_catalog.pg_get_expr(polwithcheck, polrelid) FROM pg_catalog.pg_policy
-  WHERE {_SETS(tree="polwithcheck")}
- UNION ALL SELECT pg_catalog.pg_get_triggerdef(oid) FROM pg_catalog.pg_trigger WHERE {_SETS(tree="tgqual")}
+  WHERE {_sets("polwithcheck")}
+ UNION ALL SELECT pg_catalog.pg_get_triggerdef(oid) FROM pg_catalog.pg_trigger WHERE {_sets("tgqual")}
  UNION ALL SELECT pg_catalog.pg_get_ruledef(oid) FROM pg_catalog.pg_rewrite
-  WHERE oid OPERATOR(pg_catalog.>=) '16384' AND ({_SETS(tree="ev_action")} OR {_SETS(tree="ev_qual")})
+  WHERE oid OPERATOR(pg_catalog.>=) '16384' AND ({_sets("ev_action")} OR {_sets("ev_qual")})
 ) AS naming(body) CROSS JOIN LATERAL pg_catalog.regexp_matches(body, '{PARAMETER}', 'gi') AS m
  WHERE pg_catalog.strpos(body, '.') OPERATOR(pg_catalog.>) 0 ORDER BY 1 LIMIT {MOST_PARAMETERS}"""
 """The names of these parameters, whatever a client has put in front of PostgreSQL's operators and functions."""

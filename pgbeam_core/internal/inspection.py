@@ -131,8 +131,8 @@ def mentioned(text: bytes) -> frozenset[str]:
 def inspection_query(names: Iterable[str], *, superuser: bool, searches: bool) -> bytes:
     """The SQL; `names` are parameters that were, or may have been, set to what only the server knows.
 
-    superuser: whether it is one who asks. searches: the server is to look for names in
-    the code that stands in its catalog too.
+    superuser: whether it is one who asks. searches: the server is to look for names in its
+    catalog too, which PgBeam has not read since a definition was changed.
 
     Several statements in one Query are one transaction, which ends with it, whichever way.
     """

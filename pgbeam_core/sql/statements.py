@@ -193,6 +193,6 @@ class Statements:
         else:
             found = model.sibling(sql)
         # A head with literals in it may never come again: those that come more than once are remembered.
-        if start is not None and self._came_before(start) and tells_template(start):
+        if start is not None and tells_template(start) and self._came_before(start):
             heads.put(start, model)
         return found

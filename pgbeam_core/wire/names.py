@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from struct import Struct
-
 from pgbeam_core.errors import ProtocolViolation
 from pgbeam_core.wire.frames import HEADER
-from pgbeam_core.wire.message import INSUFFICIENT, INT32, INVALID_FORMAT, INVALID_STRING
+from pgbeam_core.wire.message import INSUFFICIENT, INT32, INVALID_FORMAT, INVALID_STRING, UINT16
 
 _PARSE, _BIND, _CLOSE = b"PBC"
 _KINDS = frozenset(b"SP")
-_COUNT = Struct("!H")
 _NO_VALUES = bytes(4)
 """No formats of values, and no values."""
 
@@ -32,18 +29,18 @@ def bind_names(frame: bytes) -> tuple[bytes, bytes, int]:
 def value_count(bind: bytes) -> int:
     """Of a Bind: how many values it says it has; 0 where it ends before that."""
     at = bind_names(bind)[2]
-    return count_at(bind, at + 2 + 2 * count_at(bind, at))
+    return _count_at(bind, at + 2 + 2 * _count_at(bind, at))
 
 
 def binds_nothing(bind: bytes) -> bool:
     """Whether a Bind is whole and has no values."""
     at = bind_names(bind)[2]
-    return bind[at : at + 4] == _NO_VALUES and len(bind) == at + 6 + 2 * count_at(bind, at + 4)
+    return bind[at : at + 4] == _NO_VALUES and len(bind) == at + 6 + 2 * _count_at(bind, at + 4)
 
 
-def count_at(frame: bytes, at: int) -> int:
+def _count_at(frame: bytes, at: int) -> int:
     """The 16-bit number there; 0 behind the end."""
-    return int(_COUNT.unpack_from(frame, at)[0]) if at + _COUNT.size <= len(frame) else 0
+    return int(UINT16.unpack_from(frame, at)[0]) if at + UINT16.size <= len(frame) else 0
 
 
 def rename_bind(frame: bytes, new_statement: bytes) -> bytes:

@@ -123,11 +123,10 @@ class FastPath:
         if prepared is None:
             return None
         statement = prepared.statement
-        if not statement.rows_only:
-            if not self._conversation.boundaries.answers(statement):
-                return None
-            if not forms.has_no_parameters(prepared, data[at:tail]):
-                return None
+        if not statement.rows_only and not (
+            self._conversation.boundaries.answers(statement) and forms.has_no_parameters(prepared, data[at:tail])
+        ):
+            return None
         return Request(data, prepared, name, at, tail, described=described)
 
     def _prepared(self, parse: bytes) -> Prepared | None:

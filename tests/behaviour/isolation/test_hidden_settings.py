@@ -86,6 +86,13 @@ def test_a_setting_made_behind_the_text_stays_with_its_session(
     assert value(one, "SELECT current_setting('TimeZone')") == b"Asia/Tokyo"
 
 
+def assert_follows(two: tuple[WireClient, WireClient], parameter: str) -> None:
+    """The second client does not have what the first one has set it to, and the first one has it thereafter."""
+    one, other = two
+    assert value(other, f"SELECT coalesce(current_setting('{parameter}', true), '')") == b""
+    assert value(one, f"SELECT current_setting('{parameter}')") == b"a"
+
+
 def test_a_tenant_set_by_a_function_is_no_other_clients(two: tuple[WireClient, WireClient]) -> None:
     """Row level security that looks at current_setting() shows nobody another tenant's rows."""
     one, other = two
@@ -95,11 +102,10 @@ def test_a_tenant_set_by_a_function_is_no_other_clients(two: tuple[WireClient, W
 
 def test_a_tenant_that_a_function_names_follows_its_client(two: tuple[WireClient, WireClient]) -> None:
     """A login function that sets the tenant of a session has done so for good, whoever has the server in between."""
-    one, other = two
+    one = two[0]
     value(one, "SELECT count(*) FROM users")
     one.ask(frames.query("SELECT tenant('a')"))
-    assert value(other, "SELECT coalesce(current_setting('app.tenant', true), '')") == b""
-    assert value(one, "SELECT current_setting('app.tenant')") == b"a"
+    assert_follows(two, "app.tenant")
 
 
 @pytest.mark.parametrize(
@@ -124,28 +130,25 @@ def test_a_parameter_that_code_in_the_catalog_names_follows_its_client(
     two: tuple[WireClient, WireClient], sql: str
 ) -> None:
     """Wherever in a database the call stands that sets it, it is there after another client was served."""
-    one, other = two
+    one = two[0]
     one.ask(frames.query(sql))
-    assert value(other, "SELECT coalesce(current_setting('app.room', true), '')") == b""
-    assert value(one, "SELECT current_setting('app.room')") == b"a"
+    assert_follows(two, "app.room")
 
 
 def test_a_parameter_that_a_new_default_names_follows_its_client(two: tuple[WireClient, WireClient]) -> None:
     """What was defined a moment ago counts as well, before PgBeam has read the catalog anew."""
-    one, other = two
+    one = two[0]
     one.ask(frames.query("CREATE TABLE entered (id int, hall text DEFAULT set_config('app.hall', 'a', false))"))
     one.ask(frames.query("INSERT INTO entered (id) VALUES (1)"))
-    assert value(other, "SELECT coalesce(current_setting('app.hall', true), '')") == b""
-    assert value(one, "SELECT current_setting('app.hall')") == b"a"
+    assert_follows(two, "app.hall")
 
 
 @pytest.mark.parametrize("sql", ["SELECT put('app.tenant', 'a')", "DO $$ BEGIN PERFORM put('app.tenant', 'a'); END $$"])
 def test_a_tenant_that_the_text_names_follows_its_client(two: tuple[WireClient, WireClient], sql: str) -> None:
     """What a function sets under a name that the client has given it is there after another client was served."""
-    one, other = two
+    one = two[0]
     one.ask(frames.query(sql))
-    assert value(other, "SELECT coalesce(current_setting('app.tenant', true), '')") == b""
-    assert value(one, "SELECT current_setting('app.tenant')") == b"a"
+    assert_follows(two, "app.tenant")
 
 
 def test_a_session_leaves_nothing_behind(cluster: Cluster, beam: Callable[..., Beam], fresh_shop: None) -> None:
